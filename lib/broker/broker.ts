@@ -1,0 +1,162 @@
+import type { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import type { EntryId } from './entry-id.ts';
+
+/**
+ * The broker keeps the log of every channel. Two implementations, in memory and on Redis, give the same guarantees and
+ * run the same suite:
+ *
+ * 1. *Order.* A channel's entries have rising ids, and each carries the id of the one before it (`prev`), so that a
+ *    reader can tell a hole from a pause.
+ * 2. *Once.* A publish whose (messageId, phase, sequence) is still retained stores nothing, counts against no rate, and
+ *    answers the first id. What deduplication remembers is exactly what is retained.
+ * 3. *Atomic.* A publish happens wholly or not at all, in this order: seen → sealed → rate → append, trim, renew the
+ *    TTL, tell live readers. A publish that failed may have happened; repeating it is safe.
+ * 4. *Retention.* An entry goes only when there are more than `maxEntries` after it and it is older than `minAgeMs`, or
+ *    when the log would exceed `maxBytes`, or when the whole log expires.
+ * 5. *Seal.* END seals the channel; so does `producer_lost`, which {@link Broker.endIdle} stores. The log then lives for
+ *    `sealedTtlMs`, the seal for 24 hours more.
+ * 6. *Live delivery is a hint.* `listen` may lose anything and repeat nothing; readers find holes by `prev` and lost
+ *    ends by `tails`. lib/broker/follow.ts does that for everybody.
+ */
+export interface Broker {
+  /** What it is called in health answers: `memory` or `redis`. */
+  readonly name: 'memory' | 'redis';
+
+  /**
+   * Stores one message.
+   * @throws BrokerUnavailableError where it can't be known whether the message was stored. Repeat it.
+   */
+  publish(channel: ChannelKey, message: NewMessage, rate: PublishRate): Promise<PublishResult>;
+
+  /**
+   * Reads up to `limit` entries after `after`, oldest first, together with the tail as it was in the same instant.
+   * Fewer than `limit` entries means that there were no more.
+   * @throws BrokerUnavailableError
+   */
+  read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }>;
+
+  /**
+   * The tails of many channels, in the order asked, in as few round trips as the deployment has shards.
+   * @throws BrokerUnavailableError
+   */
+  tails(channels: readonly ChannelKey[]): Promise<Tail[]>;
+
+  /**
+   * Hands every entry that is published from now on to `onEntry`, as far as the network allows (guarantee 6). Resolves
+   * once the subscription stands: read the history after that and nothing falls between. One subscription a channel
+   * and process; a second `listen` on a channel throws.
+   * @returns Ends the subscription.
+   * @throws BrokerUnavailableError
+   */
+  listen(channel: ChannelKey, onEntry: (entry: Entry) => void): Promise<() => void>;
+
+  /**
+   * Calls `onInterruption` whenever live delivery may have lost something (a reconnect, a moved slot, a failover), after
+   * it stands again. Readers then compare tails at once instead of at the next turn.
+   */
+  onInterruption(onInterruption: () => void): void;
+
+  /**
+   * Says how long a stream may be idle and how often that is looked at, for all processes: publishers renew a log's TTL
+   * to idle + 2 × interval, the net below {@link endIdle}. Until somebody says so they use the defaults of 120 s each.
+   * @throws BrokerUnavailableError
+   */
+  governIdle(idleMs: number, intervalMs: number): Promise<void>;
+
+  /**
+   * Ends streams without END whose last message is at least `idleMs` old: stores `producer_lost`, which seals. Looks at
+   * up to `limit` candidates. Safe to run in many processes at once.
+   * @returns How many candidates it looked at, and which channels it ended.
+   * @throws BrokerUnavailableError
+   */
+  endIdle(idleMs: number, limit: number): Promise<{ examined: number; ended: ChannelKey[] }>;
+
+  /** Resolves if the broker answers a write-path request within `timeoutMs`. @throws BrokerUnavailableError */
+  ping(timeoutMs: number): Promise<void>;
+
+  /** Ends all subscriptions and connections. Idempotent; never throws. */
+  close(): Promise<void>;
+}
+
+/** A channel of an organization, `<org id>:<channel UUID in lower case>`. Made by {@link channelKey} alone. */
+export type ChannelKey = string & { readonly __channelKey: unique symbol };
+
+/** `channelId` is a valid UUID: callers validate first. */
+export function channelKey(orgId: bigint, channelId: string): ChannelKey {
+  return `${orgId}:${channelId.toLowerCase()}` as ChannelKey;
+}
+
+export interface NewMessage {
+  /** A UUID, in lower case. */
+  readonly messageId: string;
+  readonly phase: Phase;
+  readonly sequence: bigint;
+  /** The encoded PublishRequest, stored as it is. */
+  readonly data: Uint8Array;
+}
+
+/** A limit on publishes, counted for each channel in windows of one second that begin with a publish. */
+export interface PublishRate {
+  /** Publishes under different names are counted apart. */
+  readonly name: 'unary' | 'stream';
+  /** 0: no limit. */
+  readonly perSec: number;
+}
+
+export type PublishResult =
+  | { readonly kind: 'stored'; readonly id: EntryId }
+  | { readonly kind: 'duplicate'; readonly id: EntryId }
+  | { readonly kind: 'sealed'; readonly by: EntryId }
+  | { readonly kind: 'rate_limited'; readonly retryAfterMs: number };
+
+export interface Entry {
+  readonly id: EntryId;
+  /** The id of the entry before, {@link BEFORE_ALL} for the first of a log. */
+  readonly prev: EntryId;
+  readonly kind: 'message' | 'producer_lost';
+  /** True if this entry seals the channel: an END, or `producer_lost`. */
+  readonly seals: boolean;
+  /** The encoded PublishRequest as published; empty for `producer_lost`. */
+  readonly data: Uint8Array;
+}
+
+export interface Tail {
+  /** The id of the last entry, {@link BEFORE_ALL} where no log is retained. */
+  readonly last: EntryId;
+  /** The id of the entry that sealed the channel; outlives the log. */
+  readonly sealedBy: EntryId | undefined;
+}
+
+export interface Retention {
+  /** At least so many entries are kept … */
+  readonly maxEntries: number;
+  /** … and all that are younger than this … */
+  readonly minAgeMs: number;
+  /** … but never more bytes than this, counted as `data` and 128 bytes an entry. */
+  readonly maxBytes: number;
+  /** How long a sealed log is kept. */
+  readonly sealedTtlMs: number;
+}
+
+export const DEFAULT_RETENTION: Retention = {
+  maxEntries: 1200,
+  minAgeMs: 60_000,
+  maxBytes: 8 * 1024 * 1024,
+  sealedTtlMs: 120_000,
+};
+
+/** What an entry counts against `maxBytes` beside its data: its id, prev and deduplication key. */
+export const ENTRY_OVERHEAD_BYTES = 128;
+
+export const DEFAULT_IDLE_MS = 120_000;
+export const DEFAULT_IDLE_INTERVAL_MS = 120_000;
+
+/** How long a seal outlives its log. */
+export const SEAL_OUTLIVES_LOG_MS = 24 * 60 * 60 * 1000;
+
+/** The broker can't be reached, or did not answer in time. Retryable: everything the broker does is idempotent. */
+export class BrokerUnavailableError extends Error {
+  override readonly name = 'BrokerUnavailableError';
+  /** When to try again, in ms. */
+  readonly retryAfterMs = 1000;
+}

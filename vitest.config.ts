@@ -1,0 +1,35 @@
+import { defineConfig } from 'vitest/config';
+
+// Three kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start
+// real Redis servers; test/flows starts the product as a user does, with real Envoy in front.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
+          exclude: ['**/*.redis.test.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'redis',
+          include: ['lib/**/*.redis.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'flows',
+          include: ['test/flows/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
