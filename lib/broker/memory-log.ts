@@ -1,0 +1,104 @@
+import { ENTRY_OVERHEAD_BYTES, type Entry, type PublishRate, type Retention } from './broker.ts';
+import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
+
+const RATE_WINDOW_MS = 1000;
+const COMPACT_FROM = 64;
+
+/**
+ * The log of one channel in memory: entries in order, what deduplication remembers of them, and the rate windows. It
+ * knows nothing of expiry, which is the broker's. Appending and trimming cost O(1) amortized: trimmed entries leave a
+ * gap at the front of the arrays, which is closed when it is larger than what is left.
+ */
+export class MemoryLog {
+  /** The id of the last entry; {@link BEFORE_ALL} before the first. */
+  last: EntryId = BEFORE_ALL;
+  /** What the retained entries count against `maxBytes`. */
+  bytes = 0;
+  /** When the whole log goes, by the broker's clock. */
+  expiresAtMs = 0;
+
+  #entries: (Entry | undefined)[] = [];
+  // Parallel to #entries: what to forget when the entry goes.
+  #keys: string[] = [];
+  #head = 0;
+  #lastMs = 0;
+  #lastN = 0;
+  readonly #seen = new Map<string, EntryId>();
+  readonly #windows: Record<PublishRate['name'], { startMs: number; count: number }> = {
+    unary: { startMs: 0, count: 0 },
+    stream: { startMs: 0, count: 0 },
+  };
+
+  /** The id under which a message with this deduplication key is retained. */
+  seen(key: string): EntryId | undefined {
+    return this.#seen.get(key);
+  }
+
+  /** How long a publish at this rate has to wait; 0: it may go. Counts nothing. */
+  waitMs(rate: PublishRate, nowMs: number): number {
+    if (rate.perSec === 0) return 0;
+    const { startMs, count } = this.#windows[rate.name];
+    return count < rate.perSec ? 0 : Math.max(0, startMs + RATE_WINDOW_MS - nowMs);
+  }
+
+  count(rate: PublishRate, nowMs: number): void {
+    const window = this.#windows[rate.name];
+    if (nowMs >= window.startMs + RATE_WINDOW_MS) {
+      window.startMs = nowMs;
+      window.count = 0;
+    }
+    window.count += 1;
+  }
+
+  /** `key` is what deduplication is to remember, empty for nothing. `nowMs` never goes back. */
+  append(key: string, data: Uint8Array, kind: Entry['kind'], seals: boolean, nowMs: number): Entry {
+    this.#lastN = nowMs === this.#lastMs ? this.#lastN + 1 : 0;
+    this.#lastMs = nowMs;
+    const id = `${nowMs}-${this.#lastN}` as EntryId;
+    const entry: Entry = { id, prev: this.last, kind, seals, data };
+    this.#entries.push(entry);
+    this.#keys.push(key);
+    if (key) this.#seen.set(key, id);
+    this.bytes += data.length + ENTRY_OVERHEAD_BYTES;
+    this.last = id;
+    return entry;
+  }
+
+  /** Lets go what retention allows to go; never the last entry. */
+  trim(retention: Retention, nowMs: number): void {
+    for (let count = this.#entries.length - this.#head; count > 1; count -= 1) {
+      const first = this.#entries[this.#head];
+      if (!first) return;
+      const surplus = count - 1 > retention.maxEntries && nowMs - entryIdMs(first.id) > retention.minAgeMs;
+      if (!surplus && this.bytes <= retention.maxBytes) return;
+      this.#dropFirst(first);
+    }
+  }
+
+  /** Up to `limit` entries after `after`, oldest first. */
+  after(after: EntryId, limit: number): Entry[] {
+    const entries = this.#entries;
+    let low = this.#head;
+    let high = entries.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const entry = entries[middle];
+      if (entry && compareEntryIds(entry.id, after) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return entries.slice(low, low + limit).filter((entry) => entry !== undefined);
+  }
+
+  #dropFirst(first: Entry): void {
+    const key = this.#keys[this.#head];
+    if (key) this.#seen.delete(key);
+    this.bytes -= first.data.length + ENTRY_OVERHEAD_BYTES;
+    this.#entries[this.#head] = undefined;
+    this.#head += 1;
+    if (this.#head >= COMPACT_FROM && this.#head * 2 >= this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#keys = this.#keys.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+}
