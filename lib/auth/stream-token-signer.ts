@@ -1,0 +1,45 @@
+import { randomUUID } from 'node:crypto';
+import { SignJWT } from 'jose';
+import { readPrivateKey } from './key-pem.ts';
+import { writeOrgId } from './token-claims.ts';
+
+export interface StreamTokenSignerOptions {
+  /** The setting that holds the key, for errors. */
+  readonly name: string;
+  /** RSA, EC P-256 or Ed25519; the algorithm follows from it. */
+  readonly privateKeyPem: string;
+  /** The key's `kid`, for verifiers that read a key set. */
+  readonly keyId?: string;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly ttlSec: number;
+  readonly now?: () => number;
+}
+
+export interface StreamTokenSigner {
+  /** `channelId` is a valid UUID: callers validate first. */
+  sign(grant: { readonly orgId: bigint; readonly channelId: string }): Promise<string>;
+}
+
+/**
+ * Signs the tokens that listeners bring.
+ * @throws KeySettingError
+ */
+export function createStreamTokenSigner(options: StreamTokenSignerOptions): StreamTokenSigner {
+  const { issuer, audience, ttlSec, keyId, now = Date.now } = options;
+  const { algorithm, key } = readPrivateKey(options.name, options.privateKeyPem);
+  const header = { alg: algorithm, typ: 'JWT', ...(keyId !== undefined && { kid: keyId }) };
+  return {
+    sign({ orgId, channelId }) {
+      const issuedAtSec = Math.floor(now() / 1000);
+      return new SignJWT({ org_id: writeOrgId(orgId), channel_id: channelId.toLowerCase() })
+        .setProtectedHeader(header)
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setIssuedAt(issuedAtSec)
+        .setExpirationTime(issuedAtSec + ttlSec)
+        .setJti(randomUUID())
+        .sign(key);
+    },
+  };
+}
