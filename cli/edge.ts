@@ -29,11 +29,17 @@ export function bearer(token: string | undefined): CallOptions {
 }
 
 /** Makes a channel, or a token for the one given. */
-export async function startStream(edge: Edge, target: Target, channelId: string | undefined): Promise<StreamAccess> {
+export async function startStream(
+  edge: Edge,
+  target: Target,
+  channelId: string | undefined,
+  signal?: AbortSignal,
+): Promise<StreamAccess> {
   const request = { organization: String(target.orgId), ...(channelId === undefined ? {} : { channelId }) };
   const { conduit } = await edge.streams.startStream(request, {
     ...bearer(target.apiToken),
     timeoutMs: CALL_TIMEOUT_MS,
+    ...(signal ? { signal } : {}),
   });
   if (!conduit) throw new Error('the edge answered StartStream with nothing');
   return conduit;

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '#gen/google/rpc/error_details_pb.ts';
 import { printable } from './output.ts';
+import { EXIT } from './usage.ts';
 
 /** What to do about a call that failed. Everything that these commands call is safe to repeat. */
 export type Advice = { readonly kind: 'retry'; readonly afterMs: number } | { readonly kind: 'give_up' };
@@ -33,6 +34,11 @@ export function isUnreachable(error: unknown): boolean {
     if (cause instanceof AggregateError && cause.errors.some(isUnreachable)) return true;
   }
   return false;
+}
+
+/** What went wrong, for scripts: an edge that is away, or one that refused. */
+export function exitCodeOf(error: ConnectError): number {
+  return adviceFor(error).kind === 'retry' ? EXIT.away : EXIT.refused;
 }
 
 /** One line for a person. Never a stack trace, a token or a control character. */

@@ -13,7 +13,12 @@ export interface OutageListener {
  * Repeats a call that is safe to repeat until it succeeds, is refused, or the budget is spent; throws the last error.
  * Where nothing listens it fails at once: somebody is waiting, and it has never worked.
  */
-export async function withRetries<T>(call: () => Promise<T>, backoff: Backoff, listener: OutageListener): Promise<T> {
+export async function withRetries<T>(
+  call: () => Promise<T>,
+  backoff: Backoff,
+  listener: OutageListener,
+  signal?: AbortSignal,
+): Promise<T> {
   for (;;) {
     try {
       const result = await call();
@@ -21,9 +26,10 @@ export async function withRetries<T>(call: () => Promise<T>, backoff: Backoff, l
       backoff.succeeded();
       return result;
     } catch (thrown) {
+      signal?.throwIfAborted();
       const error = ConnectError.from(thrown);
       if (isUnreachable(error) && !backoff.failing) throw error;
-      await waitOrThrow(error, backoff, listener);
+      await waitOrThrow(error, backoff, listener, signal);
     }
   }
 }
