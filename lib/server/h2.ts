@@ -1,0 +1,110 @@
+import { constants, createServer, type Http2ServerRequest, type ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import {
+  GOAWAY_GRACE_MS,
+  H2_CONNECTION_WINDOW_BYTES,
+  H2_MAX_CONCURRENT_STREAMS,
+  H2_MAX_INVALID_FRAMES,
+  H2_MAX_REJECTED_STREAMS,
+  H2_MAX_SESSION_MEMORY_MB,
+  H2_MAX_SETTINGS_ENTRIES,
+  H2_STREAM_RESET_BURST,
+  H2_STREAM_RESETS_PER_SEC,
+  H2_STREAM_WINDOW_BYTES,
+  type ListenLimits,
+} from './limits.ts';
+import type { NodeHandler } from './node-handler.ts';
+
+/** The h2c half of a port. */
+export interface H2Server {
+  /** Takes a connection that begins with the h2 preface. */
+  take(socket: Socket): void;
+  /** Tells every client to go elsewhere with its next request; sessions end with their last stream. */
+  goAway(): void;
+}
+
+/** The largest stream id: no request that is on its way is refused yet. */
+const LAST_STREAM_ID = 2 ** 31 - 1;
+
+export function createH2Server(handler: NodeHandler, limits: ListenLimits): H2Server {
+  const sessions = new Set<ServerHttp2Session>();
+  const server = createServer(
+    {
+      settings: {
+        initialWindowSize: H2_STREAM_WINDOW_BYTES,
+        maxConcurrentStreams: H2_MAX_CONCURRENT_STREAMS,
+        maxHeaderListSize: limits.maxHeaderBytes,
+      },
+      maxHeaderListPairs: limits.maxHeaderCount,
+      maxSessionMemory: H2_MAX_SESSION_MEMORY_MB,
+      maxSessionInvalidFrames: H2_MAX_INVALID_FRAMES,
+      maxSessionRejectedStreams: H2_MAX_REJECTED_STREAMS,
+      maxSettings: H2_MAX_SETTINGS_ENTRIES,
+      streamResetBurst: H2_STREAM_RESET_BURST,
+      streamResetRate: H2_STREAM_RESETS_PER_SEC,
+    },
+    (request, response) => {
+      if (!isStream(request)) endLateBody(request, limits.requestTimeoutMs);
+      handler(request, response);
+    },
+  );
+
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.on('close', () => sessions.delete(session));
+    // Errors have closed the session already; without a listener they would end the process.
+    session.on('error', () => session.destroy());
+    session.setLocalWindowSize(H2_CONNECTION_WINDOW_BYTES);
+    let streams = 0;
+    session.on('stream', (stream) => {
+      streams++;
+      stream.on('close', () => streams--);
+    });
+    session.setTimeout(limits.keepAliveTimeoutMs, () => {
+      if (streams === 0) session.close();
+    });
+  });
+
+  return {
+    take(socket) {
+      // The listener leaves sockets half open for HTTP/1.1; on h2 a client that ends has left.
+      socket.allowHalfOpen = false;
+      server.emit('connection', socket);
+    },
+    goAway() {
+      for (const session of sessions) goAway(session);
+    },
+  };
+}
+
+/**
+ * First says that the server goes, without refusing anything; once the client has heard it (it answers the ping), what
+ * it sent before has arrived, and the session closes with its last stream.
+ */
+function goAway(session: ServerHttp2Session): void {
+  const close = () => {
+    clearTimeout(grace);
+    if (!session.destroyed) session.close();
+  };
+  const grace = setTimeout(close, GOAWAY_GRACE_MS);
+  session.on('close', () => clearTimeout(grace));
+  session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+  session.ping(close);
+}
+
+/** gRPC and Connect's streams may send for as long as they like; everything else has a deadline for its body. */
+function isStream(request: Http2ServerRequest): boolean {
+  const type = request.headers['content-type'] ?? '';
+  return type.startsWith('application/grpc') || type.startsWith('application/connect+');
+}
+
+// HTTP/1.1 has this from Node.
+function endLateBody(request: Http2ServerRequest, timeoutMs: number): void {
+  if (request.stream.endAfterHeaders) return;
+  const { stream } = request;
+  const deadline = setTimeout(() => {
+    if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_CANCEL);
+  }, timeoutMs);
+  stream.on('end', () => clearTimeout(deadline));
+  stream.on('close', () => clearTimeout(deadline));
+}
