@@ -1,0 +1,300 @@
+import type { Broker, ChannelKey, Entry, Tail } from './broker.ts';
+import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
+import type { Following, Notice, Reader } from './follow.ts';
+
+const READ_BATCH = 128;
+/** Entries kept to tell a repeated live entry from a rolled-back one, and for the last step of a reader's catch-up. */
+const RECENT_ENTRIES = 64;
+const RETRY_FIRST_MS = 50;
+const RETRY_MAX_MS = 2_000;
+
+type Read = Awaited<ReturnType<Broker['read']>>;
+
+interface FeedOptions<D> {
+  readonly broker: Broker;
+  readonly channel: ChannelKey;
+  readonly share: (entry: Entry) => D;
+  readonly patienceMs: number;
+  readonly onIdle: () => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * One channel's feed in this process. `last` is the id that all its live readers have received; a reader that joins
+ * catches up on its own until it stands there too, in the same turn of the event loop, and is live from then on.
+ */
+export class ChannelFeed<D> {
+  readonly channel: ChannelKey;
+  readonly #options: FeedOptions<D>;
+  /** Readers whose join is still being looked at, those replaying history, and those that stand at `last`. */
+  #joining = 0;
+  readonly #catchingUp = new Set<Reader<D>>();
+  readonly #live = new Set<Reader<D>>();
+  #recent: { readonly entry: Entry; readonly shared: D }[] = [];
+  #last: EntryId = BEFORE_ALL;
+  /** The latest live entry that the feed has heard of and not delivered yet. */
+  #heard: EntryId = BEFORE_ALL;
+  #unlisten: (() => void) | undefined;
+  #start: Promise<void> | undefined;
+  #established = false;
+  #filling: Promise<void> | undefined;
+  #failingSinceMs: number | undefined;
+  #closed = false;
+
+  constructor(options: FeedOptions<D>) {
+    this.channel = options.channel;
+    this.#options = options;
+  }
+
+  get last(): EntryId {
+    return this.#last;
+  }
+
+  /** True once the subscription stands and `last` means something. */
+  get established(): boolean {
+    return this.#established && !this.#closed;
+  }
+
+  async join(reader: Reader<D>, cursor: EntryId | undefined): Promise<Following> {
+    this.#joining++;
+    try {
+      await this.#ensureEstablished();
+      const { entries, tail } = await this.#options.broker.read(this.channel, cursor ?? BEFORE_ALL, READ_BATCH);
+      if (cursor !== undefined && tail.sealedBy === cursor) return { kind: 'at_end' };
+      this.#catchingUp.add(reader);
+      void this.#catchUp(reader, cursor, entries, tail);
+      return { kind: 'following', leave: () => this.#leave(reader) };
+    } finally {
+      this.#joining--;
+      this.#closeIfIdle();
+    }
+  }
+
+  /** Takes the broker's tail, asked for when this feed stood at `asked`. */
+  compare(asked: EntryId, tail: Tail): void {
+    this.#failingSinceMs = undefined;
+    const behind = compareEntryIds(tail.last, this.#last) > 0;
+    const rolledBack = compareEntryIds(tail.last, asked) < 0;
+    if (behind || rolledBack || tail.sealedBy !== undefined) this.#fill();
+  }
+
+  /** The broker did not answer. Readers wait, but not for ever. */
+  brokerFailed(): void {
+    this.#failingSinceMs ??= performance.now();
+    if (performance.now() - this.#failingSinceMs < this.#options.patienceMs) return;
+    for (const reader of [...this.#live, ...this.#catchingUp]) this.#finish(reader, 'unavailable');
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unlisten?.();
+    this.#options.onIdle();
+  }
+
+  #ensureEstablished(): Promise<void> {
+    this.#start ??= this.#establish().catch((error: unknown) => {
+      this.#start = undefined;
+      this.#unlisten?.();
+      this.#unlisten = undefined;
+      throw error;
+    });
+    return this.#start;
+  }
+
+  /** Listens first and asks for the tail then, so that nothing falls between. */
+  async #establish(): Promise<void> {
+    this.#unlisten = await this.#options.broker.listen(this.channel, (entry) => this.#onLive(entry));
+    const [tail] = await this.#options.broker.tails([this.channel]);
+    this.#last = tail?.last ?? BEFORE_ALL;
+    this.#established = true;
+    if (this.#closed) this.#unlisten();
+    else if (compareEntryIds(this.#heard, this.#last) > 0) this.#fill();
+  }
+
+  /** Brings one reader from its cursor to where the feed stands, and makes it live. */
+  async #catchUp(reader: Reader<D>, cursor: EntryId | undefined, first: Entry[], firstTail: Tail): Promise<void> {
+    let at = cursor;
+    let entries = first;
+    let tail = firstTail;
+    try {
+      for (;;) {
+        if (entries.length === 0) {
+          const stand = standing(at, tail);
+          if (stand !== undefined) {
+            at = stand.cursor;
+            reader.control(stand.notice, at);
+          }
+        }
+        for (const entry of entries) {
+          const hole = holeBefore(entry, at);
+          if (hole !== undefined) reader.control(hole, at);
+          reader.deliver(this.#shared(entry));
+          at = entry.id;
+          if (entry.seals) return this.#finish(reader, 'ended');
+          await reader.congested();
+          if (!this.#catchingUp.has(reader)) return;
+        }
+        if (entries.length < READ_BATCH) {
+          if (tail.sealedBy !== undefined) return this.#finish(reader, 'ended');
+          // An empty log may be one that expired without the feed's knowing: then what it remembers is gone too.
+          const agreed = tail.last !== BEFORE_ALL || this.#last === BEFORE_ALL;
+          if (agreed && this.#goLive(reader, at ?? BEFORE_ALL)) return;
+          this.#fill();
+          await this.#filling;
+          if (!this.#catchingUp.has(reader) || this.#goLive(reader, at ?? BEFORE_ALL)) return;
+        }
+        const next = await this.#readUntilAnswered(reader, at ?? BEFORE_ALL);
+        if (next === undefined) return;
+        ({ entries, tail } = next);
+      }
+    } catch (error) {
+      this.#options.onError(error);
+      this.#finish(reader, 'unavailable');
+    }
+  }
+
+  /** Reads for a reader that has begun: retried as long as it stays. brokerFailed ends the wait. */
+  async #readUntilAnswered(reader: Reader<D>, at: EntryId): Promise<Read | undefined> {
+    for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
+      try {
+        const read = await this.#options.broker.read(this.channel, at, READ_BATCH);
+        return this.#catchingUp.has(reader) ? read : undefined;
+      } catch {
+        this.brokerFailed();
+      }
+      if (!this.#catchingUp.has(reader)) return undefined;
+      await delay(retryMs);
+    }
+  }
+
+  /** Attaches a reader that stands at `at`, if the feed can vouch for all that lies between. No await in here. */
+  #goLive(reader: Reader<D>, at: EntryId): boolean {
+    if (at !== this.#last) {
+      const next = this.#recent.findIndex(({ entry }) => entry.prev === at);
+      if (next < 0) return false;
+      for (const { shared } of this.#recent.slice(next)) reader.deliver(shared);
+    }
+    if (this.#catchingUp.delete(reader)) this.#live.add(reader);
+    return true;
+  }
+
+  #onLive(entry: Entry): void {
+    if (this.#closed) return;
+    const isNews = compareEntryIds(entry.id, this.#last) > 0;
+    if (this.established && this.#filling === undefined && isNews && compareEntryIds(entry.prev, this.#last) <= 0) {
+      this.#advance(entry);
+      return;
+    }
+    if (isNews) {
+      if (compareEntryIds(entry.id, this.#heard) > 0) this.#heard = entry.id;
+    } else if (entry.id === this.#last || this.#recent.some((recent) => recent.entry.id === entry.id)) {
+      return; // Read before it was heard.
+    }
+    // A hole before it, or an id from before the last one: the log went back. The broker has to say.
+    if (this.established) this.#fill();
+  }
+
+  #advance(entry: Entry): void {
+    this.#last = entry.id;
+    const shared = this.#options.share(entry);
+    this.#recent.push({ entry, shared });
+    if (this.#recent.length > RECENT_ENTRIES) this.#recent.shift();
+    for (const reader of this.#live) reader.deliver(shared);
+    if (entry.seals) this.#finishLive();
+  }
+
+  /** Reads from the broker until the live readers stand at the tail. One at a time; retried until it succeeds. */
+  #fill(): void {
+    if (this.#closed) return;
+    this.#filling ??= this.#readToTail()
+      .catch((error: unknown) => this.#options.onError(error))
+      .finally(() => {
+        this.#filling = undefined;
+      });
+  }
+
+  async #readToTail(): Promise<void> {
+    for (let retryMs = RETRY_FIRST_MS; !this.#closed; ) {
+      let read: Read;
+      try {
+        read = await this.#options.broker.read(this.channel, this.#last, READ_BATCH);
+      } catch {
+        this.brokerFailed();
+        await delay(retryMs);
+        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
+        continue;
+      }
+      retryMs = RETRY_FIRST_MS;
+      this.#failingSinceMs = undefined;
+      const { entries, tail } = read;
+      const before = this.#last === BEFORE_ALL ? undefined : this.#last;
+      const stand = entries.length === 0 ? standing(before, tail) : undefined;
+      if (stand !== undefined) {
+        this.#last = stand.cursor ?? BEFORE_ALL;
+        this.#recent = [];
+        for (const reader of this.#live) reader.control(stand.notice, stand.cursor);
+      }
+      for (const entry of entries) {
+        const at = this.#last === BEFORE_ALL ? undefined : this.#last;
+        const hole = holeBefore(entry, at);
+        if (hole !== undefined) for (const reader of this.#live) reader.control(hole, at);
+        this.#advance(entry);
+      }
+      if (entries.length === READ_BATCH) continue;
+      if (tail.sealedBy !== undefined) this.#finishLive();
+      const heardMore = compareEntryIds(this.#heard, this.#last) > 0;
+      // What is heard of once more and still not in the log was rolled back since: asking for ever would not bring it.
+      this.#heard = BEFORE_ALL;
+      if (!heardMore) return;
+    }
+  }
+
+  /** The form of an entry that its readers share; the recent ones have theirs already. */
+  #shared(entry: Entry): D {
+    const known = this.#recent.find((recent) => recent.entry.id === entry.id);
+    return known !== undefined ? known.shared : this.#options.share(entry);
+  }
+
+  #finishLive(): void {
+    for (const reader of [...this.#live]) this.#finish(reader, 'ended');
+  }
+
+  #finish(reader: Reader<D>, reason: 'ended' | 'unavailable'): void {
+    this.#leave(reader);
+    reader.finish(reason);
+  }
+
+  #leave(reader: Reader<D>): void {
+    this.#live.delete(reader);
+    this.#catchingUp.delete(reader);
+    this.#closeIfIdle();
+  }
+
+  #closeIfIdle(): void {
+    if (this.#live.size === 0 && this.#catchingUp.size === 0 && this.#joining === 0) this.close();
+  }
+}
+
+/** What to tell a reader at `at` for whom the log holds nothing more, and where it stands then. */
+function standing(
+  at: EntryId | undefined,
+  tail: Tail,
+): { readonly notice: Notice; readonly cursor: EntryId | undefined } | undefined {
+  if (tail.last !== BEFORE_ALL) {
+    const beyond = at !== undefined && compareEntryIds(at, tail.last) > 0;
+    return beyond ? { notice: { type: 'reset' }, cursor: tail.last } : undefined;
+  }
+  if (at === tail.sealedBy) return undefined;
+  return { notice: { type: 'expired' }, cursor: tail.sealedBy };
+}
+
+/** The gap before `entry` for a reader that has received everything up to `at`. */
+function holeBefore(entry: Entry, at: EntryId | undefined): Notice | undefined {
+  const missing = at === undefined ? entry.prev !== BEFORE_ALL : compareEntryIds(entry.prev, at) > 0;
+  return missing ? { type: 'gap', firstId: entry.id } : undefined;
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}

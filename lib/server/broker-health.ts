@@ -1,0 +1,57 @@
+import type { Broker } from '#lib/broker/broker.ts';
+
+/**
+ * Whether the broker answers, asked at most once at a time and at most every {@link REUSE_MS}: a crowd of probes is one
+ * ping.
+ */
+export class BrokerHealth {
+  readonly #broker: Broker;
+  readonly #onChange: (reachable: boolean) => void;
+  #asking: Promise<boolean> | undefined;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+  #reachable: boolean | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(broker: Broker, onChange: (reachable: boolean) => void) {
+    this.#broker = broker;
+    this.#onChange = onChange;
+  }
+
+  get brokerName(): string {
+    return this.#broker.name;
+  }
+
+  /** Asks now and then every second, so that whoever watches hears of a change. */
+  watch(): void {
+    void this.reachable();
+    this.#timer = setInterval(() => void this.reachable(), WATCH_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  reachable(): Promise<boolean> {
+    if (this.#asking !== undefined && performance.now() - this.#askedAtMs < REUSE_MS) return this.#asking;
+    this.#askedAtMs = performance.now();
+    this.#asking = this.#broker.ping(PING_TIMEOUT_MS).then(
+      () => this.#settle(true),
+      () => this.#settle(false),
+    );
+    return this.#asking;
+  }
+
+  #settle(reachable: boolean): boolean {
+    if (this.#reachable !== reachable) {
+      this.#reachable = reachable;
+      this.#onChange(reachable);
+    }
+    return reachable;
+  }
+}
+
+const WATCH_MS = 1_000;
+const REUSE_MS = 250;
+/** Conduit's deadline for the same question. */
+const PING_TIMEOUT_MS = 1_000;

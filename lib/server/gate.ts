@@ -1,0 +1,115 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
+import { createValidator, type Validator } from '@bufbuild/protovalidate';
+import { KeysUnavailableError } from '#lib/auth/key-source.ts';
+import type { PublishClaims, PublishTokenVerifier } from '#lib/auth/publish-token.ts';
+import type { StreamClaims, StreamTokenVerifier } from '#lib/auth/stream-token.ts';
+import { invalidField, invalidFields, Refusal, type RefusalReason } from './refusal.ts';
+
+/**
+ * The one gate before every use case, for RPCs and raw routes alike: who is calling, is the message well formed, and does
+ * it belong to what the token is for. Authentication comes before anything of the body is looked at.
+ */
+export class Gate {
+  readonly #validator: Validator = createValidator();
+  readonly #options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  /** A publisher, by the value of its Authorization header. @throws Refusal */
+  authenticatePublisher(authorization: string | undefined): PublishClaims | Promise<PublishClaims> {
+    const token = bearer(authorization);
+    const verifier = this.#options.publishTokens;
+    if (verifier === undefined) throw new Refusal('publish_token_invalid');
+    const cached = verifier.verifyCached(token);
+    const settle = (result: Awaited<ReturnType<PublishTokenVerifier['verify']>>): PublishClaims =>
+      claimsOf(result, 'publish_token_invalid');
+    return cached === undefined ? verifier.verify(token).then(settle, keysAway) : settle(cached);
+  }
+
+  /** A listener, by its stream token. @throws Refusal */
+  async authenticateListener(token: string): Promise<StreamClaims> {
+    const verifier = this.#options.streamTokens;
+    if (verifier === undefined) throw new Refusal('stream_token_invalid');
+    const result = verifier.verifyCached(token) ?? (await verifier.verify(token).catch(keysAway));
+    return claimsOf(result, 'stream_token_invalid');
+  }
+
+  /** Somebody who may start streams: anybody in development, the holder of the API token otherwise. @throws Refusal */
+  authenticateStarter(authorization: string | undefined): void {
+    const { apiToken, openStart } = this.#options;
+    if (openStart) return;
+    const token = bearer(authorization);
+    if (apiToken === undefined) throw new Refusal('no_api_token');
+    if (!sameSecret(token, apiToken)) throw new Refusal('api_token_invalid');
+  }
+
+  /** Holds a message to the rules of its contract. @throws Refusal with every violation */
+  validate<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): void {
+    const result = this.#validator.validate(schema, message);
+    if (result.kind === 'valid') return;
+    if (result.kind === 'error') throw result.error;
+    throw invalidFields(
+      result.violations.map((violation) => ({
+        field: violation.field.map((step) => ('name' in step ? step.name : '')).join('.'),
+        description: violation.message,
+      })),
+    );
+  }
+
+  /** Holds a message to what its sender's token is for; a claim that is not there holds to nothing. @throws Refusal */
+  requireClaims(
+    claims: { readonly orgId?: bigint | undefined; readonly channelId?: string | undefined },
+    orgId: bigint,
+    channelId: string,
+  ): void {
+    const otherOrg = claims.orgId !== undefined && claims.orgId !== orgId;
+    const otherChannel = claims.channelId !== undefined && claims.channelId !== channelId.toLowerCase();
+    if (otherOrg || otherChannel) throw new Refusal('claims_differ');
+  }
+}
+
+export interface GateOptions {
+  readonly publishTokens?: PublishTokenVerifier | undefined;
+  readonly streamTokens?: StreamTokenVerifier | undefined;
+  readonly apiToken?: string | undefined;
+  /** StartStream needs no token. Development only. */
+  readonly openStart?: boolean;
+}
+
+/** The token of an Authorization header. @throws Refusal */
+export function bearer(authorization: string | undefined): string {
+  if (authorization === undefined) throw new Refusal('missing_authorization');
+  if (!authorization.startsWith('Bearer ')) throw new Refusal('invalid_authorization');
+  return authorization.slice('Bearer '.length).trim();
+}
+
+/** An organization's id as URLs spell it. @throws Refusal */
+export function parseOrgId(text: string, field: string): bigint {
+  const value = /^[0-9]{1,20}$/.test(text) ? BigInt(text) : 0n;
+  if (value === 0n || value > MAX_UINT64) throw invalidField(field, 'must be an organization id, a whole number');
+  return value;
+}
+
+const MAX_UINT64 = (1n << 64n) - 1n;
+
+function claimsOf<C>(
+  result: { kind: 'valid'; claims: C } | { kind: 'expired' } | { kind: 'invalid' },
+  invalid: RefusalReason,
+): C {
+  if (result.kind === 'valid') return result.claims;
+  throw new Refusal(result.kind === 'expired' ? 'token_expired' : invalid);
+}
+
+function keysAway(error: unknown): never {
+  if (error instanceof KeysUnavailableError) throw new Refusal('keys_away', { cause: error });
+  throw error;
+}
+
+function sameSecret(a: string, b: string): boolean {
+  const left = Buffer.from(a);
+  const right = Buffer.from(b);
+  return left.byteLength === right.byteLength && timingSafeEqual(left, right);
+}

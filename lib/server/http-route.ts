@@ -1,0 +1,98 @@
+import type { NodeServerRequest, NodeServerResponse } from './node-http.ts';
+import { Refusal } from './refusal.ts';
+
+/**
+ * Routes that belong to somebody else's wire protocol, and health: answered beside the RPCs, on the same port.
+ */
+export interface HttpRoute {
+  /** Methods it answers; others are a 405 that names them. */
+  readonly methods: readonly string[];
+  /** Matched against the path alone. Named groups arrive as `params`. */
+  readonly path: RegExp;
+  /** Answers with `Access-Control-Allow-Origin: *`, and preflights. */
+  readonly cors: boolean;
+  /** A Refusal that is thrown becomes the answer; anything else a 500 that says nothing. */
+  handle(call: HttpCall): Promise<void> | void;
+}
+
+export interface HttpCall {
+  readonly request: NodeServerRequest;
+  readonly response: NodeServerResponse;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+}
+
+/** Makes one fallback handler of many routes. `onError` hears of what is not a Refusal. */
+export function routeHttp(
+  routes: readonly HttpRoute[],
+  onError: (error: unknown) => void,
+): (request: NodeServerRequest, response: NodeServerResponse) => void {
+  return (request, response) => {
+    const url = request.url ?? '/';
+    const question = url.indexOf('?');
+    const path = question < 0 ? url : url.slice(0, question);
+    for (const route of routes) {
+      const match = route.path.exec(path);
+      if (match === null) continue;
+      if (route.cors) response.setHeader('Access-Control-Allow-Origin', '*');
+      const method = request.method ?? '';
+      if (route.cors && method === 'OPTIONS') {
+        answerPreflight(route, response);
+        return;
+      }
+      if (!route.methods.includes(method)) {
+        response.setHeader('Allow', route.methods.join(', '));
+        refuse(response, new Refusal('method_not_allowed'));
+        return;
+      }
+      const query = new URLSearchParams(question < 0 ? '' : url.slice(question + 1));
+      const fail = (error: unknown) => {
+        if (!(error instanceof Refusal)) onError(error);
+        refuse(response, error);
+      };
+      try {
+        route.handle({ request, response, params: match.groups ?? {}, query })?.catch(fail);
+      } catch (error) {
+        fail(error);
+      }
+      return;
+    }
+    refuse(response, new Refusal('not_found'));
+  };
+}
+
+/** Answers with plain text, as Conduit does. */
+export function sendText(response: NodeServerResponse, status: number, text: string): void {
+  if (response.headersSent || response.writableEnded) return;
+  response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+  response.setHeader('Content-Length', Buffer.byteLength(text));
+  response.writeHead(status);
+  response.end(text);
+}
+
+export function sendJson(response: NodeServerResponse, status: number, value: unknown): void {
+  const text = JSON.stringify(value);
+  response.setHeader('Content-Type', 'application/json');
+  response.setHeader('Content-Length', Buffer.byteLength(text));
+  response.writeHead(status);
+  response.end(text);
+}
+
+function refuse(response: NodeServerResponse, error: unknown): void {
+  if (!(error instanceof Refusal)) {
+    sendText(response, 500, 'Internal error');
+    return;
+  }
+  if (!response.headersSent && error.retryAfterSec !== undefined) {
+    response.setHeader('Retry-After', String(error.retryAfterSec));
+  }
+  sendText(response, error.status, error.message);
+}
+
+function answerPreflight(route: HttpRoute, response: NodeServerResponse): void {
+  response.setHeader('Access-Control-Allow-Methods', route.methods.join(', '));
+  response.setHeader('Access-Control-Allow-Headers', '*, Authorization');
+  response.setHeader('Access-Control-Max-Age', '3600');
+  response.writeHead(204);
+  response.end();
+}

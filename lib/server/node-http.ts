@@ -1,0 +1,65 @@
+import type { NodeHandler } from './node-handler.ts';
+import { Refusal } from './refusal.ts';
+
+/** What a handler gets on a port that speaks HTTP/1.1 and h2c. */
+export type NodeServerRequest = Parameters<NodeHandler>[0];
+export type NodeServerResponse = Parameters<NodeHandler>[1];
+
+/** A header that may be sent once. Repeated ones arrive joined or as a list, and mean nothing to us. */
+export function headerOf(request: NodeServerRequest, name: string): string | undefined {
+  const value = request.headers[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/**
+ * Reads a body of at most `maxBytes`; a larger one is refused before it is buffered, by its declared length or as soon as
+ * it crosses the limit. The server's request timeout bounds the wait.
+ */
+export function readBody(
+  request: NodeServerRequest,
+  maxBytes: number,
+  tooLarge: (sizeBytes?: number) => Refusal,
+): Promise<Uint8Array> {
+  const declared = Number(headerOf(request, 'content-length') ?? Number.NaN);
+  if (declared > maxBytes) {
+    discard(request);
+    return Promise.reject(tooLarge(declared));
+  }
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    request.on('data', (chunk: Buffer) => {
+      sizeBytes += chunk.byteLength;
+      if (sizeBytes > maxBytes) {
+        chunks.length = 0;
+        discard(request);
+        reject(tooLarge());
+        return;
+      }
+      chunks.push(chunk);
+    });
+    request.on('end', () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
+    request.on('error', () => reject(aborted()));
+    request.on('aborted', () => reject(aborted()));
+    request.on('close', () => reject(aborted()));
+  });
+}
+
+const MAX_DISCARD_BYTES = 1024 * 1024;
+
+/**
+ * A client that is still sending reads the answer only after it has sent all, so a little more is taken and dropped;
+ * whoever goes on beyond that is cut.
+ */
+function discard(request: NodeServerRequest): void {
+  let dropped = 0;
+  request.removeAllListeners('data');
+  request.on('data', (chunk: Buffer) => {
+    dropped += chunk.byteLength;
+    if (dropped > MAX_DISCARD_BYTES) request.destroy();
+  });
+}
+
+function aborted(): Refusal {
+  return new Refusal('invalid_argument', { text: 'The request ended before its body did' });
+}

@@ -1,0 +1,32 @@
+import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
+import { Refusal, toConnectError } from './refusal.ts';
+
+/**
+ * Turns what a use case throws into an RPC error, once, for unary and streaming calls: a Refusal by the table; anything
+ * else is INTERNAL and says nothing, and `onError` hears of it.
+ */
+export function refusalInterceptor(onError: (error: unknown) => void): Interceptor {
+  const convert = (error: unknown): ConnectError => {
+    if (error instanceof Refusal) return toConnectError(error);
+    if (error instanceof ConnectError) return error;
+    onError(error);
+    return new ConnectError('internal error', Code.Internal);
+  };
+  return (next) => async (request) => {
+    try {
+      const response = await next(request);
+      if (!response.stream) return response;
+      return { ...response, message: convertWhile(response.message, convert) };
+    } catch (error) {
+      throw convert(error);
+    }
+  };
+}
+
+async function* convertWhile<T>(messages: AsyncIterable<T>, convert: (error: unknown) => ConnectError) {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw convert(error);
+  }
+}

@@ -1,0 +1,37 @@
+import { inspect } from 'node:util';
+import { KeySettingError } from '#lib/auth/key-pem.ts';
+import { ConfigError } from './env.ts';
+import { PortTakenError } from './listen.ts';
+import type { RunningService } from './run-service.ts';
+
+/** What whoever starts it can mend, and whose message says how. */
+const EXPECTED = [ConfigError, KeySettingError, PortTakenError];
+
+/**
+ * Runs a service as a process: one clear line and exit code 1 where it can't start, a drain on SIGTERM and SIGINT, and
+ * an end at once on the second signal.
+ */
+export async function runMain(name: string, start: () => Promise<RunningService>): Promise<void> {
+  let running: RunningService;
+  try {
+    running = await start();
+  } catch (error) {
+    const expected = error instanceof Error && EXPECTED.some((kind) => error instanceof kind);
+    process.stderr.write(`${name}: ${expected ? error.message : inspect(error)}\n`);
+    process.exit(1);
+  }
+  let signals = 0;
+  const onSignal = () => {
+    signals++;
+    if (signals > 1) process.exit(1);
+    running.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`${name}: ${String(error)}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}

@@ -1,0 +1,166 @@
+import { createPublicKey } from 'node:crypto';
+import { type DevelopmentKeys, isDevelopmentSecret, loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
+import { keysFromJwksFile } from '#lib/auth/jwks-file.ts';
+import { keysFromJwksUrl } from '#lib/auth/jwks-url.ts';
+import { normalizePem } from '#lib/auth/key-pem.ts';
+import { type KeySource, keysFromPem, keysFromSecret } from '#lib/auth/key-source.ts';
+import { createPublishTokenVerifier, type PublishTokenVerifier } from '#lib/auth/publish-token.ts';
+import { createPublishTokenSigner, type PublishTokenSigner } from '#lib/auth/publish-token-signer.ts';
+import { createStreamTokenVerifier, type StreamTokenVerifier } from '#lib/auth/stream-token.ts';
+import { createStreamTokenSigner, type StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
+import { DEFAULT_RETENTION, type Retention } from '#lib/broker/broker.ts';
+import { ConfigError, type Env } from './env.ts';
+
+/**
+ * What several services read from the environment, under Conduit's names where Conduit has one. In production everything
+ * about tokens must be set and nothing may be a development key; in development what is not set comes from the keys under
+ * TIDEWAY_DATA_DIR, and what is set wins.
+ */
+export interface CommonSettings {
+  readonly host: string;
+  readonly redisUrl: string | undefined;
+  readonly retention: Retention;
+  readonly drainTimeoutMs: number;
+  readonly logLevel: string;
+  readonly isProduction: boolean;
+}
+
+const DEVELOPMENT_NAME = 'tideway';
+const STREAM_TOKEN_TTL_SEC = 3600;
+/** Renewed at each start. */
+const DEVELOPMENT_PUBLISH_TOKEN_TTL_SEC = 30 * 86_400;
+
+export function commonSettings(env: Env): CommonSettings {
+  return {
+    // Development keys are on the page: nobody but this machine gets at them unless it is asked for.
+    host: env.text('TIDEWAY_HOST') ?? (env.isProduction ? '0.0.0.0' : '127.0.0.1'),
+    redisUrl: env.text('REDIS_URL'),
+    retention: {
+      ...DEFAULT_RETENTION,
+      maxEntries: env.integer('STREAM_RETAIN_MESSAGES', DEFAULT_RETENTION.maxEntries, 1, 1_000_000),
+      minAgeMs: env.secondsAsMs('STREAM_RETAIN_SEC', DEFAULT_RETENTION.minAgeMs / 1000, 0, 86_400),
+      maxBytes: env.integer('STREAM_RETAIN_MAX_BYTES', DEFAULT_RETENTION.maxBytes, 65_536, 1 << 30),
+    },
+    drainTimeoutMs: env.secondsAsMs('DRAIN_TIMEOUT_SEC', 30, 1, 3600),
+    logLevel: env.text('LOG_LEVEL') ?? (env.isProduction ? 'info' : 'warn'),
+    isProduction: env.isProduction,
+  };
+}
+
+export function dataDir(env: Env): string {
+  return env.text('TIDEWAY_DATA_DIR') ?? '.tideway';
+}
+
+/** Undefined in production: there, nothing is made up. */
+export async function developmentKeys(env: Env): Promise<DevelopmentKeys | undefined> {
+  return env.isProduction ? undefined : loadOrCreateDevelopmentKeys(dataDir(env));
+}
+
+export interface PublishTokens {
+  readonly verifier: PublishTokenVerifier;
+  /** Signs with the shared secret, where there is one. */
+  readonly signer: PublishTokenSigner | undefined;
+}
+
+/** HS256 by a shared secret as Conduit has it, public keys for publishers who sign for themselves, or both. @throws ConfigError */
+export async function publishTokens(
+  env: Env,
+  development: DevelopmentKeys | undefined,
+  onProblem: (error: Error) => void,
+): Promise<PublishTokens> {
+  const issuer = nameOf(env, 'PUBLISH_JWT_ISSUER');
+  const audience = nameOf(env, 'PUBLISH_JWT_AUDIENCE');
+  const name = 'PUBLISH_JWT_SECRET';
+  const publicKeys = await publicKeysOf(env, 'PUBLISH_JWT', onProblem);
+  const secret =
+    secretOf(env, name) ?? (publicKeys === undefined ? (development?.publishSecret ?? env.required(name)) : undefined);
+  const keys = [publicKeys, secret === undefined ? undefined : keysFromSecret({ name, secret })];
+  return {
+    verifier: createPublishTokenVerifier({ keys: keys.filter((source) => source !== undefined), issuer, audience }),
+    signer:
+      secret === undefined
+        ? undefined
+        : createPublishTokenSigner({ name, secret, issuer, audience, ttlSec: DEVELOPMENT_PUBLISH_TOKEN_TTL_SEC }),
+  };
+}
+
+export interface StreamTokens {
+  readonly verifier: StreamTokenVerifier;
+  readonly signer: StreamTokenSigner | undefined;
+}
+
+/** @throws ConfigError */
+export async function streamTokens(
+  env: Env,
+  development: DevelopmentKeys | undefined,
+  onProblem: (error: Error) => void,
+): Promise<StreamTokens> {
+  const issuer = nameOf(env, 'GATEWAY_JWT_ISSUER');
+  const audience = nameOf(env, 'GATEWAY_JWT_AUDIENCE');
+  const name = 'GATEWAY_JWT_PRIVATE_KEY';
+  let privateKey = secretOf(env, name);
+  let keys = await publicKeysOf(env, 'GATEWAY_JWT', onProblem);
+  if (keys === undefined) {
+    privateKey ??= development?.privateKeyPem;
+    if (privateKey === undefined) throw new ConfigError('GATEWAY_JWT_PUBLIC_KEY (or GATEWAY_JWT_JWKS) is not set');
+    keys = keysFromPem({ name, pem: publicKeyOf(privateKey) });
+  }
+  const keyId = env.text('GATEWAY_JWT_KEY_ID');
+  return {
+    verifier: createStreamTokenVerifier({ keys, issuer, audience }),
+    signer:
+      privateKey === undefined
+        ? undefined
+        : createStreamTokenSigner({
+            name,
+            privateKeyPem: privateKey,
+            issuer,
+            audience,
+            ttlSec: STREAM_TOKEN_TTL_SEC,
+            ...(keyId === undefined ? {} : { keyId }),
+          }),
+  };
+}
+
+/** The API token in force. @throws ConfigError */
+export function apiToken(env: Env, development: DevelopmentKeys | undefined): string | undefined {
+  return secretOf(env, 'TIDEWAY_API_TOKEN') ?? development?.apiToken;
+}
+
+/** `<prefix>_JWKS` (a path or a URL), else `<prefix>_PUBLIC_KEY` (PEM), else none. */
+async function publicKeysOf(
+  env: Env,
+  prefix: 'GATEWAY_JWT' | 'PUBLISH_JWT',
+  onProblem: (error: Error) => void,
+): Promise<KeySource | undefined> {
+  const jwks = env.text(`${prefix}_JWKS`);
+  if (jwks !== undefined) {
+    const name = `${prefix}_JWKS`;
+    return /^https?:/.test(jwks)
+      ? keysFromJwksUrl({ name, url: jwks, onProblem })
+      : await keysFromJwksFile({ name, path: jwks, onProblem });
+  }
+  const name = `${prefix}_PUBLIC_KEY`;
+  const pem = secretOf(env, name);
+  return pem === undefined ? undefined : keysFromPem({ name, pem });
+}
+
+function nameOf(env: Env, setting: string): string {
+  return env.text(setting) ?? (env.isProduction ? env.required(setting) : DEVELOPMENT_NAME);
+}
+
+function secretOf(env: Env, setting: string): string | undefined {
+  const value = env.text(setting);
+  if (value !== undefined && env.isProduction && isDevelopmentSecret(value)) {
+    throw new ConfigError(`${setting} is a development key, which production refuses`);
+  }
+  return value;
+}
+
+function publicKeyOf(privateKeyPem: string): string {
+  try {
+    return createPublicKey(normalizePem(privateKeyPem)).export({ type: 'spki', format: 'pem' }).toString();
+  } catch {
+    throw new ConfigError('GATEWAY_JWT_PRIVATE_KEY is not a private key in PEM form');
+  }
+}

@@ -1,0 +1,24 @@
+import { openBroker } from '#lib/broker/open-broker.ts';
+import { Env } from '#lib/server/env.ts';
+import { runMain } from '#lib/server/run-main.ts';
+import { runService } from '#lib/server/run-service.ts';
+import { commonSettings } from '#lib/server/settings.ts';
+import { createLogger } from '#lib/telemetry/logger.ts';
+import { cleanupService } from './cleanup.ts';
+import { cleanupSettings } from './settings.ts';
+
+await runMain('cleanup', async () => {
+  const env = new Env(process.env);
+  const common = commonSettings(env);
+  const logger = createLogger('cleanup', common.logLevel);
+  // Services apart meet in Redis: without it each would have a broker of its own.
+  const broker = openBroker({ ...common, redisUrl: env.required('REDIS_URL') });
+  return runService({
+    ...common,
+    port: env.port('CLEANUP_PORT', 9003),
+    broker,
+    logger,
+    reflection: !common.isProduction,
+    parts: [cleanupService({ broker, logger, ...cleanupSettings(env) })],
+  });
+});

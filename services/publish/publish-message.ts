@@ -1,0 +1,79 @@
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import type { PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
+import {
+  type Broker,
+  BrokerUnavailableError,
+  channelKey,
+  type PublishRate,
+  type PublishResult,
+} from '#lib/broker/broker.ts';
+import type { EntryId } from '#lib/broker/entry-id.ts';
+import { invalidField, Refusal } from '#lib/server/refusal.ts';
+
+/** Conduit's limit, on the encoded PublishRequest. */
+export const MAX_MESSAGE_BYTES = 16_384;
+/** What protobuf readers with the usual limit of 100 nested messages can read: a level of a Struct takes three. */
+export const MAX_PAYLOAD_DEPTH = 32;
+
+export type Published = { readonly id: EntryId; readonly duplicate: boolean };
+
+/**
+ * Publishes one message that has passed the gate: the use case behind every publishing face.
+ * @param data the encoded message, stored as it is.
+ * @throws Refusal `rate_limited` with the time to wait, `stream_ended`, `too_large`, `invalid_argument`, `broker_away`.
+ */
+export async function publishMessage(
+  broker: Broker,
+  message: PublishRequest,
+  data: Uint8Array,
+  rate: PublishRate,
+): Promise<Published> {
+  if (data.byteLength > MAX_MESSAGE_BYTES) throw tooLarge(data.byteLength);
+  if (message.payload !== undefined) checkPayload(message.payload);
+  const channel = channelKey(message.orgId, message.channelId);
+  const { phase, sequence } = message;
+  let result: PublishResult;
+  try {
+    result = await broker.publish(channel, { messageId: message.messageId.toLowerCase(), phase, sequence, data }, rate);
+  } catch (error) {
+    if (error instanceof BrokerUnavailableError) {
+      throw new Refusal('broker_away', { retryAfterMs: error.retryAfterMs, cause: error });
+    }
+    throw error;
+  }
+  switch (result.kind) {
+    case 'stored':
+      return { id: result.id, duplicate: false };
+    case 'duplicate':
+      return { id: result.id, duplicate: true };
+    case 'sealed':
+      throw new Refusal('stream_ended');
+    case 'rate_limited':
+      throw new Refusal('rate_limited', {
+        text: `Rate limit exceeded: maximum ${rate.perSec} requests per 1 second(s) per channel`,
+        retryAfterMs: result.retryAfterMs,
+      });
+  }
+}
+
+export function tooLarge(sizeBytes?: number): Refusal {
+  const size = sizeBytes === undefined ? '' : ` ${sizeBytes}`;
+  return new Refusal('too_large', { text: `Message size${size} exceeds maximum of ${MAX_MESSAGE_BYTES} bytes` });
+}
+
+/** Holds a payload to what every listener can read: JSON has no NaN or infinity, and readers limit depth. */
+function checkPayload(payload: JsonObject): void {
+  const problem = findProblem(payload, 1);
+  if (problem !== undefined) throw invalidField('payload', problem);
+}
+
+function findProblem(value: JsonValue, depth: number): string | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? undefined : 'numbers must be finite';
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (depth > MAX_PAYLOAD_DEPTH) return `must be at most ${MAX_PAYLOAD_DEPTH} levels deep`;
+  for (const inner of Array.isArray(value) ? value : Object.values(value)) {
+    const problem = findProblem(inner, depth + 1);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}

@@ -1,0 +1,52 @@
+import { toBinary } from '@bufbuild/protobuf';
+import { PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
+import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
+import type { Broker } from '#lib/broker/broker.ts';
+import type { Gate } from '#lib/server/gate.ts';
+import type { ServiceParts } from '#lib/server/run-service.ts';
+import { httpPublishRoute } from './http-publish.ts';
+import { publishMessage } from './publish-message.ts';
+import { publishStream } from './publish-stream.ts';
+
+export interface PublishServiceOptions {
+  readonly gate: Gate;
+  readonly broker: Broker;
+  /** Publishes a second and channel by unary RPC and HTTP together. 0: no limit. */
+  readonly ratePerSec: number;
+  /** The same for PublishStream. */
+  readonly streamRatePerSec: number;
+}
+
+/** The publish service: PublishService by RPC, and Conduit's HTTP form. */
+export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: PublishServiceOptions): ServiceParts {
+  const unaryRate = { name: 'unary', perSec: ratePerSec } as const;
+  const streamRate = { name: 'stream', perSec: streamRatePerSec } as const;
+  const draining = new AbortController();
+  return {
+    services: [PublishService],
+    http: [httpPublishRoute(gate, broker, unaryRate)],
+    rpc(router) {
+      router.service(PublishService, {
+        async publish(message, { requestHeader }) {
+          const claims = await gate.authenticatePublisher(requestHeader.get('authorization') ?? undefined);
+          gate.validate(PublishRequestSchema, message);
+          gate.requireClaims(claims, message.orgId, message.channelId);
+          return publishMessage(broker, message, toBinary(PublishRequestSchema, message), unaryRate);
+        },
+        async *publishStream(requests, { requestHeader, signal }) {
+          const claims = await gate.authenticatePublisher(requestHeader.get('authorization') ?? undefined);
+          yield* publishStream(requests, {
+            gate,
+            broker,
+            claims,
+            rate: streamRate,
+            signal: AbortSignal.any([signal, draining.signal]),
+          });
+        },
+      });
+    },
+    async drain() {
+      draining.abort();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
+import type { Entry } from '#lib/broker/broker.ts';
+import type { EntryId } from '#lib/broker/entry-id.ts';
+import type { Notice } from '#lib/broker/follow.ts';
+
+/**
+ * An entry on its way to the listeners of a process: decoded once, and encoded once for each wire format, whatever the
+ * number of listeners.
+ */
+export class Delivery {
+  readonly entry: Entry;
+  readonly #encoded: unknown[] = [];
+  #message: PublishRequest | undefined;
+
+  constructor(entry: Entry) {
+    this.entry = entry;
+  }
+
+  /** Undefined for `producer_lost`, and for bytes that are no valid message: somebody else wrote to the log. */
+  get message(): PublishRequest | undefined {
+    if (this.#message === undefined && this.entry.kind === 'message') this.#message = decode(this.entry.data);
+    return this.#message;
+  }
+
+  encodedFor<T>(wire: Wire<T>): T {
+    const known = this.#encoded[wire.slot] as T | undefined;
+    if (known !== undefined) return known;
+    const made = wire.entry(this);
+    this.#encoded[wire.slot] = made;
+    return made;
+  }
+}
+
+function decode(data: Uint8Array): PublishRequest | undefined {
+  try {
+    const message = fromBinary(PublishRequestSchema, data);
+    return UUID.test(message.messageId) && UUID.test(message.channelId) ? message : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** What a listener can be told beside messages. */
+export type ControlNotice = Notice | { readonly type: 'server_draining' } | { readonly type: 'producer_lost' };
+
+/** How one face of the stream service spells what it sends. `T` is what its sinks take. */
+export interface Wire<T> {
+  /** Its place in a delivery's cache; each wire has its own. */
+  readonly slot: number;
+  /** A message, or `producer_lost`. */
+  entry(delivery: Delivery): T;
+  /** `cursor` is where the listener stands after it. */
+  control(notice: ControlNotice, cursor: EntryId | undefined): T;
+  /** Keeps idle connections alive, and shows a client that they are. */
+  readonly heartbeat: T;
+  /** Goes before everything else, if anything does. */
+  readonly opening: T | undefined;
+  /** The last words to a listener that should come back after `retryMs` and resume; none where the protocol has them. */
+  goodbye(retryMs: number): T | undefined;
+}
+
+/** Where a listener's bytes go. */
+export interface Sink<T> {
+  /** Never blocks. False: more than it likes is waiting; `onDrain` follows. */
+  write(chunk: T): boolean;
+  /** What was written and not sent yet. */
+  readonly waitingBytes: number;
+  /** Called once it has sent what was waiting. */
+  onDrain: () => void;
+  /** Called once, when the other side is gone. */
+  onGone: () => void;
+  /** Ends well: all that was written arrives first. */
+  end(): void;
+  /** Ends with an error the protocol can spell, or at once where it has none. */
+  fail(reason: 'unavailable' | 'too_slow'): void;
+}

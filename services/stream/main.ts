@@ -1,0 +1,32 @@
+import { openBroker } from '#lib/broker/open-broker.ts';
+import { Env } from '#lib/server/env.ts';
+import { Gate } from '#lib/server/gate.ts';
+import { runMain } from '#lib/server/run-main.ts';
+import { runService } from '#lib/server/run-service.ts';
+import { apiToken, commonSettings, developmentKeys, streamTokens } from '#lib/server/settings.ts';
+import { createLogger } from '#lib/telemetry/logger.ts';
+import { streamService } from './routes.ts';
+import { streamSettings } from './settings.ts';
+
+await runMain('stream', async () => {
+  const env = new Env(process.env);
+  const common = commonSettings(env);
+  const logger = createLogger('stream', common.logLevel);
+  const development = await developmentKeys(env);
+  const tokens = await streamTokens(env, development, (error) => logger.warn({ err: error }));
+  // Services apart meet in Redis: without it each would have a broker of its own.
+  const broker = openBroker({ ...common, redisUrl: env.required('REDIS_URL') });
+  const gate = new Gate({
+    streamTokens: tokens.verifier,
+    apiToken: apiToken(env, development),
+    openStart: !common.isProduction,
+  });
+  return runService({
+    ...common,
+    port: env.port('GATEWAY_PORT', 9002),
+    broker,
+    logger,
+    reflection: !common.isProduction,
+    parts: [streamService({ gate, broker, logger, signer: tokens.signer, ...streamSettings(env) })],
+  });
+});

@@ -1,0 +1,47 @@
+import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import type { StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
+import type { Broker } from '#lib/broker/broker.ts';
+import { Follower } from '#lib/broker/follow.ts';
+import type { Gate } from '#lib/server/gate.ts';
+import type { ServiceParts } from '#lib/server/run-service.ts';
+import type { Logger } from '#lib/telemetry/logger.ts';
+import { Delivery } from './delivery.ts';
+import { eventsRoute } from './events.ts';
+import { Listeners } from './listeners.ts';
+import { startStream } from './start-stream.ts';
+import { subscribe } from './subscribe.ts';
+
+export interface StreamServiceOptions {
+  readonly gate: Gate;
+  readonly broker: Broker;
+  readonly signer: StreamTokenSigner | undefined;
+  readonly publicUrl: string | undefined;
+  /** 0: no limit. */
+  readonly maxConnectionMs: number;
+  readonly maxListeners: number;
+  readonly logger: Logger;
+}
+
+/** The stream service: StreamService by RPC, and Conduit's events. */
+export function streamService(options: StreamServiceOptions): ServiceParts {
+  const { gate, broker, logger } = options;
+  const follower = new Follower({
+    broker,
+    share: (entry) => new Delivery(entry),
+    onError: (error) => logger.error({ err: error }, 'a listener was ended by an unexpected error'),
+  });
+  const listeners = new Listeners({ ...options, follower });
+  return {
+    services: [StreamService],
+    http: [eventsRoute(gate, listeners)],
+    rpc(router) {
+      router.service(StreamService, {
+        subscribe: (request, { requestHeader, signal }) =>
+          subscribe(request, requestHeader.get('authorization') ?? undefined, signal, gate, listeners),
+        startStream: (request, { requestHeader }) => startStream(request, requestHeader, options),
+      });
+    },
+    drain: (spreadMs) => listeners.drain(spreadMs),
+    close: () => listeners.close(),
+  };
+}

@@ -1,0 +1,71 @@
+import type { SubscribeResponse } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import { Refusal } from '#lib/server/refusal.ts';
+import type { Sink } from './delivery.ts';
+import type { RpcChunk } from './rpc-wire.ts';
+
+/** More waiting than this asks a replay to pause. */
+const HIGH_WATER_BYTES = 64 * 1024;
+
+/** The responses of one Subscribe call: a queue that connect-node takes from as fast as its reader reads. */
+export class RpcSink implements Sink<RpcChunk> {
+  onDrain: () => void = () => {};
+  onGone: () => void = () => {};
+  #waiting: RpcChunk[] = [];
+  #waitingBytes = 0;
+  #wake: () => void = () => {};
+  #ended = false;
+  #failure: Refusal | undefined;
+
+  constructor(signal: AbortSignal) {
+    signal.addEventListener('abort', () => {
+      this.#ended = true;
+      this.#waiting = [];
+      this.#wake();
+      this.onGone();
+    });
+  }
+
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  write(chunk: RpcChunk): boolean {
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.sizeBytes;
+    this.#wake();
+    return this.#waitingBytes < HIGH_WATER_BYTES;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  fail(reason: 'unavailable' | 'too_slow'): void {
+    this.#failure = new Refusal(reason === 'unavailable' ? 'broker_away' : 'slow_listener', {
+      ...(reason === 'unavailable' ? { text: 'Broker away' } : {}),
+    });
+    if (reason === 'too_slow') this.#waiting = [];
+    this.end();
+  }
+
+  /** Ends when the sink does; throws the Refusal it failed with. */
+  async *responses(): AsyncGenerator<SubscribeResponse> {
+    for (;;) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      for (const { response, sizeBytes } of batch) {
+        this.#waitingBytes -= sizeBytes;
+        yield response;
+      }
+      if (this.#waiting.length > 0) continue;
+      this.onDrain();
+      if (this.#waiting.length > 0) continue;
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#ended) return;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import {
+  type StartStreamRequest,
+  StartStreamRequestSchema,
+  type StartStreamResponseSchema,
+} from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import type { StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
+import { type Gate, parseOrgId } from '#lib/server/gate.ts';
+import { invalidField, Refusal } from '#lib/server/refusal.ts';
+
+export interface StartStreamOptions {
+  readonly gate: Gate;
+  readonly signer: StreamTokenSigner | undefined;
+  /** Where browsers reach the edge, without a trailing slash. Undefined: where this call came in. */
+  readonly publicUrl: string | undefined;
+}
+
+/** StreamService.StartStream: a channel and a token to listen to it. Nothing is stored. */
+export async function startStream(
+  request: StartStreamRequest,
+  header: Headers,
+  { gate, signer, publicUrl }: StartStreamOptions,
+): Promise<MessageInitShape<typeof StartStreamResponseSchema>> {
+  gate.authenticateStarter(header.get('authorization') ?? undefined);
+  gate.validate(StartStreamRequestSchema, request);
+  const orgId = parseOrgId(request.organization, 'organization');
+  if (request.orgId !== undefined && request.orgId !== orgId) {
+    throw invalidField('org_id', "must be the path's organization");
+  }
+  if (signer === undefined) throw new Refusal('no_signing_key');
+  const channelId = request.channelId?.toLowerCase() ?? randomUUID();
+  const token = await signer.sign({ orgId, channelId });
+  return { conduit: { token, channelId, url: `${publicUrl ?? originOf(header)}/events/${orgId}` } };
+}
+
+/** The origin the caller used, as the edge passes it on. It is told to nobody but the caller. */
+function originOf(header: Headers): string {
+  const host = header.get('x-forwarded-host') ?? header.get('host') ?? header.get(':authority') ?? 'localhost';
+  return `${header.get('x-forwarded-proto') ?? 'http'}://${host}`;
+}
