@@ -9,7 +9,10 @@ import { followChannel } from './follow-channel.ts';
 type Event = MessageInitShape<typeof SubscribeResponseSchema>;
 type Answer = Event | ConnectError;
 
-const message = (id: string, phase: Phase = Phase.DELTA): Event => ({ id, event: { case: 'message', value: { phase } } });
+const message = (id: string, phase: Phase = Phase.DELTA): Event => ({
+  id,
+  event: { case: 'message', value: { phase } },
+});
 const control = (id: string, type: ControlType): Event => ({ id, event: { case: 'control', value: { type } } });
 const heartbeat = control('', ControlType.HEARTBEAT);
 const away = new ConnectError('away', Code.Unavailable);
