@@ -193,7 +193,8 @@ describe('when live delivery loses', () => {
 
 describe('what can not be delivered is said:', () => {
   test('a gap, to a cursor that was trimmed and to a reader without one', async () => {
-    const { broker } = cuttable({ retention: { maxEntries: 5, minAgeMs: 0 } });
+    let nowMs = 1_000_000;
+    const { broker } = cuttable({ retention: { maxEntries: 5, minAgeMs: 0 }, now: () => nowMs++ });
     const first = await publish(broker, '0');
     const ids = [first];
     for (const text of texts(1, 20)) ids.push(await publish(broker, text));
