@@ -1,0 +1,207 @@
+import {
+  type Broker,
+  type ChannelKey,
+  DEFAULT_RETENTION,
+  type Entry,
+  type NewMessage,
+  type PublishRate,
+  type PublishResult,
+  type Retention,
+  type Tail,
+} from './broker.ts';
+import { type EntryId, entryIdMs } from './entry-id.ts';
+import { messageKey } from './message-key.ts';
+import { RedisActivity } from './redis-activity.ts';
+import type { PublishReply, ReadReply, RedisClient } from './redis-client.ts';
+import { RedisCommands, unavailable } from './redis-commands.ts';
+import { RedisConnection } from './redis-connection.ts';
+import { entryName, parseLogEntry } from './redis-entry.ts';
+import { activityKey, activityShard, channelKeys, pingKeys } from './redis-keys.ts';
+import { RedisLive } from './redis-live.ts';
+import { type RedisTlsOptions, readTls } from './redis-options.ts';
+import { parseRedisUrl } from './redis-url.ts';
+
+export interface RedisBrokerOptions {
+  /** The forms are those of {@link parseRedisUrl}. */
+  readonly url: string;
+  readonly tls?: RedisTlsOptions | undefined;
+  /** For the Sentinels themselves, where they ask for it; the URL has what Redis asks for. */
+  readonly sentinelUsername?: string | undefined;
+  readonly sentinelPassword?: string | undefined;
+  readonly retention?: Partial<Retention> | undefined;
+  /** The deadline of every request. */
+  readonly commandTimeoutMs?: number | undefined;
+  /** So many requests may wait for Redis; what comes on top is refused at once. */
+  readonly maxInFlight?: number | undefined;
+  /** How often activity is reported and the settings are read. */
+  readonly reportIntervalMs?: number | undefined;
+}
+
+const DEFAULT_COMMAND_TIMEOUT_MS = 2000;
+const DEFAULT_MAX_IN_FLIGHT = 10_000;
+const DEFAULT_REPORT_INTERVAL_MS = 1000;
+const CLOSE_TIMEOUT_MS = 500;
+const END_BATCH = 100;
+// Nothing is after it, and Redis refuses to look.
+const LAST_POSSIBLE_ID = '18446744073709551615-18446744073709551615';
+
+/**
+ * A broker on Redis 7: one server, Sentinel, or a Cluster. It never throws because Redis is away: it keeps trying, and
+ * requests fail meanwhile.
+ * @throws InvalidRedisUrlError
+ */
+export function createRedisBroker(options: RedisBrokerOptions): Broker {
+  return new RedisBroker(options);
+}
+
+class RedisBroker implements Broker {
+  readonly name = 'redis';
+  readonly #retention: Retention;
+  readonly #connection: RedisConnection;
+  readonly #commands: RedisCommands;
+  readonly #live: RedisLive;
+  readonly #activity: RedisActivity;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: RedisBrokerOptions) {
+    const target = parseRedisUrl(options.url);
+    const commandTimeoutMs = options.commandTimeoutMs ?? DEFAULT_COMMAND_TIMEOUT_MS;
+    this.#retention = { ...DEFAULT_RETENTION, ...options.retention };
+    this.#connection = new RedisConnection({
+      target,
+      tls: readTls(target, options.tls ?? {}),
+      sentinelUsername: options.sentinelUsername,
+      sentinelPassword: options.sentinelPassword,
+      commandTimeoutMs,
+    });
+    this.#commands = new RedisCommands(this.#connection, {
+      timeoutMs: commandTimeoutMs,
+      maxInFlight: options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
+    });
+    this.#live = new RedisLive(this.#connection, commandTimeoutMs);
+    this.#activity = new RedisActivity(this.#commands, options.reportIntervalMs ?? DEFAULT_REPORT_INTERVAL_MS);
+  }
+
+  async publish(channel: ChannelKey, message: NewMessage, rate: PublishRate): Promise<PublishResult> {
+    const { log, index, seal, live } = channelKeys(channel);
+    const key = messageKey(message);
+    const name = entryName(message);
+    const reply = await this.#commands.run((client) =>
+      client.tidewayPublish(
+        ...[log, index, seal, live],
+        ...[key, message.data, name, rate.name, rate.perSec],
+        ...this.#limits(),
+      ),
+    );
+    const result = publishResult(reply);
+    if (result.kind === 'stored') {
+      if (name === 'end') this.#activity.over(channel);
+      else this.#activity.active(channel, entryIdMs(result.id));
+    }
+    return result;
+  }
+
+  async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {
+    const reply = await this.#commands.run((client) => read(client, channel, after, limit));
+    return { entries: reply[0].map(([id, fields]) => parseLogEntry(id, fields)), tail: tailOf(reply) };
+  }
+
+  async tails(channels: readonly ChannelKey[]): Promise<Tail[]> {
+    const replies = await this.#commands.run((client) =>
+      Promise.all(channels.map((channel) => read(client, channel, LAST_POSSIBLE_ID as EntryId, 0))),
+    );
+    return replies.map(tailOf);
+  }
+
+  listen(channel: ChannelKey, onEntry: (entry: Entry) => void): Promise<() => void> {
+    return this.#live.listen(channel, onEntry);
+  }
+
+  onInterruption(onInterruption: () => void): void {
+    this.#live.onInterruption(onInterruption);
+  }
+
+  governIdle(idleMs: number, intervalMs: number): Promise<void> {
+    return this.#activity.govern(idleMs, intervalMs);
+  }
+
+  async endIdle(idleMs: number, limit: number): Promise<{ examined: number; ended: ChannelKey[] }> {
+    // What this process published a moment ago is looked at as well.
+    await this.#activity.report();
+    const [seconds] = await this.#commands.run((client) => client.time());
+    const beforeMs = (Number(seconds) + 1) * 1000 - idleMs;
+    const candidates = await this.#activity.idle(beforeMs, limit);
+    const ended: ChannelKey[] = [];
+    for (let at = 0; at < candidates.length; at += END_BATCH) {
+      const batch = candidates.slice(at, at + END_BATCH);
+      const outcomes = await this.#commands.run((client) =>
+        Promise.all(batch.map(({ channel, score }) => this.#endIfIdle(client, channel, score, idleMs))),
+      );
+      ended.push(...batch.filter((_, n) => outcomes[n]).map(({ channel }) => channel));
+    }
+    return { examined: candidates.length, ended };
+  }
+
+  async ping(timeoutMs: number): Promise<void> {
+    // In a Cluster one shard that is away must not take the others out of service.
+    await this.#commands.run(
+      (client) => Promise.any(pingKeys().map((key) => client.set(key, '1', 'PX', 60_000))),
+      timeoutMs,
+    );
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#activity.close();
+    const tooLate = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref());
+    await Promise.race([this.#activity.report().catch(() => undefined), tooLate]);
+    this.#commands.close();
+    this.#live.close();
+    this.#connection.close();
+  }
+
+  /** True if it ended the channel. Otherwise it corrects the index. */
+  async #endIfIdle(client: RedisClient, channel: ChannelKey, score: string, idleMs: number): Promise<boolean> {
+    const { log, index, seal, live } = channelKeys(channel);
+    const [outcome, activeMs] = await client.tidewayEndIdle(log, index, seal, live, idleMs, ...this.#limits());
+    const activity = activityKey(activityShard(channel));
+    if (outcome === 'active') await client.zadd(activity, 'GT', Number(activeMs), channel);
+    else await client.tidewayForget(activity, channel, score);
+    return outcome === 'ended';
+  }
+
+  #limits(): [number, number, number, number, number] {
+    const { maxEntries, minAgeMs, maxBytes, sealedTtlMs } = this.#retention;
+    return [maxEntries, minAgeMs, maxBytes, sealedTtlMs, this.#activity.idleTtlMs];
+  }
+}
+
+function read(client: RedisClient, channel: ChannelKey, after: EntryId, limit: number): Promise<ReadReply> {
+  const { log, index, seal } = channelKeys(channel);
+  return client.tidewayReadBuffer(log, index, seal, after, after === LAST_POSSIBLE_ID ? 0 : limit);
+}
+
+function tailOf([, last, sealedBy]: ReadReply): Tail {
+  return {
+    last: last.toString('latin1') as EntryId,
+    sealedBy: sealedBy.length > 0 ? (sealedBy.toString('latin1') as EntryId) : undefined,
+  };
+}
+
+function publishResult(reply: PublishReply): PublishResult {
+  switch (reply[0]) {
+    case 'stored':
+    case 'duplicate':
+      return { kind: reply[0], id: reply[1] as EntryId };
+    case 'sealed':
+      return { kind: 'sealed', by: reply[1] as EntryId };
+    case 'rate_limited':
+      return { kind: 'rate_limited', retryAfterMs: reply[1] };
+    default:
+      throw unavailable(new Error('an answer of the publish script that is not ours'));
+  }
+}

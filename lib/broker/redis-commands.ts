@@ -1,0 +1,96 @@
+import { Cluster } from 'ioredis';
+import { BrokerUnavailableError } from './broker.ts';
+import type { RedisClient } from './redis-client.ts';
+import type { RedisConnection } from './redis-connection.ts';
+
+export interface CommandLimits {
+  readonly timeoutMs: number;
+  readonly maxInFlight: number;
+}
+
+// Replies of a Cluster whose slots move. In a batch of commands the client doesn't follow them where some succeeded.
+const REDIRECTED = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /;
+
+/**
+ * Sends commands to Redis with a deadline and a bound. A request counts against the bound until the client lets go of
+ * it, not until its deadline: what waits behind a paused server stays in memory after its caller has gone.
+ */
+export class RedisCommands {
+  readonly #connection: RedisConnection;
+  readonly #limits: CommandLimits;
+  #inFlight = 0;
+  #closed = false;
+
+  constructor(connection: RedisConnection, limits: CommandLimits) {
+    this.#connection = connection;
+    this.#limits = limits;
+  }
+
+  /**
+   * Runs `send`, which may send several commands at once and counts as one. It must be repeatable.
+   * @throws BrokerUnavailableError, for whatever went wrong
+   */
+  run<T>(send: (client: RedisClient) => Promise<T>, timeoutMs = this.#limits.timeoutMs): Promise<T> {
+    if (this.#closed) return Promise.reject(new BrokerUnavailableError('the broker is closed'));
+    if (this.#inFlight >= this.#limits.maxInFlight) {
+      return Promise.reject(new BrokerUnavailableError('too many requests are waiting for Redis'));
+    }
+    const { client, problem } = this.#connection;
+    if (!client && problem) return Promise.reject(unavailable(problem));
+    this.#inFlight += 1;
+    return new Promise<T>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new BrokerUnavailableError(`Redis did not answer within ${timeoutMs} ms`));
+      }, timeoutMs);
+      const answer = client ? sendTo(client, send) : this.#sendWhenOpen(send, timeoutMs);
+      answer
+        .finally(() => {
+          this.#inFlight -= 1;
+          clearTimeout(timer);
+        })
+        .then(resolve, (error: unknown) => reject(unavailable(error)));
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  async #sendWhenOpen<T>(send: (client: RedisClient) => Promise<T>, timeoutMs: number): Promise<T> {
+    const client = await this.#connection.open(timeoutMs);
+    return sendTo(client, send);
+  }
+}
+
+async function sendTo<T>(client: RedisClient, send: (client: RedisClient) => Promise<T>): Promise<T> {
+  try {
+    return await send(client);
+  } catch (error) {
+    if (!(client instanceof Cluster) || !(error instanceof Error) || !REDIRECTED.test(error.message)) throw error;
+    return await unbatched(client, () => send(client));
+  }
+}
+
+// A command outside of a batch follows the redirection, and makes the client learn the slots anew.
+function unbatched<T>(client: Cluster, send: () => T): T {
+  client.options.enableAutoPipelining = false;
+  try {
+    return send();
+  } finally {
+    client.options.enableAutoPipelining = true;
+  }
+}
+
+/** Converts what went wrong, once, for callers who can only try again. */
+export function unavailable(error: unknown): BrokerUnavailableError {
+  if (error instanceof BrokerUnavailableError) return error;
+  return new BrokerUnavailableError('Redis is not available', { cause: redact(error) });
+}
+
+// The client hangs each command's arguments on its errors: payloads, and passwords. Only the words are kept.
+function redact(error: unknown): Error {
+  const original = error instanceof Error ? error : new Error('unknown');
+  const cause = new Error(original.message.slice(0, 200));
+  cause.name = original.name;
+  return cause;
+}

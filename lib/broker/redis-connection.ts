@@ -1,0 +1,110 @@
+import { Cluster, Redis } from 'ioredis';
+import { BrokerUnavailableError } from './broker.ts';
+import { defineScripts, type RedisClient } from './redis-client.ts';
+import { type ConnectionSettings, clusterOptions, redisOptions } from './redis-options.ts';
+
+/**
+ * The connection for commands. It keeps trying for as long as it is not closed, and finds out whether the one server of
+ * a plain URL is a Cluster's node.
+ */
+export class RedisConnection {
+  /** What to send commands to; undefined until the first server answered. */
+  client: RedisClient | undefined;
+  /** What went wrong last, until the next success. Nothing secret. */
+  problem: Error | undefined;
+  readonly settings: ConnectionSettings;
+  readonly #onClient = new Set<(client: RedisClient) => void>();
+  #connecting: RedisClient | undefined;
+  #closed = false;
+
+  constructor(settings: ConnectionSettings) {
+    this.settings = settings;
+    if (settings.target.kind === 'cluster') this.#openCluster(settings.target.seeds);
+    else this.#openRedis();
+  }
+
+  /** Calls `onClient` when there is a client, now or later. */
+  whenOpen(onClient: (client: RedisClient) => void): void {
+    if (this.client) onClient(this.client);
+    else this.#onClient.add(onClient);
+  }
+
+  /** The client, as soon as there is one. @throws BrokerUnavailableError after `timeoutMs` */
+  open(timeoutMs: number): Promise<RedisClient> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#onClient.delete(onClient);
+        reject(new BrokerUnavailableError('Redis is not available'));
+      }, timeoutMs);
+      const onClient = (client: RedisClient) => {
+        clearTimeout(timer);
+        resolve(client);
+      };
+      this.whenOpen(onClient);
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#onClient.clear();
+    this.#connecting?.disconnect();
+    this.client?.disconnect();
+  }
+
+  #openRedis(): void {
+    const redis = new Redis(redisOptions(this.settings));
+    this.#watch(redis);
+    redis.on('ready', () => {
+      if (this.client || this.#connecting !== redis) return;
+      if (this.settings.target.kind === 'sentinel') {
+        this.#open(redis);
+        return;
+      }
+      isClusterNode(redis).then(
+        (clustered) => {
+          if (this.client || this.#closed) return;
+          if (!clustered || this.settings.target.kind !== 'single') return this.#open(redis);
+          this.#openCluster([this.settings.target.address]);
+          redis.disconnect();
+        },
+        // The connection is gone again; the next `ready` asks again.
+        () => undefined,
+      );
+    });
+  }
+
+  #openCluster(seeds: readonly { host: string; port: number }[]): void {
+    const cluster = new Cluster([...seeds], clusterOptions(this.settings));
+    this.#watch(cluster);
+    cluster.once('ready', () => this.#open(cluster));
+  }
+
+  #watch(client: RedisClient): void {
+    this.#connecting = client;
+    client.on('error', (error: Error) => {
+      this.problem = error;
+    });
+    client.on('ready', () => {
+      this.problem = undefined;
+    });
+  }
+
+  #open(client: RedisClient): void {
+    if (this.#closed) return;
+    defineScripts(client);
+    this.client = client;
+    const waiting = [...this.#onClient];
+    this.#onClient.clear();
+    for (const onClient of waiting) onClient(client);
+  }
+}
+
+async function isClusterNode(redis: Redis): Promise<boolean> {
+  try {
+    return /^cluster_enabled:1\r?$/m.test(await redis.info('cluster'));
+  } catch (error) {
+    // A user without INFO: then it is what the URL says.
+    if (error instanceof Error && error.message.startsWith('NOPERM')) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,48 @@
+import type { ChannelKey } from './broker.ts';
+
+/**
+ * Every key and pub/sub channel that the broker uses on Redis. What belongs to one channel of an organization shares a
+ * hash tag, and so a slot:
+ *
+ * | key | type | what |
+ * |---|---|---|
+ * | `tideway:{<org>:<channel>}:log` | stream | the entries: `prev`, `key` (`<messageId>/<phase>/<sequence>` or `producer_lost`), `data` |
+ * | `tideway:{<org>:<channel>}:index` | hash | derived from the log: each entry's `key` → its id; `last`, `bytes`, the rate windows `unary` and `stream` (`<start ms>:<count>`), and `sealed` once it is |
+ * | `tideway:{<org>:<channel>}:seal` | string | the id of the entry that sealed the channel; outlives the log |
+ * | `tideway:{<org>:<channel>}:live` | sharded pub/sub | `<id> <prev> <message, end or producer_lost> <data>` |
+ * | `tideway:activity:{0}` … `{63}` | sorted set | open channels (`<org>:<channel>`) by the ms of their last entry |
+ * | `tideway:settings` | hash | `idle_ms`, `interval_ms`: what governs the TTL of open logs |
+ * | `tideway:ping:{0}` … `{7}` | string | written by health checks |
+ */
+export interface ChannelKeys {
+  readonly log: string;
+  readonly index: string;
+  readonly seal: string;
+  readonly live: string;
+}
+
+export const SETTINGS_KEY = 'tideway:settings';
+
+/** The activity index is spread, so that no node of a Cluster carries it alone. */
+export const ACTIVITY_SHARDS = 64;
+
+const PING_KEYS = 8;
+
+export function channelKeys(channel: ChannelKey): ChannelKeys {
+  const tag = `tideway:{${channel}}`;
+  return { log: `${tag}:log`, index: `${tag}:index`, seal: `${tag}:seal`, live: `${tag}:live` };
+}
+
+export function activityKey(shard: number): string {
+  return `tideway:activity:{${shard}}`;
+}
+
+export function activityShard(channel: ChannelKey): number {
+  let hash = 0;
+  for (let at = 0; at < channel.length; at += 1) hash = (Math.imul(hash, 31) + channel.charCodeAt(at)) | 0;
+  return (hash >>> 0) % ACTIVITY_SHARDS;
+}
+
+export function pingKeys(): string[] {
+  return Array.from({ length: PING_KEYS }, (_, n) => `tideway:ping:{${n}}`);
+}

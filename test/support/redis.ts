@@ -1,0 +1,160 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Redis, type RedisOptions } from 'ioredis';
+import { until } from './until.ts';
+
+/**
+ * Real Redis servers for tests, on free ports of 127.0.0.1, each in a folder of its own that goes with it. What a test
+ * forgets to stop ends with the process.
+ */
+export interface RedisServer extends AsyncDisposable {
+  readonly port: number;
+  /** With the password, where there is one. */
+  readonly url: string;
+  /** A connection of the test's own, which comes back after a restart. */
+  readonly admin: Redis;
+  /** Ends it at once, without saving anything. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port, with what it had saved. */
+  restart(): Promise<void>;
+  /** Stops it from answering, with its connections open. */
+  pause(): void;
+  resume(): void;
+  stop(): Promise<void>;
+}
+
+export interface RedisServerOptions {
+  readonly password?: string;
+  readonly tls?: RedisTlsFiles;
+  /** More arguments, as on the command line. */
+  readonly args?: readonly string[];
+  /** Starts a Sentinel with this configuration. */
+  readonly sentinelConfig?: readonly string[];
+}
+
+export interface RedisTlsFiles extends AsyncDisposable {
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+const START_TIMEOUT_MS = 10_000;
+const HOST = '127.0.0.1';
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'tideway-redis-'));
+  const port = await freePort();
+  const args = await serverArguments(port, folder, options);
+  let child = await spawnServer(args);
+  const adminOptions: RedisOptions = {
+    host: HOST,
+    port,
+    maxRetriesPerRequest: null,
+    retryStrategy: () => 20,
+    ...(options.password === undefined ? {} : { password: options.password }),
+    ...(options.tls ? { tls: { rejectUnauthorized: false } } : {}),
+  };
+  const admin = new Redis(adminOptions);
+  admin.on('error', () => undefined);
+
+  const end = async (signal: NodeJS.Signals) => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGCONT');
+    child.kill(signal);
+    await exited;
+  };
+  const stop = async () => {
+    admin.disconnect();
+    await end('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  };
+  const ready = () => until('Redis answers', async () => (await admin.ping()) === 'PONG', START_TIMEOUT_MS);
+  try {
+    await ready();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const scheme = options.tls ? 'rediss' : 'redis';
+  const secret = options.password === undefined ? '' : `:${encodeURIComponent(options.password)}@`;
+  return {
+    port,
+    url: `${scheme}://${secret}${HOST}:${port}`,
+    admin,
+    kill: () => end('SIGKILL'),
+    restart: async () => {
+      await end('SIGKILL');
+      child = await spawnServer(args);
+      await ready();
+    },
+    pause: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** A certificate for 127.0.0.1 that is its own authority. */
+export async function makeTlsFiles(): Promise<RedisTlsFiles> {
+  const folder = await mkdtemp(join(tmpdir(), 'tideway-tls-'));
+  const certFile = join(folder, 'cert.pem');
+  const keyFile = join(folder, 'key.pem');
+  const subject = ['-subj', '/CN=tideway-test', '-addext', `subjectAltName=IP:${HOST}`];
+  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  await promisify(execFile)('openssl', ['req', ...kind, '-keyout', keyFile, '-out', certFile, ...subject]);
+  return {
+    caFile: certFile,
+    certFile,
+    keyFile,
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function serverArguments(port: number, folder: string, options: RedisServerOptions): Promise<string[]> {
+  const { password, tls, args = [], sentinelConfig } = options;
+  const config = join(folder, 'redis.conf');
+  // Sentinel rewrites its configuration, so it needs a file; the others get an empty one.
+  await writeFile(config, (sentinelConfig ?? []).map((line) => `${line}\n`).join(''));
+  return [
+    config,
+    ...(sentinelConfig ? ['--sentinel'] : ['--save', '', '--appendonly', 'no']),
+    ...['--bind', HOST, '--dir', folder, '--logfile', join(folder, 'redis.log')],
+    ...(tls ? ['--port', '0', '--tls-port', `${port}`, '--tls-auth-clients', 'no'] : ['--port', `${port}`]),
+    ...(tls ? ['--tls-cert-file', tls.certFile, '--tls-key-file', tls.keyFile, '--tls-ca-cert-file', tls.caFile] : []),
+    ...(password === undefined ? [] : ['--requirepass', password, '--masterauth', password]),
+    ...args,
+  ];
+}
+
+async function spawnServer(args: readonly string[]): Promise<ChildProcess> {
+  const child = spawn('redis-server', args, { stdio: 'ignore' });
+  try {
+    await once(child, 'spawn');
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    throw missing ? new Error('redis-server is missing: apt-get install redis-server') : error;
+  }
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+  return child;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, HOST);
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
