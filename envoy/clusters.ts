@@ -1,0 +1,99 @@
+import { type Json, type JsonObject, seconds, typed } from './json.ts';
+import { edgeHealthCheck, edgeSizes, edgeTimeouts } from './limits.ts';
+import type { Endpoint } from './options.ts';
+
+/** One service and its processes, spoken to in h2c. */
+export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
+  return {
+    name,
+    ...discovery(endpoints),
+    connect_timeout: seconds(edgeTimeouts.connectSec),
+    lb_policy: 'LEAST_REQUEST',
+    // Zero: a service that drains or is down gets nothing, also if it is the only one. The edge then says so at once.
+    common_lb_config: { healthy_panic_threshold: { value: 0 } },
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: endpoints.map(lbEndpoint) }],
+    },
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed(
+        'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+        {
+          common_http_protocol_options: { idle_timeout: seconds(edgeTimeouts.upstreamIdleSec) },
+          explicit_http_config: {
+            http2_protocol_options: {
+              max_concurrent_streams: edgeSizes.upstreamStreamsPerConnection,
+              initial_stream_window_size: edgeSizes.streamWindowBytes,
+              initial_connection_window_size: edgeSizes.upstreamConnectionWindowBytes,
+              connection_keepalive: pings,
+            },
+          },
+        },
+      ),
+    },
+    circuit_breakers: {
+      thresholds: [
+        {
+          max_connections: edgeSizes.upstreamConnections,
+          max_pending_requests: edgeSizes.upstreamStreams,
+          max_requests: edgeSizes.upstreamStreams,
+          // When one of two replicas dies, half of what is under way is sent again at the same moment.
+          retry_budget: { budget_percent: { value: 50 }, min_retry_concurrency: 100 },
+        },
+      ],
+    },
+    health_checks: [
+      {
+        grpc_health_check: {},
+        timeout: seconds(edgeHealthCheck.timeoutSec),
+        interval: seconds(edgeHealthCheck.intervalSec),
+        // Without these an unused service is looked at once a minute, and found late.
+        no_traffic_interval: seconds(edgeHealthCheck.intervalSec),
+        no_traffic_healthy_interval: seconds(edgeHealthCheck.intervalSec),
+        unhealthy_threshold: edgeHealthCheck.failuresUntilOut,
+        healthy_threshold: 1,
+      },
+    ],
+    // Only what Envoy itself met (refused, reset, timed out) counts. What a service answers is its own business: with
+    // the broker away every replica answers errors, and none of them should be taken out for it.
+    outlier_detection: {
+      split_external_local_origin_errors: true,
+      consecutive_local_origin_failure: 3,
+      interval: '1s',
+      base_ejection_time: '5s',
+      max_ejection_time: '15s',
+      max_ejection_percent: 50,
+      enforcing_consecutive_5xx: 0,
+      enforcing_consecutive_gateway_failure: 0,
+      enforcing_success_rate: 0,
+      enforcing_local_origin_success_rate: 0,
+    },
+  };
+}
+
+export const pings: JsonObject = {
+  interval: seconds(edgeTimeouts.pingIntervalSec),
+  timeout: seconds(edgeTimeouts.pingTimeoutSec),
+};
+
+function discovery(endpoints: readonly Endpoint[]): JsonObject {
+  if (endpoints.every(({ host }) => isAddress(host))) return { type: 'STATIC' };
+  // Containers have names. Those are looked up again and again, and every address found is a replica.
+  return {
+    cluster_type: {
+      name: 'envoy.clusters.dns',
+      typed_config: typed('envoy.extensions.clusters.dns.v3.DnsCluster', {
+        dns_refresh_rate: '2s',
+        dns_lookup_family: 'V4_PREFERRED',
+      }),
+    },
+  };
+}
+
+function lbEndpoint({ host, port }: Endpoint): Json {
+  return { endpoint: { address: { socket_address: { address: host, port_value: port } } } };
+}
+
+function isAddress(host: string): boolean {
+  return /^[0-9.]+$/.test(host) || host.includes(':');
+}

@@ -1,0 +1,76 @@
+import type { JsonObject } from './json.ts';
+
+// What the services say where they can't go on.
+const reconnectMs = 3_000;
+
+// Once the transcoder has taken a request, its path is the RPC's, and what was asked for is in a header of Envoy's.
+const isJsonApi: JsonObject = {
+  or_filter: { filters: [pathStarts('/v1/'), pathStarts('/v1/', 'x-envoy-original-path')] },
+};
+
+/**
+ * What Envoy answers itself, when no service does.
+ *
+ * EventSource gives up for ever on a 4xx or a 5xx. A service that is away, and a rate that is exceeded, pass: a listener
+ * is answered as the service would answer, and comes back.
+ */
+export const localReplies: JsonObject = {
+  mappers: [
+    eventStreamError(['GE', 500], 'Service unavailable'),
+    eventStreamError(['EQ', 429], 'Rate limit exceeded'),
+    ...jsonErrors([400, 3], [404, 5], [413, 8, 'Request too large'], [429, 8, 'Rate limit exceeded']),
+    ...jsonErrors([500, 13], [503, 14, 'Service unavailable'], [504, 4, 'Service too slow']),
+    // Envoy's own texts tell where the service runs.
+    textError(413, 'Request too large'),
+    textError(429, 'Rate limit exceeded'),
+    textError(503, 'Service unavailable'),
+    textError(504, 'Service too slow'),
+  ],
+};
+
+function eventStreamError([op, status]: readonly ['GE' | 'EQ', number], text: string): JsonObject {
+  const body = `retry: ${reconnectMs}\nevent: error\ndata: ${text}\n\n`;
+  return {
+    filter: { and_filter: { filters: [statusIs(op, status), pathStarts('/events/')] } },
+    status_code: 200,
+    body: { inline_string: body },
+    body_format_override: {
+      text_format_source: { inline_string: '%LOCAL_REPLY_BODY%' },
+      content_type: 'text/event-stream',
+    },
+    headers_to_add: [header('cache-control', 'no-cache, no-transform'), header('x-accel-buffering', 'no')],
+  };
+}
+
+/** The JSON APIs' errors are the transcoder's: the number of the RPC code, and a message (Envoy's, where none is given). */
+function jsonErrors(...errors: readonly (readonly [status: number, code: number, text?: string])[]): JsonObject[] {
+  return errors.map(([status, code, text]) => ({
+    filter: { and_filter: { filters: [statusIs('EQ', status), isJsonApi] } },
+    ...(text === undefined ? {} : { body: { inline_string: text } }),
+    body_format_override: { json_format: { code, message: '%LOCAL_REPLY_BODY%' } },
+    ...retryable(status),
+  }));
+}
+
+function textError(status: number, text: string): JsonObject {
+  return { filter: statusIs('EQ', status), body: { inline_string: text }, ...retryable(status) };
+}
+
+function retryable(status: number): JsonObject {
+  return status === 503 ? { headers_to_add: [header('retry-after', '1')] } : {};
+}
+
+function statusIs(op: 'GE' | 'EQ', value: number): JsonObject {
+  return {
+    // Every status filter must name a runtime key that could change it. Nobody sets this one.
+    status_code_filter: { comparison: { op, value: { default_value: value, runtime_key: 'tideway.unused' } } },
+  };
+}
+
+function pathStarts(prefix: string, header = ':path'): JsonObject {
+  return { header_filter: { header: { name: header, string_match: { prefix } } } };
+}
+
+function header(key: string, value: string): JsonObject {
+  return { header: { key, value }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' };
+}

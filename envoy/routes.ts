@@ -1,0 +1,124 @@
+import { type JsonObject, seconds, typed } from './json.ts';
+import { edgeSizes, edgeTimeouts } from './limits.ts';
+import type { EdgeOptions } from './options.ts';
+
+/**
+ * Which path goes where, and how patiently. The first match wins.
+ *
+ * What is sent again: only what is safe twice. A publish is stored once however often it arrives, StartStream only
+ * signs, and a listen has no effect. `reset` is needed beside `connect-failure`, or a replica that is killed takes its
+ * unanswered publishes with it. A PublishStream is a conversation and is never repeated.
+ */
+export function virtualHost(options: EdgeOptions): JsonObject {
+  const reflection = [route({ prefix: '/grpc.reflection.v1' }, 'stream', openEnded(edgeTimeouts.controlIdleSec))];
+  return {
+    name: 'tideway',
+    domains: ['*'],
+    // Longer requests pass, but are not sent again.
+    request_body_buffer_limit: edgeSizes.retryBufferBytes,
+    typed_per_filter_config: {
+      'envoy.filters.http.cors': cors,
+      'envoy.filters.http.buffer': typed('envoy.extensions.filters.http.buffer.v3.BufferPerRoute', { disabled: true }),
+    },
+    routes: [
+      route({ prefix: '/events/' }, 'stream', listening),
+      route({ prefix: '/publish/' }, 'publish', unary('connect-failure,refused-stream,reset,retriable-status-codes')),
+      route(
+        { path: '/tideway.stream.v1.PublishService/PublishStream' },
+        'publish',
+        openEnded(edgeTimeouts.publishStreamIdleSec),
+      ),
+      route(
+        { prefix: '/tideway.stream.v1.PublishService/' },
+        'publish',
+        unary('connect-failure,refused-stream,reset,retriable-status-codes'),
+      ),
+      route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
+      route(
+        { prefix: '/tideway.stream.v1.StreamService/' },
+        'stream',
+        unary('connect-failure,refused-stream,reset,retriable-status-codes'),
+      ),
+      route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
+      ...(options.reflection ? reflection : []),
+      route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
+      route({ path: '/readyz' }, 'stream', unary('connect-failure,refused-stream')),
+      // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is unknown to the
+      // service too, and it says so.
+      {
+        ...route({ prefix: '/v1/' }, 'stream', unary('connect-failure,refused-stream')),
+        typed_per_filter_config: { 'envoy.filters.http.buffer': bodyLimit },
+      },
+      options.upstreams.web
+        ? route({ prefix: '/' }, 'web', unary('connect-failure,refused-stream'))
+        : { match: { prefix: '/' }, direct_response: { status: 404, body: { inline_string: 'Not found' } } },
+    ],
+  };
+}
+
+type Match = { readonly path: string } | { readonly prefix: string };
+
+function route(match: Match, cluster: string, action: JsonObject): JsonObject {
+  return { match, route: { cluster, ...action } };
+}
+
+/** One request, one answer. */
+function unary(retryOn: string): JsonObject {
+  return {
+    timeout: seconds(edgeTimeouts.unarySec),
+    // HTTP's request timeout would cut PublishStream too. This bounds a body sent byte by byte.
+    max_stream_duration: { max_stream_duration: seconds(edgeTimeouts.unaryExchangeSec) },
+    retry_policy: retries(retryOn),
+  };
+}
+
+/** A stream that lasts as long as bytes pass within `idleSec`. */
+function openEnded(idleSec: number): JsonObject {
+  return { timeout: '0s', idle_timeout: seconds(idleSec) };
+}
+
+/** A listener's stream. Tried elsewhere only while no byte of an answer has been sent. */
+const listening: JsonObject = {
+  ...openEnded(edgeTimeouts.listenIdleSec),
+  retry_policy: retries('connect-failure,refused-stream'),
+};
+
+function retries(retryOn: string): JsonObject {
+  return {
+    retry_on: retryOn,
+    num_retries: 2,
+    retriable_status_codes: [503],
+    // Never the one that just failed: it is the least busy of all, and would be chosen again.
+    retry_host_predicate: [
+      {
+        name: 'envoy.retry_host_predicates.previous_hosts',
+        typed_config: typed('envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate'),
+      },
+    ],
+    host_selection_retry_max_attempts: 5,
+    retry_back_off: { base_interval: '0.025s', max_interval: '0.25s' },
+  };
+}
+
+/** The transcoder's own limit counts each piece of a body, not the whole. */
+const bodyLimit: JsonObject = typed('envoy.extensions.filters.http.buffer.v3.BufferPerRoute', {
+  buffer: { max_request_bytes: edgeSizes.transcodedBodyBytes },
+});
+
+/** Any page may call: what protects a stream is its token, and no cookie is ever read. */
+const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy', {
+  allow_origin_string_match: [{ safe_regex: { regex: '.*' } }],
+  allow_methods: 'GET, POST, OPTIONS',
+  allow_headers: [
+    'authorization',
+    'content-type',
+    'connect-protocol-version',
+    'connect-timeout-ms',
+    'last-event-id',
+    'x-grpc-web',
+    'x-user-agent',
+    'grpc-timeout',
+  ].join(', '),
+  expose_headers: 'grpc-status, grpc-message, grpc-status-details-bin, retry-after',
+  max_age: '7200',
+});

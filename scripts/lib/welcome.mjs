@@ -1,0 +1,36 @@
+// @ts-check
+
+/**
+ * What a new user reads: the page, and two lines for a second terminal. The lines read tokens where they are kept, so
+ * that none is printed, and go on working after a restart.
+ * @param {{ url: string, devFile: string, orgId: string, channelId: string }} what
+ */
+export function welcome({ url, devFile, orgId, channelId }) {
+  const json = "-H 'Content-Type: application/json'";
+  const start = `curl -sS ${url}/v1/organizations/${orgId}/streams ${json} -d '{"channel_id":"${channelId}"}'`;
+  const eventsUrl = `node -pe 'const c = JSON.parse(require("fs").readFileSync(0)).conduit; c.url + "?token=" + c.token + "&channel_id=" + c.channel_id'`;
+  const token = `node -p 'require(${quoted(devFile)}).publish_token'`;
+  const message = `{"org_id":"${orgId}","channel_id":"${channelId}","message_id":"'$(node -p 'crypto.randomUUID()')'","phase":"PHASE_DELTA","payload":{"text":"hello"}}`;
+  return `
+Tideway is up. The page: ${url}
+
+Listen:
+curl -sSN "$(${start} | ${eventsUrl})"
+
+Publish, as often as you like (PHASE_END instead of PHASE_DELTA ends the stream):
+curl -sS ${url}/v1/messages:publish -H "Authorization: Bearer $(${token})" ${json} -d '${message}'
+
+Or: npm run -s listen -- --channel ${channelId}
+    npm run -s publish -- --channel ${channelId} hello
+
+Ctrl-C ends everything.
+`;
+}
+
+/**
+ * A path as a JavaScript string, within a shell's single quotes.
+ * @param {string} path
+ */
+function quoted(path) {
+  return JSON.stringify(path).replaceAll("'", "'\\''");
+}

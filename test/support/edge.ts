@@ -1,0 +1,117 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { envoyConfig } from '../../envoy/config.ts';
+import { descriptorSet } from '../../envoy/descriptors.ts';
+import { edgeSizes } from '../../envoy/limits.ts';
+import type { EdgeOptions } from '../../envoy/options.ts';
+import { startChild } from '../../scripts/lib/child.mjs';
+import { ensureEnvoy, envoyArguments } from '../../scripts/lib/envoy.mjs';
+
+/** Ports on 127.0.0.1: several for a service are its replicas. */
+export interface EdgeUpstreams {
+  readonly publish: readonly number[];
+  readonly stream: readonly number[];
+  readonly web?: readonly number[];
+}
+
+export interface Edge {
+  readonly url: string;
+  readonly port: number;
+  /** Everything that Envoy has written to its access log, if that was asked for, and its warnings. */
+  output(): string;
+  /** Asks Envoy's admin interface, such as `/stats?filter=retry`. */
+  admin(path: string): Promise<string>;
+  stop(): Promise<void>;
+}
+
+const READY_DEADLINE_MS = 20_000;
+
+/**
+ * Real Envoy on a free port, with the product's configuration, in front of the given processes. When it resolves, Envoy
+ * has looked at the health of each of them once.
+ */
+export async function startEdge(
+  upstreams: EdgeUpstreams,
+  changes: Partial<Omit<EdgeOptions, 'upstreams' | 'admin'>> = {},
+): Promise<Edge> {
+  const envoy = await ensureEnvoy();
+  const folder = mkdtempSync(join(tmpdir(), 'tideway-edge-'));
+  const socketPath = join(folder, 'admin.sock');
+  const config = envoyConfig({
+    listen: { host: '127.0.0.1', port: 0 },
+    reflection: true,
+    ratePerAddressPerSec: 0,
+    trustedHops: 0,
+    accessLog: false,
+    maxConnections: edgeSizes.downstreamConnections,
+    tcpUserTimeout: process.platform === 'linux',
+    descriptorSet: descriptorSet(),
+    ...changes,
+    admin: { socketPath },
+    upstreams: {
+      publish: endpoints(upstreams.publish),
+      stream: endpoints(upstreams.stream),
+      ...(upstreams.web === undefined ? {} : { web: endpoints(upstreams.web) }),
+    },
+  });
+  const file = join(folder, 'envoy.json');
+  writeFileSync(file, JSON.stringify(config));
+
+  const chunks: Buffer[] = [];
+  const child = startChild('Envoy', envoy, envoyArguments(file), {
+    cwd: folder,
+    env: process.env,
+    onOutput: (chunk) => void chunks.push(chunk),
+  });
+  const output = () => Buffer.concat(chunks).toString();
+  const stop = async () => {
+    await child.stop(5_000);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const ended = child.ended.then(({ how }) => {
+    throw new Error(`Envoy ${how}\n${output()}`);
+  });
+  try {
+    const port = await Promise.race([listeningPort(socketPath), ended]);
+    return { url: `http://127.0.0.1:${port}`, port, output, admin: (path) => askAdmin(socketPath, path), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function endpoints(ports: readonly number[]) {
+  return ports.map((port) => ({ host: '127.0.0.1', port }));
+}
+
+/** The listener's port, once it takes connections. */
+async function listeningPort(socketPath: string): Promise<number> {
+  const endMs = performance.now() + READY_DEADLINE_MS;
+  for (;;) {
+    const answer = await askAdmin(socketPath, '/ready').catch(() => 'no admin interface yet');
+    if (answer.trim() === 'LIVE') break;
+    if (performance.now() > endMs) throw new Error(`Envoy is not ready: ${answer}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const { listener_statuses: statuses } = JSON.parse(await askAdmin(socketPath, '/listeners?format=json'));
+  return statuses[0].local_address.socket_address.port_value;
+}
+
+function askAdmin(socketPath: string, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath, path, method: 'GET', timeout: 2_000 }, (response) => {
+      response.setEncoding('utf8');
+      let text = '';
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve(text));
+      response.on('error', reject);
+    });
+    asking.on('timeout', () => asking.destroy(new Error(`${path} took too long`)));
+    asking.on('error', reject);
+    asking.end();
+  });
+}
