@@ -18,8 +18,7 @@ function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {}) {
   const broker = createMemoryBroker(options);
   const line = { live: true, answers: true, refused: 0 };
   let interrupted = () => {};
-  const answer = <T>(value: () => Promise<T>): Promise<T> =>
-    line.answers ? value() : refuse();
+  const answer = <T>(value: () => Promise<T>): Promise<T> => (line.answers ? value() : refuse());
   const refuse = () => {
     line.refused++;
     return Promise.reject(new BrokerUnavailableError('cut'));
@@ -78,7 +77,7 @@ class Notes implements Reader<Entry> {
 }
 
 let sequence = 0n;
-async function publish(broker: Broker, text: string, phase = Phase.DELTA, channel: ChannelKey = CHANNEL) {
+async function publish(broker: Broker, text: string, phase: Phase = Phase.DELTA, channel: ChannelKey = CHANNEL) {
   const message = { messageId: crypto.randomUUID(), phase, sequence: sequence++, data: new TextEncoder().encode(text) };
   const result = await broker.publish(channel, message, NO_LIMIT);
   if (result.kind !== 'stored') throw new Error(result.kind);

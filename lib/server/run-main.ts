@@ -1,11 +1,12 @@
 import { inspect } from 'node:util';
 import { KeySettingError } from '#lib/auth/key-pem.ts';
+import { InvalidRedisUrlError } from '#lib/broker/redis-url.ts';
 import { ConfigError } from './env.ts';
 import { PortTakenError } from './listen.ts';
 import type { RunningService } from './run-service.ts';
 
 /** What whoever starts it can mend, and whose message says how. */
-const EXPECTED = [ConfigError, KeySettingError, PortTakenError];
+const EXPECTED = [ConfigError, KeySettingError, InvalidRedisUrlError, PortTakenError];
 
 /**
  * Runs a service as a process: one clear line and exit code 1 where it can't start, a drain on SIGTERM and SIGINT, and

@@ -76,7 +76,7 @@ export async function runService(options: RunOptions): Promise<RunningService> {
       onError,
     ),
   });
-  const listening = await listen({ host: options.host, port: options.port, handler });
+  const listening = await listen({ host: options.host, port: options.port, handler, onError });
   brokerHealth.watch();
   logger.info({ port: listening.port, broker: broker.name }, 'listening');
 

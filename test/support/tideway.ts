@@ -1,0 +1,127 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A service that runs as a process of its own. */
+export interface ServiceProcess {
+  readonly port: number;
+  readonly pid: number;
+  /** All that it printed so far. */
+  output(): string;
+  kill(signal: NodeJS.Signals): void;
+  /** Resolves with its exit code, or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals>;
+}
+
+export type ServiceName = 'monolith' | 'publish' | 'stream' | 'cleanup';
+
+const PORT_SETTINGS: Record<ServiceName, string> = {
+  monolith: 'PORT',
+  publish: 'PUBLISH_PORT',
+  stream: 'GATEWAY_PORT',
+  cleanup: 'CLEANUP_PORT',
+};
+const ROOT = new URL('../../', import.meta.url);
+const START_TIMEOUT_MS = 20_000;
+
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+/** Runs a service as a process of its own, as `npm start` and compose do, and waits until it answers. */
+export async function startService(
+  name: ServiceName,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ServiceProcess> {
+  const port = Number(env[PORT_SETTINGS[name]] ?? (await freePort()));
+  const child = spawn(process.execPath, [...process.execArgv.filter(isForChildren), `services/${name}/main.ts`], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'], [PORT_SETTINGS[name]]: String(port), TIDEWAY_HOST: '127.0.0.1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.add(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const exited = new Promise<number | NodeJS.Signals>((resolve) => {
+    child.on('exit', (code, signal) => {
+      running.delete(child);
+      resolve(signal ?? code ?? -1);
+    });
+  });
+  const service: ServiceProcess = {
+    port,
+    pid: child.pid ?? -1,
+    output: () => output,
+    kill: (signal) => void child.kill(signal),
+    exited,
+  };
+  const deadlineMs = performance.now() + START_TIMEOUT_MS;
+  while (!(await answers(port))) {
+    if (child.exitCode !== null) throw new Error(`${name} ended at its start: ${output}`);
+    if (performance.now() > deadlineMs) {
+      child.kill('SIGKILL');
+      throw new Error(`${name} did not answer within ${START_TIMEOUT_MS} ms: ${output}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  return service;
+}
+
+export interface Development {
+  readonly edge_url: string;
+  readonly org_id: number;
+  readonly publish_token: string;
+  readonly api_token: string;
+}
+
+/** A monolith with a data folder of its own, and what its dev.json says. */
+export async function startMonolith(
+  env: Readonly<Record<string, string>> = {},
+): Promise<ServiceProcess & { readonly development: Development; readonly dir: string; stop(): Promise<void> }> {
+  const dir = env['TIDEWAY_DATA_DIR'] ?? (await mkdtemp(join(tmpdir(), 'tideway-')));
+  const service = await startService('monolith', { DRAIN_TIMEOUT_SEC: '2', ...env, TIDEWAY_DATA_DIR: dir });
+  return {
+    ...service,
+    dir,
+    development: JSON.parse(await readFile(join(dir, 'dev.json'), 'utf8')),
+    async stop() {
+      service.kill('SIGKILL');
+      await service.exited;
+      if (env['TIDEWAY_DATA_DIR'] === undefined) await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+async function answers(port: number): Promise<boolean> {
+  try {
+    const response = await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(1000) });
+    await response.arrayBuffer();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
+// vitest runs workers with flags of its own; profiling a run is the one thing worth passing on.
+function isForChildren(flag: string): boolean {
+  return flag.startsWith('--cpu-prof');
+}
