@@ -78,8 +78,8 @@ export function createH2Server(handler: NodeHandler, limits: ListenLimits): H2Se
 }
 
 /**
- * First says that the server goes, without refusing anything; once the client has heard it (it answers the ping), what
- * it sent before has arrived, and the session closes with its last stream.
+ * First says that the server goes, without refusing anything; once the client has heard it (it answers the ping, as
+ * Envoy does, or the grace is over), what it sent before has arrived, and the session closes with its last stream.
  */
 function goAway(session: ServerHttp2Session): void {
   const close = () => {

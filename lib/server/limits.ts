@@ -23,7 +23,7 @@ export const TCP_KEEP_ALIVE_MS = 30_000;
 /** Connections of both protocols. More are closed at once. */
 export const MAX_CONNECTIONS = 20_000;
 /** Of a connection's h2 session, after it was told that the server goes: for requests that are already on their way. */
-export const GOAWAY_GRACE_MS = 1000;
+export const GOAWAY_GRACE_MS = 500;
 
 export const H2_MAX_CONCURRENT_STREAMS = 1000;
 /** What a stream may have sent that nobody has read: four of the largest messages. */
