@@ -146,7 +146,9 @@ describe('a reader', () => {
     );
     expect(follower.channels).toBe(1);
     await publish(broker, '10');
-    await vi.waitFor(() => readers.forEach(({ notes }, i) => expect(notes.texts).toEqual(texts(i + 1, 11))));
+    for (const [i, { notes }] of readers.entries()) {
+      await vi.waitFor(() => expect(notes.texts).toEqual(texts(i + 1, 11)));
+    }
     for (const { following } of readers) if (following.kind === 'following') following.leave();
     expect(follower.channels).toBe(0);
     const late = new Notes();

@@ -6,13 +6,15 @@ import { Refusal, toConnectError } from './refusal.ts';
  * else is INTERNAL and says nothing, and `onError` hears of it.
  */
 export function refusalInterceptor(onError: (error: unknown) => void): Interceptor {
-  const convert = (error: unknown): ConnectError => {
-    if (error instanceof Refusal) return toConnectError(error);
-    if (error instanceof ConnectError) return error;
-    onError(error);
-    return new ConnectError('internal error', Code.Internal);
-  };
   return (next) => async (request) => {
+    const convert = (error: unknown): ConnectError => {
+      if (error instanceof Refusal) return toConnectError(error);
+      if (error instanceof ConnectError) return error;
+      // A caller that goes makes all kinds of errors on the way out, and hears none of them.
+      if (request.signal.aborted) return new ConnectError('the caller went away', Code.Canceled);
+      onError(error);
+      return new ConnectError('internal error', Code.Internal);
+    };
     try {
       const response = await next(request);
       if (!response.stream) return response;

@@ -1,6 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { file_google_rpc_error_details } from '#gen/google/rpc/error_details_pb.ts';
 import type { Broker } from '#lib/broker/broker.ts';
 import { createHealth, ServingStatus } from '#lib/grpc-health/health.ts';
 import { createReflection } from '#lib/grpc-reflection/reflection.ts';
@@ -67,7 +68,7 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     routes(router) {
       for (const part of parts) part.rpc(router);
       health.routes(router);
-      if (options.reflection) createReflection({ services }).routes(router);
+      if (options.reflection) createReflection({ services, files: [file_google_rpc_error_details] }).routes(router);
     },
     interceptors: [refusalInterceptor(onError)],
     readMaxBytes: RPC_MAX_MESSAGE_BYTES,

@@ -38,7 +38,7 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
       router.service(StreamService, {
         subscribe: (request, { requestHeader, signal }) =>
           subscribe(request, requestHeader.get('authorization') ?? undefined, signal, gate, listeners),
-        startStream: (request, { requestHeader }) => startStream(request, requestHeader, options),
+        startStream: (request, call) => startStream(request, call, options),
       });
     },
     drain: (spreadMs) => listeners.drain(spreadMs),

@@ -19,10 +19,10 @@ export interface StartStreamOptions {
 /** StreamService.StartStream: a channel and a token to listen to it. Nothing is stored. */
 export async function startStream(
   request: StartStreamRequest,
-  header: Headers,
+  call: { readonly requestHeader: Headers; readonly url: string },
   { gate, signer, publicUrl }: StartStreamOptions,
 ): Promise<MessageInitShape<typeof StartStreamResponseSchema>> {
-  gate.authenticateStarter(header.get('authorization') ?? undefined);
+  gate.authenticateStarter(call.requestHeader.get('authorization') ?? undefined);
   gate.validate(StartStreamRequestSchema, request);
   const orgId = parseOrgId(request.organization, 'organization');
   if (request.orgId !== undefined && request.orgId !== orgId) {
@@ -31,11 +31,12 @@ export async function startStream(
   if (signer === undefined) throw new Refusal('no_signing_key');
   const channelId = request.channelId?.toLowerCase() ?? randomUUID();
   const token = await signer.sign({ orgId, channelId });
-  return { conduit: { token, channelId, url: `${publicUrl ?? originOf(header)}/events/${orgId}` } };
+  return { conduit: { token, channelId, url: `${publicUrl ?? originOf(call)}/events/${orgId}` } };
 }
 
 /** The origin the caller used, as the edge passes it on. It is told to nobody but the caller. */
-function originOf(header: Headers): string {
-  const host = header.get('x-forwarded-host') ?? header.get('host') ?? header.get(':authority') ?? 'localhost';
-  return `${header.get('x-forwarded-proto') ?? 'http'}://${host}`;
+function originOf({ requestHeader, url }: { readonly requestHeader: Headers; readonly url: string }): string {
+  const { host, protocol } = new URL(url);
+  const asked = requestHeader.get('x-forwarded-proto');
+  return `${asked === 'https' || asked === 'http' ? `${asked}:` : protocol}//${host}`;
 }
