@@ -42,6 +42,7 @@ export class MemoryLog {
   }
 
   count(rate: PublishRate, nowMs: number): void {
+    if (rate.perSec === 0) return;
     const window = this.#windows[rate.name];
     if (nowMs >= window.startMs + RATE_WINDOW_MS) {
       window.startMs = nowMs;

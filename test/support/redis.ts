@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Redis, type RedisOptions } from 'ioredis';
+import { Redis } from 'ioredis';
 import { until } from './until.ts';
 
 /**
@@ -55,15 +55,14 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const port = await freePort();
   const args = await serverArguments(port, folder, options);
   let child = await spawnServer(args);
-  const adminOptions: RedisOptions = {
+  const admin = new Redis({
     host: HOST,
     port,
     maxRetriesPerRequest: null,
     retryStrategy: () => 20,
     ...(options.password === undefined ? {} : { password: options.password }),
     ...(options.tls ? { tls: { rejectUnauthorized: false } } : {}),
-  };
-  const admin = new Redis(adminOptions);
+  });
   admin.on('error', () => undefined);
 
   const end = async (signal: NodeJS.Signals) => {

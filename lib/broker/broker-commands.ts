@@ -1,0 +1,224 @@
+import * as fc from 'fast-check';
+import { expect } from 'vitest';
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { until } from '../../test/support/until.ts';
+import type { ChannelKey, Entry, NewMessage, PublishRate } from './broker.ts';
+import type { BrokerHarness } from './broker-contract.ts';
+import { type ChannelModel, type Moment, plain } from './broker-model.ts';
+import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
+
+/** The model that the commands run against. */
+export interface Model {
+  readonly channels: readonly ChannelModel[];
+  saved: (() => void)[] | undefined;
+}
+
+/** The real thing. */
+export interface Real {
+  readonly harness: BrokerHarness;
+  readonly channels: readonly ChannelKey[];
+  readonly messageIds: readonly string[];
+  /** What each channel's listener received. */
+  readonly received: readonly Entry[][];
+  /** Whether live delivery was cut, so that it may have lost something. */
+  cut: boolean;
+  rollBack: (() => Promise<void>) | undefined;
+}
+
+type BrokerCommand = fc.AsyncCommand<Model, Real>;
+
+// Two clocks on one machine, one of them read in a server: as close as that.
+const CLOCK_SLACK_MS = 2;
+const HUGE_ID = '18446744073709551615-18446744073709551615' as EntryId;
+
+function command(
+  name: string,
+  run: (model: Model, real: Real) => Promise<void>,
+  check = (_: Model) => true,
+): BrokerCommand {
+  return { toString: () => name, check, run };
+}
+
+async function during<T>(harness: BrokerHarness, action: () => Promise<T>): Promise<[T, Moment]> {
+  const fromMs = harness.nowMs();
+  const result = await action();
+  return [
+    result,
+    { fromMs: fromMs - CLOCK_SLACK_MS, toMs: harness.nowMs() + CLOCK_SLACK_MS, ttlMs: harness.ttlNowMs() },
+  ];
+}
+
+/** Every channel, read whole, is what the model has; and each entry names the one before it. */
+async function compareAll(model: Model, real: Real): Promise<void> {
+  for (const [n, channel] of model.channels.entries()) {
+    channel.expire(real.harness.ttlNowMs());
+    const { entries, tail } = await real.harness.broker.read(real.channels[n]!, BEFORE_ALL, 1000);
+    expect(entries.map(plain)).toEqual(channel.entries.map(plain));
+    expect(tail).toEqual(channel.tail);
+    for (const [at, entry] of entries.entries()) if (at > 0) expect(entry.prev).toBe(entries[at - 1]?.id);
+  }
+}
+
+async function publish(model: Model, real: Real, n: number, message: NewMessage, rate: PublishRate): Promise<void> {
+  const channel = model.channels[n]!;
+  channel.expire(real.harness.ttlNowMs());
+  const [result, at] = await during(real.harness, () => real.harness.broker.publish(real.channels[n]!, message, rate));
+  expect(channel.expected(message, rate, at).split(' or ')).toContain(result.kind);
+  switch (result.kind) {
+    case 'duplicate':
+      expect(result.id).toBe(channel.duplicateOf(message));
+      break;
+    case 'sealed':
+      expect(result.by).toBe(channel.sealedBy);
+      break;
+    case 'rate_limited':
+      expect(result.retryAfterMs).toBeGreaterThan(0);
+      expect(result.retryAfterMs).toBeLessThanOrEqual(1000);
+      break;
+    default:
+      expect(compareEntryIds(result.id, channel.last)).toBeGreaterThan(0);
+      expect(entryIdMs(result.id)).toBeGreaterThanOrEqual(at.fromMs);
+      expect(entryIdMs(result.id)).toBeLessThanOrEqual(at.toMs);
+      channel.store(result.id, message, rate, at);
+  }
+  await compareAll(model, real);
+}
+
+const CHANNELS = 2;
+export const MESSAGE_IDS = 4;
+
+const publishes = fc
+  .record({
+    n: fc.nat(CHANNELS - 1),
+    id: fc.nat(MESSAGE_IDS - 1),
+    phase: fc.oneof(
+      { weight: 12, arbitrary: fc.constantFrom(Phase.START, Phase.DELTA, Phase.ERROR) },
+      { weight: 1, arbitrary: fc.constant(Phase.END) },
+    ),
+    sequence: fc.oneof(fc.bigInt(0n, 3n), fc.constant(2n ** 64n - 1n)),
+    data: fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 400, maxLength: 1200 })),
+    name: fc.constantFrom<PublishRate['name'][]>('unary', 'stream'),
+    perSec: fc.constantFrom(0, 0, 0, 2, 5),
+  })
+  .map(({ n, id, phase, sequence, data, name, perSec }) =>
+    command(`publish(${n}, ${id}/${phase}/${sequence}, ${data.length} bytes, ${name} ${perSec}/s)`, (model, real) =>
+      publish(model, real, n, { messageId: real.messageIds[id]!, phase, sequence, data }, { name, perSec }),
+    ),
+  );
+
+const repeats = fc.tuple(fc.nat(CHANNELS - 1), fc.nat(200)).map(([n, pick]) =>
+  command(
+    `repeat(${n}, ${pick})`,
+    async (model, real) => {
+      const { history } = model.channels[n]!;
+      const message = history[history.length - 1 - (pick % history.length)]!;
+      // A retry may carry other bytes, a new timestamp for example: the first stay.
+      await publish(model, real, n, { ...message, data: new Uint8Array([1]) }, { name: 'unary', perSec: 0 });
+    },
+    (model) => model.channels[n]!.history.length > 0,
+  ),
+);
+
+const reads = fc
+  .record({ n: fc.nat(CHANNELS - 1), cursor: fc.nat(200), limit: fc.integer({ min: 1, max: 8 }) })
+  .map(({ n, cursor, limit }) =>
+    command(`read(${n}, ${cursor}, ${limit})`, async (model, real) => {
+      const channel = model.channels[n]!;
+      channel.expire(real.harness.ttlNowMs());
+      const { ms = 0 } = { ms: entryIdMs(channel.last) };
+      const cursors = [BEFORE_ALL, HUGE_ID, `${ms}-999` as EntryId, ...channel.stored.keys()];
+      const after = cursors[cursor % cursors.length]!;
+      const { entries, tail } = await real.harness.broker.read(real.channels[n]!, after, limit);
+      const expected = channel.entries.filter(({ id }) => compareEntryIds(id, after) > 0).slice(0, limit);
+      expect(entries.map(plain)).toEqual(expected.map(plain));
+      expect(tail).toEqual(channel.tail);
+    }),
+  );
+
+const tails = fc.constant(
+  command('tails', async (model, real) => {
+    for (const channel of model.channels) channel.expire(real.harness.ttlNowMs());
+    const asked = [...real.channels, real.channels[0]!];
+    const expected = model.channels.map(({ tail }) => tail);
+    expect(await real.harness.broker.tails(asked)).toEqual([...expected, expected[0]]);
+  }),
+);
+
+// None of their sums comes close to an expiry (broker-contract.ts has the TTLs).
+const elapses = fc.constantFrom(100_000, 100_000, 200_000, 86_400_000).map((ms) =>
+  command(`elapse(${ms})`, async (model, real) => {
+    await real.harness.elapse(ms, real.channels);
+    await compareAll(model, real);
+  }),
+);
+
+const waits = fc.integer({ min: 1, max: 12 }).map((ms) => command(`wait(${ms})`, (_, real) => real.harness.wait(ms)));
+
+const endIdles = fc.constantFrom(0, 1_000_000_000_000).map((idleMs) =>
+  command(`endIdle(${idleMs})`, async (model, real) => {
+    const { harness, channels } = real;
+    for (const channel of model.channels) channel.expire(harness.ttlNowMs());
+    const [{ examined, ended }, at] = await during(harness, () => harness.broker.endIdle(idleMs, 10_000));
+    expect(ended.length).toBeLessThanOrEqual(examined);
+    for (const [n, channel] of model.channels.entries()) {
+      const did = ended.filter((key) => key === channels[n]).length;
+      if (idleMs > 0 || !channel.open) expect(did).toBe(0);
+      else if (channel.indexed) expect(did).toBe(1);
+      if (did === 0) continue;
+      const [tail] = await harness.broker.tails([channels[n]!]);
+      expect(compareEntryIds(tail!.last, channel.last)).toBeGreaterThan(0);
+      channel.endIdle(tail!.last, at);
+    }
+    await compareAll(model, real);
+  }),
+);
+
+const cuts = fc.constant(
+  command('cut live delivery', async (_, real) => {
+    real.cut = true;
+    await real.harness.cutLive?.();
+  }),
+);
+
+const saves = fc.constant(
+  command('save', async (model, real) => {
+    model.saved = model.channels.map((channel) => channel.snapshot());
+    real.rollBack = await real.harness.save?.(real.channels);
+  }),
+);
+
+const rollBacks = fc.constant(
+  command(
+    'roll back',
+    async (model, real) => {
+      if (!real.rollBack) return;
+      await real.rollBack();
+      for (const restore of model.saved ?? []) restore();
+      model.saved = undefined;
+      real.rollBack = undefined;
+      await compareAll(model, real);
+    },
+    (model) => model.saved !== undefined,
+  ),
+);
+
+/** What the harness can't do (cut, roll back) is left out. */
+export function brokerCommands(harness: BrokerHarness): fc.Arbitrary<Iterable<BrokerCommand>> {
+  // Most commands are publishes: a log has to become long enough to be trimmed.
+  const common = [publishes, publishes, publishes, publishes, repeats, repeats, reads, tails, elapses, waits, endIdles];
+  const cut = harness.cutLive ? [cuts] : [];
+  const rolled = harness.save ? [saves, rollBacks] : [];
+  return fc.commands([...common, ...cut, ...rolled], { maxCommands: 60, size: '+1' });
+}
+
+/** Live delivery repeated nothing, invented nothing and kept the order; and lost nothing unless it was cut. */
+export async function checkReceived(model: Model, real: Real): Promise<void> {
+  for (const [n, { stored }] of model.channels.entries()) {
+    const received = real.received[n]!;
+    if (!real.cut) await until('all is delivered', () => received.length >= stored.size);
+    const delivered = new Set(received.map(({ id }) => id));
+    expect(delivered.size).toBe(received.length);
+    const expected = [...stored.values()].filter(({ id }) => !real.cut || delivered.has(id));
+    expect(received.map(plain)).toEqual(expected);
+  }
+}

@@ -1,0 +1,297 @@
+import { randomUUID } from 'node:crypto';
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { until } from '../../test/support/until.ts';
+import {
+  type Broker,
+  BrokerUnavailableError,
+  type ChannelKey,
+  channelKey,
+  type Entry,
+  type NewMessage,
+  type PublishRate,
+  type Retention,
+} from './broker.ts';
+import { brokerCommands, checkReceived, MESSAGE_IDS, type Real } from './broker-commands.ts';
+import { ChannelModel } from './broker-model.ts';
+import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
+
+/** A broker with what a test needs around it. */
+export interface BrokerHarness {
+  readonly broker: Broker;
+  /** The broker's clock, for ids, ages and rates. */
+  nowMs(): number;
+  /** The clock by which logs and seals expire. */
+  ttlNowMs(): number;
+  /** Lets `ms` pass as far as expiry goes, at least for these channels. */
+  elapse(ms: number, channels: readonly ChannelKey[]): Promise<void>;
+  /** Lets `ms` pass for ids, ages and rates. */
+  wait(ms: number): Promise<void>;
+  /** Cuts live delivery, and waits until the broker says that it stands again. */
+  cutLive?(): Promise<void>;
+  /** Remembers what is stored for these channels; the answer brings it back, as a failover that lost what came after. */
+  save?(channels: readonly ChannelKey[]): Promise<() => Promise<void>>;
+  close(): Promise<void>;
+}
+
+export interface ContractOptions {
+  readonly open: (retention: Retention) => Promise<BrokerHarness>;
+  /** How many sequences of commands are tried. */
+  readonly runs: number;
+}
+
+// Small enough that a few publishes reach every limit. The TTLs lie between the sums of what the commands let elapse.
+const RETENTION: Retention = { maxEntries: 4, minAgeMs: 10, maxBytes: 4000, sealedTtlMs: 150_000 };
+const IDLE_MS = 50_000;
+const IDLE_INTERVAL_MS = 150_000;
+const IDLE_TTL_MS = IDLE_MS + 2 * IDLE_INTERVAL_MS;
+const UNLIMITED: PublishRate = { name: 'unary', perSec: 0 };
+
+export function newChannel(): ChannelKey {
+  return channelKey(BigInt(Math.floor(Math.random() * 1e9)), randomUUID());
+}
+
+export function newMessage(fields: Partial<NewMessage> = {}): NewMessage {
+  return { messageId: randomUUID(), phase: Phase.DELTA, sequence: 1n, data: new Uint8Array([1, 2, 3]), ...fields };
+}
+
+/** The guarantees of broker.ts, to be run against every implementation. */
+export function describeBrokerContract(name: string, { open, runs }: ContractOptions): void {
+  describe(`broker contract: ${name}`, () => {
+    let harness: BrokerHarness;
+    let broker: Broker;
+
+    beforeAll(async () => {
+      harness = await open(RETENTION);
+      broker = harness.broker;
+      await broker.governIdle(IDLE_MS, IDLE_INTERVAL_MS);
+    });
+    afterAll(() => harness.close());
+
+    test('any sequence of events leaves what the model has', async () => {
+      const property = fc.asyncProperty(brokerCommands(harness), async (commands) => {
+        const [real, end] = await setUp(harness);
+        const model = { channels: real.channels.map(() => new ChannelModel(RETENTION, IDLE_TTL_MS)), saved: undefined };
+        await fc.asyncModelRun(() => ({ model, real }), commands);
+        await checkReceived(model, real);
+        end();
+      });
+      // A failure names its seed and the commands that are left after shrinking.
+      await fc.assert(property, { numRuns: runs });
+    });
+
+    test('publishes that race each other make one chain', async () => {
+      const channel = newChannel();
+      const size = 50;
+      const data = new Uint8Array(0);
+      const results = await Promise.all(
+        Array.from({ length: size }, () => broker.publish(channel, newMessage({ data }), UNLIMITED)),
+      );
+      expect(new Set(results.map((result) => (result.kind === 'stored' ? result.id : result.kind))).size).toBe(size);
+      const { entries, tail } = await broker.read(channel, BEFORE_ALL, 1000);
+      expect(entries.at(-1)?.id).toBe(tail.last);
+      for (const [n, entry] of entries.entries()) {
+        const before = entries[n - 1];
+        if (!before) continue;
+        expect(entry.prev).toBe(before.id);
+        expect(compareEntryIds(entry.id, before.id)).toBeGreaterThan(0);
+      }
+    });
+
+    test('a message that is sent many times at once is stored once', async () => {
+      const channel = newChannel();
+      const message = newMessage();
+      const results = await Promise.all(
+        Array.from({ length: 20 }, () => broker.publish(channel, message, { name: 'unary', perSec: 1 })),
+      );
+      expect(results.filter(({ kind }) => kind === 'stored')).toHaveLength(1);
+      expect(results.filter(({ kind }) => kind === 'duplicate')).toHaveLength(19);
+      expect((await broker.read(channel, BEFORE_ALL, 10)).entries).toHaveLength(1);
+    });
+
+    test('a stream that ends with the id it began with is whole', async () => {
+      const channel = newChannel();
+      const messageId = randomUUID();
+      const sent: NewMessage[] = [
+        newMessage({ messageId, phase: Phase.START, sequence: 0n }),
+        newMessage({ sequence: 1n }),
+        newMessage({ sequence: 2n, data: Uint8Array.from({ length: 256 }, (_, n) => n) }),
+        newMessage({ messageId, phase: Phase.END, sequence: 3n }),
+      ];
+      for (const message of sent) expect((await broker.publish(channel, message, UNLIMITED)).kind).toBe('stored');
+      const { entries, tail } = await broker.read(channel, BEFORE_ALL, 10);
+      expect(entries.map(({ data }) => [...data])).toEqual(sent.map(({ data }) => [...data]));
+      expect(entries.map(({ seals }) => seals)).toEqual([false, false, false, true]);
+      expect(tail).toEqual({ last: entries[3]?.id, sealedBy: entries[3]?.id });
+    });
+
+    test('a straggler is refused for as long as the seal lives, which is longer than the log', async () => {
+      const channel = newChannel();
+      const end = newMessage({ phase: Phase.END });
+      const stored = await broker.publish(channel, end, UNLIMITED);
+      const by = stored.kind === 'stored' ? stored.id : undefined;
+      expect(await broker.publish(channel, newMessage(), UNLIMITED)).toEqual({ kind: 'sealed', by });
+      expect(await broker.publish(channel, end, UNLIMITED)).toEqual({ kind: 'duplicate', id: by });
+      await harness.elapse(RETENTION.sealedTtlMs + 1000, [channel]);
+      expect(await broker.read(channel, BEFORE_ALL, 10)).toEqual({
+        entries: [],
+        tail: { last: BEFORE_ALL, sealedBy: by },
+      });
+      expect(await broker.publish(channel, end, UNLIMITED)).toEqual({ kind: 'sealed', by });
+      await harness.elapse(24 * 60 * 60 * 1000, [channel]);
+      expect((await broker.publish(channel, newMessage(), UNLIMITED)).kind).toBe('stored');
+    });
+
+    test('rates are counted apart, and a refusal says when to come again', async () => {
+      const channel = newChannel();
+      const rate: PublishRate = { name: 'unary', perSec: 2 };
+      const first = newMessage();
+      for (const message of [first, newMessage()]) {
+        expect((await broker.publish(channel, message, rate)).kind).toBe('stored');
+      }
+      const refused = await broker.publish(channel, newMessage(), rate);
+      expect(refused.kind).toBe('rate_limited');
+      expect((await broker.publish(channel, first, rate)).kind).toBe('duplicate');
+      expect((await broker.publish(channel, newMessage(), { name: 'stream', perSec: 2 })).kind).toBe('stored');
+      expect((await broker.publish(newChannel(), newMessage(), rate)).kind).toBe('stored');
+      await harness.wait(refused.kind === 'rate_limited' ? refused.retryAfterMs : 0);
+      expect((await broker.publish(channel, newMessage(), rate)).kind).toBe('stored');
+    });
+
+    test('retention holds the log down, and never takes what it promises to keep', async () => {
+      const channel = newChannel();
+      const ids: EntryId[] = [];
+      for (let n = 0; n < 300; n += 1) {
+        const data = new Uint8Array((n * 37) % 900);
+        const result = await broker.publish(channel, newMessage({ sequence: BigInt(n), data }), UNLIMITED);
+        if (result.kind === 'stored') ids.push(result.id);
+        if (n % 3 === 0) await harness.wait(1);
+      }
+      const { entries } = await broker.read(channel, BEFORE_ALL, 1000);
+      const bytes = entries.reduce((sum, { data }) => sum + data.length + 128, 0);
+      expect(bytes).toBeLessThanOrEqual(RETENTION.maxBytes);
+      expect(entries.map(({ id }) => id)).toEqual(ids.slice(-entries.length));
+      const newest = entryIdMs(ids.at(-1) ?? BEFORE_ALL);
+      const young = ids.filter((id) => newest - entryIdMs(id) <= RETENTION.minAgeMs).length;
+      const kept = Math.max(young, RETENTION.maxEntries + 1);
+      // Either everything that is to be kept is there, or another entry would not have fitted.
+      if (entries.length < kept) expect(bytes + 900 + 128).toBeGreaterThan(RETENTION.maxBytes);
+      else expect(entries).toHaveLength(kept);
+    });
+
+    test('one message may be larger than the log', async () => {
+      const channel = newChannel();
+      await broker.publish(channel, newMessage(), UNLIMITED);
+      await broker.publish(channel, newMessage({ data: new Uint8Array(RETENTION.maxBytes) }), UNLIMITED);
+      const { entries } = await broker.read(channel, BEFORE_ALL, 10);
+      expect(entries.map(({ data }) => data.length)).toEqual([RETENTION.maxBytes]);
+      expect(entries[0]?.prev).not.toBe(BEFORE_ALL);
+    });
+
+    test('an idle log expires, and what is published then begins a new one', async () => {
+      const channel = newChannel();
+      const message = newMessage();
+      await broker.publish(channel, message, UNLIMITED);
+      await harness.elapse(IDLE_TTL_MS - 30_000, [channel]);
+      expect((await broker.publish(channel, newMessage(), UNLIMITED)).kind).toBe('stored');
+      await harness.elapse(IDLE_TTL_MS - 30_000, [channel]);
+      expect((await broker.read(channel, BEFORE_ALL, 10)).entries).toHaveLength(2);
+      await harness.elapse(60_000, [channel]);
+      expect(await broker.tails([channel])).toEqual([{ last: BEFORE_ALL, sealedBy: undefined }]);
+      expect((await broker.publish(channel, message, UNLIMITED)).kind).toBe('stored');
+      expect((await broker.read(channel, BEFORE_ALL, 10)).entries[0]?.prev).toBe(BEFORE_ALL);
+    });
+
+    test('endIdle ends an idle stream once, however many do it, and tells its listeners', async () => {
+      const channel = newChannel();
+      const received: Entry[] = [];
+      const stop = await broker.listen(channel, (entry) => received.push(entry));
+      await broker.publish(channel, newMessage(), UNLIMITED);
+      const sealed = newChannel();
+      await broker.publish(sealed, newMessage({ phase: Phase.END }), UNLIMITED);
+      expect((await broker.endIdle(60_000, 10_000)).ended).not.toContain(channel);
+      await harness.wait(2);
+      const turns = await Promise.all([1, 2, 3].map(() => broker.endIdle(1, 10_000)));
+      const ended = turns.flatMap((turn) => turn.ended);
+      expect(ended.filter((key) => key === channel)).toHaveLength(1);
+      expect(ended).not.toContain(sealed);
+      await until('producer_lost arrives', () => received.length === 2);
+      const { entries, tail } = await broker.read(channel, BEFORE_ALL, 10);
+      expect(entries[1]).toMatchObject({ kind: 'producer_lost', seals: true, prev: entries[0]?.id });
+      expect(received[1]).toMatchObject({ kind: 'producer_lost', seals: true, id: tail.sealedBy });
+      expect(await broker.publish(channel, newMessage(), UNLIMITED)).toEqual({ kind: 'sealed', by: tail.last });
+      stop();
+    });
+
+    test('endIdle looks at no more than it is allowed to', async () => {
+      const channels = Array.from({ length: 7 }, newChannel);
+      for (const channel of channels) await broker.publish(channel, newMessage(), UNLIMITED);
+      await harness.wait(2);
+      const ended: ChannelKey[] = [];
+      for (let turn = 0; turn < 100 && ended.length < channels.length; turn += 1) {
+        const result = await broker.endIdle(1, 3);
+        expect(result.examined).toBeLessThanOrEqual(3);
+        ended.push(...result.ended.filter((key) => channels.includes(key)));
+      }
+      expect(ended.sort()).toEqual([...channels].sort());
+    });
+
+    test('one listener a channel, until it ends', async () => {
+      const channel = newChannel();
+      const first: Entry[] = [];
+      const second: Entry[] = [];
+      const stop = await broker.listen(channel, (entry) => first.push(entry));
+      await expect(broker.listen(channel, () => undefined)).rejects.toThrow('listened to already');
+      await broker.publish(channel, newMessage(), UNLIMITED);
+      await until('it arrives', () => first.length === 1);
+      stop();
+      stop();
+      const stopSecond = await broker.listen(channel, (entry) => second.push(entry));
+      stop();
+      await broker.publish(channel, newMessage(), UNLIMITED);
+      await until('it arrives', () => second.length === 1);
+      expect(first).toHaveLength(1);
+      stopSecond();
+    });
+
+    test('a duplicate and a refusal are not delivered', async () => {
+      const channel = newChannel();
+      const received: Entry[] = [];
+      const stop = await broker.listen(channel, (entry) => received.push(entry));
+      const message = newMessage();
+      const end = newMessage({ phase: Phase.END });
+      for (const sent of [message, message, end, end, newMessage()]) await broker.publish(channel, sent, UNLIMITED);
+      await until('the end arrives', () => received.some(({ seals }) => seals));
+      expect(received).toHaveLength(2);
+      stop();
+    });
+
+    test('answers a ping', async () => {
+      await broker.ping(1000);
+    });
+
+    test('a closed broker says so', async () => {
+      const closed = await open(RETENTION);
+      await closed.close();
+      await closed.broker.close();
+      await expect(closed.broker.publish(newChannel(), newMessage(), UNLIMITED)).rejects.toThrow(
+        BrokerUnavailableError,
+      );
+      await expect(closed.broker.listen(newChannel(), () => undefined)).rejects.toThrow(BrokerUnavailableError);
+    });
+  });
+}
+
+async function setUp(harness: BrokerHarness): Promise<[Real, () => void]> {
+  const channels = [newChannel(), newChannel()];
+  const received: Entry[][] = channels.map(() => []);
+  const stops = await Promise.all(
+    channels.map((channel, n) => harness.broker.listen(channel, (entry) => received[n]?.push(entry))),
+  );
+  const messageIds = Array.from({ length: MESSAGE_IDS }, () => randomUUID());
+  const end = () => {
+    for (const stop of stops) stop();
+  };
+  return [{ harness, channels, messageIds, received, cut: false, rollBack: undefined }, end];
+}
