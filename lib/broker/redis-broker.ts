@@ -86,10 +86,11 @@ class RedisBroker implements Broker {
     const { log, index, seal, live } = channelKeys(channel);
     const key = messageKey(message);
     const name = entryName(message);
+    const data = Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength);
     const reply = await this.#commands.run((client) =>
       client.tidewayPublish(
         ...[log, index, seal, live],
-        ...[key, message.data, name, rate.name, rate.perSec],
+        ...[key, data, name, rate.name, rate.perSec],
         ...this.#limits(),
       ),
     );

@@ -4,7 +4,8 @@ import { END_IDLE_SCRIPT, FORGET_SCRIPT, PUBLISH_SCRIPT, READ_SCRIPT } from './r
 /** What commands are sent to, the scripts of redis-scripts.ts among them. */
 export type RedisClient = Redis | Cluster;
 
-type ScriptArguments = (string | number | Uint8Array)[];
+// Other byte arrays than Buffers the client would send as a list of numbers.
+type ScriptArguments = (string | number | Buffer)[];
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
