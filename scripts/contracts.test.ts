@@ -1,9 +1,12 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { breaking, build, generated, lint, releases } from './lib/contracts.mjs';
 import { root } from './lib/project.mjs';
+
+// Each runs buf a few times, on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 describe('a copy of the contracts', () => {
   let copy = '';

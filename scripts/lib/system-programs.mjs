@@ -1,0 +1,68 @@
+// @ts-check
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Failure } from './failure.mjs';
+import { runCommand } from './run-command.mjs';
+
+const redisNames = ['redis-server'];
+const chromiumNames = ['chromium', 'chromium-browser', 'google-chrome'];
+const chromiumApps = [
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+  '/Applications/Chromium.app/Contents/MacOS/Chromium',
+];
+
+/** The Chromium (or Chrome) that tests open pages in, or undefined. */
+export function findChromium() {
+  return findProgram(chromiumNames) ?? chromiumApps.find((path) => existsSync(path));
+}
+
+/** What the tests need of the system: Redis and a browser. Installed by root on Debian and Ubuntu, asked for elsewhere. */
+export async function ensureSystemPrograms() {
+  const missing = missingPackages();
+  if (missing.length === 0) return;
+  if (process.getuid?.() !== 0 || findProgram(['apt-get']) === undefined) throw new Failure(howToInstall(missing));
+  process.stderr.write(`Installing ${missing.join(' and ')}…\n`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await runCommand('apt-get', ['update', '-q'], { env });
+  const { code, output } = await runCommand('apt-get', ['install', '-q', '-y', '--no-install-recommends', ...missing], {
+    env,
+  });
+  if (code !== 0) throw new Failure(`${howToInstall(missing)} (apt-get: ${output.trim().split('\n').at(-1)})`);
+}
+
+function missingPackages() {
+  return [
+    ...(findProgram(redisNames) === undefined ? ['redis-server'] : []),
+    ...(findChromium() === undefined ? ['chromium'] : []),
+  ];
+}
+
+/** @param {readonly string[]} missing */
+function howToInstall(missing) {
+  const how =
+    process.platform === 'darwin'
+      ? 'brew install redis, and Google Chrome'
+      : `apt-get install ${missing.join(' ')}, as root`;
+  return `the tests need ${missing.join(' and ')}: ${how}`;
+}
+
+/** @param {readonly string[]} names */
+function findProgram(names) {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    for (const name of names) {
+      const path = join(folder, name);
+      if (folder !== '' && isExecutable(path)) return path;
+    }
+  }
+  return undefined;
+}
+
+/** @param {string} path */
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
