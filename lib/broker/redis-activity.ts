@@ -8,6 +8,13 @@ const CHUNK = 500;
 const INDEX_TTL_MS = 24 * 60 * 60 * 1000;
 const OVER = -1;
 
+/** What the index says of a channel, and which of its sets it is in. */
+export interface IdleCandidate {
+  readonly index: string;
+  readonly channel: ChannelKey;
+  readonly score: string;
+}
+
 /**
  * The index of open channels by their last activity, kept off the publish path: what happened is collected here and
  * reported each tick. The same tick reads for how long logs are to live. The index is a hint: a channel that is missing
@@ -54,8 +61,8 @@ export class RedisActivity {
   }
 
   /** Up to `limit` channels without activity since `beforeMs`, with the ms that the index has for them. */
-  async idle(beforeMs: number, limit: number): Promise<{ channel: ChannelKey; score: string }[]> {
-    const found: { channel: ChannelKey; score: string }[] = [];
+  async idle(beforeMs: number, limit: number): Promise<IdleCandidate[]> {
+    const found: IdleCandidate[] = [];
     // Where it begins is left to chance, so that several callers with small limits don't look at the same channels.
     const start = Math.floor(Math.random() * ACTIVITY_SHARDS);
     for (let n = 0; n < ACTIVITY_SHARDS && found.length < limit; n += 1) {
@@ -65,7 +72,7 @@ export class RedisActivity {
         client.zrangebyscore(key, '-inf', beforeMs, 'WITHSCORES', 'LIMIT', 0, room),
       );
       for (let at = 0; at + 1 < members.length; at += 2) {
-        found.push({ channel: members[at] as ChannelKey, score: members[at + 1] ?? '' });
+        found.push({ index: key, channel: members[at] as ChannelKey, score: members[at + 1] ?? '' });
       }
     }
     return found;

@@ -11,12 +11,12 @@ import {
 } from './broker.ts';
 import { type EntryId, entryIdMs } from './entry-id.ts';
 import { messageKey } from './message-key.ts';
-import { RedisActivity } from './redis-activity.ts';
+import { type IdleCandidate, RedisActivity } from './redis-activity.ts';
 import type { PublishReply, ReadReply, RedisClient } from './redis-client.ts';
 import { RedisCommands, unavailable } from './redis-commands.ts';
 import { RedisConnection } from './redis-connection.ts';
 import { entryName, parseLogEntry } from './redis-entry.ts';
-import { activityKey, activityShard, channelKeys, pingKeys } from './redis-keys.ts';
+import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { type RedisTlsOptions, readTls } from './redis-options.ts';
 import { parseRedisUrl } from './redis-url.ts';
@@ -136,7 +136,7 @@ class RedisBroker implements Broker {
     for (let at = 0; at < candidates.length; at += END_BATCH) {
       const batch = candidates.slice(at, at + END_BATCH);
       const outcomes = await this.#commands.run((client) =>
-        Promise.all(batch.map(({ channel, score }) => this.#endIfIdle(client, channel, score, idleMs))),
+        Promise.all(batch.map((candidate) => this.#endIfIdle(client, candidate, idleMs))),
       );
       ended.push(...batch.filter((_, n) => outcomes[n]).map(({ channel }) => channel));
     }
@@ -166,12 +166,12 @@ class RedisBroker implements Broker {
   }
 
   /** True if it ended the channel. Otherwise it corrects the index. */
-  async #endIfIdle(client: RedisClient, channel: ChannelKey, score: string, idleMs: number): Promise<boolean> {
+  async #endIfIdle(client: RedisClient, candidate: IdleCandidate, idleMs: number): Promise<boolean> {
+    const { channel, score } = candidate;
     const { log, index, seal, live } = channelKeys(channel);
     const [outcome, activeMs] = await client.tidewayEndIdle(log, index, seal, live, idleMs, ...this.#limits());
-    const activity = activityKey(activityShard(channel));
-    if (outcome === 'active') await client.zadd(activity, 'GT', Number(activeMs), channel);
-    else await client.tidewayForget(activity, channel, score);
+    if (outcome === 'active') await client.zadd(candidate.index, 'GT', Number(activeMs), channel);
+    else await client.tidewayForget(candidate.index, channel, score);
     return outcome === 'ended';
   }
 
