@@ -48,7 +48,7 @@ export async function keysFromJwksFile(options: JwksFileOptions): Promise<KeySou
       return generation;
     },
     async candidates(header) {
-      if (now() - checkedAtMs >= checkIntervalMs) {
+      if (checking === undefined && now() - checkedAtMs >= checkIntervalMs) {
         checkedAtMs = now();
         checking = check().finally(() => {
           checking = undefined;

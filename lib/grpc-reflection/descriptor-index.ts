@@ -71,6 +71,14 @@ export class DescriptorIndex {
   #addMessage(message: DescMessage, file: DescFile): void {
     this.#messages.add(message.typeName);
     for (const { name } of [...message.fields, ...message.oneofs]) this.#addSymbol(`${message.typeName}.${name}`, file);
+    // The entries of maps are messages too, though not among protobuf-es's.
+    for (const { name, field, options } of message.proto.nestedType) {
+      if (options?.mapEntry !== true) continue;
+      const entry = `${message.typeName}.${name}`;
+      this.#messages.add(entry);
+      this.#addSymbol(entry, file);
+      for (const { name: part } of field) this.#addSymbol(`${entry}.${part}`, file);
+    }
   }
 
   #addExtension(extension: DescExtension): void {
