@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Http2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { create, createFileRegistry, type DescFile, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { type FileDescriptorProto, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { Code, createClient } from '@connectrpc/connect';
 import { connectNodeAdapter, createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -63,6 +63,20 @@ function filesOf(response: v1.ServerReflectionResponse['messageResponse'] | unde
 
 const bytesOf = (file: FileDescriptorProto): Uint8Array => toBinary(FileDescriptorProtoSchema, file);
 
+/** As descriptor pools take them. */
+function importedFirst(files: FileDescriptorProto[]): FileDescriptorProto[] {
+  const byName = new Map(files.map((file) => [file.name, file]));
+  const sorted = new Set<FileDescriptorProto>();
+  const add = (name: string): void => {
+    const file = byName.get(name);
+    if (file === undefined) throw new Error(`${name} was not sent`);
+    for (const dependency of file.dependency) add(dependency);
+    sorted.add(file);
+  };
+  for (const { name } of files) add(name);
+  return [...sorted];
+}
+
 /** What was asked for comes first. */
 async function fileOf(question: Question): Promise<string | undefined> {
   return filesOf((await ask(question))[0])[0]?.name;
@@ -92,8 +106,7 @@ describe('files', () => {
     expect(files[0] && bytesOf(files[0])).toEqual(bytesOf(file_tideway_stream_v1_stream_service.proto));
 
     // What a client does with them: the options of annotations are there too.
-    const byName = new Map(files.map((file) => [file.name, file]));
-    const registry = createFileRegistry(files[0] as FileDescriptorProto, (name) => byName.get(name));
+    const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: importedFirst(files) }));
     const subscribe = registry.getService('tideway.stream.v1.StreamService')?.method['subscribe'];
     expect(subscribe?.input.typeName).toBe('tideway.stream.v1.SubscribeRequest');
     expect(subscribe?.proto.options?.$unknown?.map(({ no }) => no)).toContain(72295728);
