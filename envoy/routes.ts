@@ -86,7 +86,7 @@ const listening: JsonObject = {
 function retries(retryOn: string): JsonObject {
   return {
     retry_on: retryOn,
-    num_retries: 2,
+    num_retries: 3,
     retriable_status_codes: [503],
     // Never the one that just failed: it is the least busy of all, and would be chosen again.
     retry_host_predicate: [
@@ -95,7 +95,8 @@ function retries(retryOn: string): JsonObject {
         typed_config: typed('envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate'),
       },
     ],
-    host_selection_retry_max_attempts: 5,
+    // Of two replicas, each attempt finds the dead one three times in four.
+    host_selection_retry_max_attempts: 50,
     retry_back_off: { base_interval: '0.025s', max_interval: '0.25s' },
   };
 }
