@@ -3,6 +3,7 @@ import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   connect as connectH2,
+  constants,
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
@@ -245,6 +246,23 @@ describe('limits', () => {
       expect(stream.rstCode).not.toBe(0);
     }
     expect(await text(request(session))).toBe('2.0 0');
+  });
+
+  test('a flood of resets ends its session, and the port goes on', { timeout: 30_000 }, async () => {
+    const listening = await start(echo);
+    const session = h2(listening);
+    const goaway = once(session, 'goaway');
+    while (!session.destroyed) {
+      for (let i = 0; i < 100 && !session.destroyed; i++) {
+        const stream = session.request({ ':path': '/' });
+        stream.on('error', () => {});
+        stream.close(constants.NGHTTP2_CANCEL);
+      }
+      await new Promise(setImmediate);
+    }
+    expect((await goaway)[0]).not.toBe(0);
+    await eventually(() => listening.connections() === 0);
+    expect(await text(request(h2(listening)))).toBe('2.0 0');
   });
 
   test('more connections than allowed are closed at once', async () => {
