@@ -81,7 +81,7 @@ class MemoryBroker implements Broker {
     this.#makeRoom(message.data.length, nowMs);
     log.count(rate, nowMs);
     // Bytes of its own: what arrives is often a small view of a large network buffer, which would be kept alive.
-    const data = Buffer.from(message.data);
+    const data = new Uint8Array(message.data);
     return { kind: 'stored', id: this.#append(channel, log, key, data, 'message', message.phase === Phase.END, nowMs) };
   }
 
