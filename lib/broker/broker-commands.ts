@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { until } from '../../test/support/until.ts';
 import type { ChannelKey, Entry, NewMessage, PublishRate } from './broker.ts';
-import type { BrokerHarness } from './broker-contract.ts';
+import type { BrokerHarness } from './broker-harness.ts';
 import { type ChannelModel, type Moment, plain } from './broker-model.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
 

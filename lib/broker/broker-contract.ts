@@ -7,33 +7,15 @@ import {
   type Broker,
   BrokerUnavailableError,
   type ChannelKey,
-  channelKey,
   type Entry,
   type NewMessage,
   type PublishRate,
   type Retention,
 } from './broker.ts';
 import { brokerCommands, checkReceived, MESSAGE_IDS, type Real } from './broker-commands.ts';
+import { type BrokerHarness, newChannel, newMessage } from './broker-harness.ts';
 import { ChannelModel } from './broker-model.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
-
-/** A broker with what a test needs around it. */
-export interface BrokerHarness {
-  readonly broker: Broker;
-  /** The broker's clock, for ids, ages and rates. */
-  nowMs(): number;
-  /** The clock by which logs and seals expire. */
-  ttlNowMs(): number;
-  /** Lets `ms` pass as far as expiry goes, at least for these channels. */
-  elapse(ms: number, channels: readonly ChannelKey[]): Promise<void>;
-  /** Lets `ms` pass for ids, ages and rates. */
-  wait(ms: number): Promise<void>;
-  /** Cuts live delivery, and waits until the broker says that it stands again. */
-  cutLive?(): Promise<void>;
-  /** Remembers what is stored for these channels; the answer brings it back, as a failover that lost what came after. */
-  save?(channels: readonly ChannelKey[]): Promise<() => Promise<void>>;
-  close(): Promise<void>;
-}
 
 export interface ContractOptions {
   readonly open: (retention: Retention) => Promise<BrokerHarness>;
@@ -47,14 +29,6 @@ const IDLE_MS = 50_000;
 const IDLE_INTERVAL_MS = 150_000;
 const IDLE_TTL_MS = IDLE_MS + 2 * IDLE_INTERVAL_MS;
 const UNLIMITED: PublishRate = { name: 'unary', perSec: 0 };
-
-export function newChannel(): ChannelKey {
-  return channelKey(BigInt(Math.floor(Math.random() * 1e9)), randomUUID());
-}
-
-export function newMessage(fields: Partial<NewMessage> = {}): NewMessage {
-  return { messageId: randomUUID(), phase: Phase.DELTA, sequence: 1n, data: new Uint8Array([1, 2, 3]), ...fields };
-}
 
 /** The guarantees of broker.ts, to be run against every implementation. */
 export function describeBrokerContract(name: string, { open, runs }: ContractOptions): void {
