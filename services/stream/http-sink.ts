@@ -25,6 +25,11 @@ export class HttpSink implements Sink<Uint8Array> {
     response.on('error', () => this.onGone());
   }
 
+  get isGone(): boolean {
+    const response = this.#response;
+    return 'stream' in response ? response.stream === undefined || response.stream.destroyed : response.destroyed;
+  }
+
   get waitingBytes(): number {
     const response = this.#response;
     return 'stream' in response ? (response.stream?.writableLength ?? 0) : response.writableLength;
