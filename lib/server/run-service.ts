@@ -50,6 +50,9 @@ export const BROKER_HEALTH_SERVICE = 'tideway.broker';
 /** Longer than Envoy's health check interval: by then it sends nothing new here. */
 export const DRAIN_NOTICE_MS = 2_500;
 
+/** Of a drain's time, for closing the broker: it reports what it knows for up to half a second. */
+const CLOSE_RESERVE_MS = 1_000;
+
 export async function runService(options: RunOptions): Promise<RunningService> {
   const { broker, parts, logger, drainTimeoutMs } = options;
   const onError = (error: unknown) => logger.error({ err: error }, 'unexpected error');
@@ -88,7 +91,8 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     for (const service of ['', ...services.map(({ typeName }) => typeName)]) {
       health.set(service, ServingStatus.NOT_SERVING);
     }
-    const cut = setTimeout(() => listening.destroy(), drainTimeoutMs);
+    // What is left is cut in time for the broker to be closed in good order, too.
+    const cut = setTimeout(() => listening.destroy(), drainTimeoutMs - Math.min(CLOSE_RESERVE_MS, drainTimeoutMs / 4));
     const noticeMs = Math.min(DRAIN_NOTICE_MS, drainTimeoutMs / 4);
     if (listening.connections() > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
     const accepted = listening.stopAccepting();
