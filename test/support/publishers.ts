@@ -67,7 +67,11 @@ export function jsonFace(baseUrl: string, token: string): Face {
       signal: AbortSignal.timeout(ANSWER_DEADLINE_MS),
     });
     const text = await response.text();
-    return response.ok ? { kind: 'acknowledged', id: JSON.parse(text).id } : refusedByHttp(response, text);
+    if (response.ok) return { kind: 'acknowledged', id: JSON.parse(text).id };
+    // Google's JSON errors carry RetryInfo in the body, where HTTP's have a header.
+    const wait = /"retry_delay":"([0-9.]+)s"/.exec(text)?.[1];
+    const refused = refusedByHttp(response, text);
+    return wait === undefined ? refused : { ...refused, retryAfterMs: Number(wait) * 1000 };
   });
 }
 
@@ -143,12 +147,13 @@ export function newMessage(orgId: bigint, channelId: string, phase: Phase, seque
   return create(PublishRequestSchema, { orgId, channelId, messageId, phase, sequence: BigInt(sequence), payload });
 }
 
-type Untimed = Sent extends infer S ? (S extends Sent ? Omit<S, 'tookMs'> : never) : never;
+type Acknowledged = Omit<Sent & { kind: 'acknowledged' }, 'tookMs'>;
+type Refused = Omit<Sent & { kind: 'refused' }, 'tookMs'>;
 
-function timed(face: (message: PublishRequest) => Promise<Untimed>): Face {
+function timed(face: (message: PublishRequest) => Promise<Acknowledged | Refused>): Face {
   return async (message) => {
     const startMs = performance.now();
-    let sent: Untimed;
+    let sent: Acknowledged | Refused;
     try {
       sent = await face(message);
     } catch (error) {
@@ -158,7 +163,7 @@ function timed(face: (message: PublishRequest) => Promise<Untimed>): Face {
   };
 }
 
-function refusedByHttp(response: Response, text: string): Untimed {
+function refusedByHttp(response: Response, text: string): Refused {
   const told = response.headers.get('retry-after');
   const retryAfterMs = told === null ? undefined : Number(told) * 1000;
   return { kind: 'refused', code: String(response.status), text, retryAfterMs };
