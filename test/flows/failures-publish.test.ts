@@ -4,6 +4,7 @@ import { type Deployment, listenBySse, startDeployment } from '../support/deploy
 import { type Face, grpcFace, httpFace, jsonFace, SteadyPublisher } from '../support/publishers.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import type { SseListener } from '../support/sse-listener.ts';
+import { StreamingPublisher } from '../support/streaming-publisher.ts';
 import { until } from '../support/until.ts';
 
 const PUBLISHERS_PER_FACE = 4;
@@ -29,6 +30,8 @@ afterAll(async () => {
 
 interface Load {
   readonly publishers: SteadyPublisher[];
+  /** On PublishStream, which nobody repeats for them: they do it themselves. */
+  readonly streaming: StreamingPublisher[];
   readonly listeners: SseListener[];
 }
 
@@ -40,6 +43,7 @@ async function startLoad(checker: Checker): Promise<Load> {
     jsonFace(edge.url, publishToken),
   ];
   const publishers: SteadyPublisher[] = [];
+  const streaming: StreamingPublisher[] = [];
   const listeners: SseListener[] = [];
   for (const face of faces) {
     for (let n = 0; n < PUBLISHERS_PER_FACE; n++) {
@@ -48,18 +52,26 @@ async function startLoad(checker: Checker): Promise<Load> {
       publishers.push(new SteadyPublisher({ checker, face, orgId, channel: channel.id, pauseMs: 10 }));
     }
   }
-  return { publishers, listeners };
+  for (let n = 0; n < PUBLISHERS_PER_FACE; n++) {
+    const channel = await deployment.newChannel();
+    listeners.push(listenBySse(deployment, channel, checker.listener(channel.id)));
+    streaming.push(
+      new StreamingPublisher({ baseUrl: edge.url, token: publishToken, checker, orgId, channel: channel.id }),
+    );
+  }
+  return { publishers, streaming, listeners };
 }
 
-async function untilAllGoOn(publishers: readonly SteadyPublisher[]): Promise<void> {
+async function untilAllGoOn({ publishers: steady, streaming }: Load): Promise<void> {
+  const publishers = [...steady, ...streaming];
   const before = publishers.map(({ acknowledged }) => acknowledged);
   await until('every publisher goes on', () =>
-    publishers.every(({ acknowledged, refusals }, n) => acknowledged + refusals.length >= (before[n] ?? 0) + PROOF),
+    publishers.every(({ acknowledged }, n) => acknowledged >= (before[n] ?? 0) + PROOF),
   );
 }
 
-async function finish({ publishers, listeners }: Load, checker: Checker): Promise<void> {
-  await Promise.all(publishers.map((publisher) => publisher.end()));
+async function finish({ publishers, streaming, listeners }: Load, checker: Checker): Promise<void> {
+  await Promise.all([...publishers, ...streaming].map((publisher) => publisher.end()));
   await until('every listener has its END', () => listeners.every(({ hasEnded }) => hasEnded));
   console.info(`${checker.acknowledged} publishes, slowest ${Math.max(...publishers.map((p) => p.slowestMs))} ms`);
   expect(publishers.flatMap(({ refusals }) => refusals)).toEqual([]);
@@ -69,15 +81,14 @@ async function finish({ publishers, listeners }: Load, checker: Checker): Promis
 test('kill -9 of one of two publish replicas under load: no publish fails, none is stored twice', async () => {
   const checker = new Checker();
   const load = await startLoad(checker);
-  const { publishers } = load;
   for (const replica of [0, 1]) {
-    await untilAllGoOn(publishers);
+    await untilAllGoOn(load);
     deployment.publish[replica]?.kill('SIGKILL');
-    await untilAllGoOn(publishers);
+    await untilAllGoOn(load);
     await deployment.restart('publish', replica);
     await deployment.untilInUse('publish', replica);
   }
-  await untilAllGoOn(publishers);
+  await untilAllGoOn(load);
   await finish(load, checker);
   // Somebody was in the way of each kill, or it showed nothing.
   const retried = /cluster\.publish\.upstream_rq_retry: (\d+)/.exec(await deployment.edge.admin('/stats'))?.[1];
@@ -87,11 +98,10 @@ test('kill -9 of one of two publish replicas under load: no publish fails, none 
 test('SIGTERM of one of two publish replicas under load: no publish fails, none is stored twice', async () => {
   const checker = new Checker();
   const load = await startLoad(checker);
-  const { publishers } = load;
-  await untilAllGoOn(publishers);
+  await untilAllGoOn(load);
   const leaving = deployment.publish[1];
   leaving?.kill('SIGTERM');
   expect(await leaving?.exited).toBe(0);
-  await untilAllGoOn(publishers);
+  await untilAllGoOn(load);
   await finish(load, checker);
 });

@@ -80,6 +80,8 @@ export interface SteadyOptions {
   readonly face: Face;
   readonly orgId: bigint;
   readonly channel: string;
+  /** Every message's payload. */
+  readonly text?: string;
   /** From one answer to the next message. */
   readonly pauseMs: number;
   /** Sends a refused message again, after what it was told, until it is acknowledged. Otherwise it is only counted. */
@@ -117,7 +119,7 @@ export class SteadyPublisher {
   async send(phase: Phase): Promise<string | undefined> {
     const { checker, channel, face, persists } = this.#options;
     const sequence = this.#sequence++;
-    const message = newMessage(this.#options.orgId, channel, phase, sequence);
+    const message = newMessage(this.#options.orgId, channel, phase, sequence, this.#options.text);
     for (;;) {
       const sent = await face(message);
       this.slowestMs = Math.max(this.slowestMs, sent.tookMs);
@@ -141,8 +143,14 @@ export class SteadyPublisher {
   }
 }
 
-export function newMessage(orgId: bigint, channelId: string, phase: Phase, sequence: number): PublishRequest {
-  const payload = { text: `message ${sequence}` };
+export function newMessage(
+  orgId: bigint,
+  channelId: string,
+  phase: Phase,
+  sequence: number,
+  text = `message ${sequence}`,
+): PublishRequest {
+  const payload = { text };
   const messageId = randomUUID();
   return create(PublishRequestSchema, { orgId, channelId, messageId, phase, sequence: BigInt(sequence), payload });
 }
