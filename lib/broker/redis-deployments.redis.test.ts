@@ -10,6 +10,7 @@ import { newChannel, newMessage } from './broker-harness.ts';
 import { BEFORE_ALL, compareEntryIds } from './entry-id.ts';
 import { openBroker } from './open-broker.ts';
 import type { RedisBrokerOptions } from './redis-broker.ts';
+import { publishes } from './redis-fixture.ts';
 import { channelKeys } from './redis-keys.ts';
 
 const UNLIMITED: PublishRate = { name: 'unary', perSec: 0 };
@@ -22,10 +23,6 @@ function open(redisUrl: string, options: Partial<RedisBrokerOptions> = {}): Brok
   const broker = openBroker({ redisUrl, commandTimeoutMs: 1000, ...options });
   brokers.push(broker);
   return broker;
-}
-
-async function publishes(broker: Broker, channel: ChannelKey): Promise<boolean> {
-  return (await broker.publish(channel, newMessage(), UNLIMITED)).kind === 'stored';
 }
 
 /** Publishes, reads and receives. */
