@@ -6,12 +6,12 @@ import type { Broker } from '#lib/broker/broker.ts';
  */
 export class BrokerHealth {
   readonly #broker: Broker;
-  readonly #onChange: (reachable: boolean) => void;
+  readonly #onChange: (reachable: boolean, cause: unknown) => void;
   #asking: Promise<boolean> | undefined;
   #reachable: boolean | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(broker: Broker, onChange: (reachable: boolean) => void) {
+  constructor(broker: Broker, onChange: (reachable: boolean, cause: unknown) => void) {
     this.#broker = broker;
     this.#onChange = onChange;
   }
@@ -37,7 +37,7 @@ export class BrokerHealth {
       .ping(PING_TIMEOUT_MS)
       .then(
         () => this.#settle(true),
-        () => this.#settle(false),
+        (error: unknown) => this.#settle(false, error),
       )
       .finally(() => {
         setTimeout(() => {
@@ -47,10 +47,10 @@ export class BrokerHealth {
     return this.#asking;
   }
 
-  #settle(reachable: boolean): boolean {
+  #settle(reachable: boolean, cause?: unknown): boolean {
     if (this.#reachable !== reachable) {
       this.#reachable = reachable;
-      this.#onChange(reachable);
+      this.#onChange(reachable, cause);
     }
     return reachable;
   }

@@ -62,9 +62,11 @@ export async function runService(options: RunOptions): Promise<RunningService> {
   const health = createHealth();
   health.set('', ServingStatus.SERVING);
   for (const { typeName } of services) health.set(typeName, ServingStatus.SERVING);
-  const brokerHealth = new BrokerHealth(broker, (reachable) => {
+  // Once for each change: between them the refusals of thousands of requests would say the same.
+  const brokerHealth = new BrokerHealth(broker, (reachable, cause) => {
     health.set(BROKER_HEALTH_SERVICE, reachable ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
-    logger[reachable ? 'info' : 'warn']({ broker: broker.name }, reachable ? 'broker reached' : 'broker away');
+    if (reachable) logger.info({ broker: broker.name }, 'broker reached');
+    else logger.warn({ broker: broker.name, err: cause }, 'broker away');
   });
 
   const handler = connectNodeAdapter({
