@@ -1,6 +1,7 @@
 import { type Json, type JsonObject, seconds, typed } from './json.ts';
 import { edgeHealthCheck, edgeSizes, edgeTimeouts } from './limits.ts';
 import type { Endpoint } from './options.ts';
+import { wholeAnswers } from './whole-answers.ts';
 
 /** One service and its processes, spoken to in h2c. */
 export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
@@ -19,6 +20,7 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed(
         'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
         {
+          http_filters: [wholeAnswers, upstreamCodec],
           common_http_protocol_options: { idle_timeout: seconds(edgeTimeouts.upstreamIdleSec) },
           explicit_http_config: {
             http2_protocol_options: {
@@ -70,6 +72,11 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
     },
   };
 }
+
+const upstreamCodec: JsonObject = {
+  name: 'envoy.filters.http.upstream_codec',
+  typed_config: typed('envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec'),
+};
 
 export const pings: JsonObject = {
   interval: seconds(edgeTimeouts.pingIntervalSec),

@@ -1,6 +1,7 @@
 import { type JsonObject, seconds, typed } from './json.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
+import { holdUntilWhole } from './whole-answers.ts';
 
 /**
  * Which path goes where, and how patiently. The first match wins.
@@ -23,15 +24,15 @@ export function virtualHost(options: EdgeOptions): JsonObject {
     },
     routes: [
       route({ prefix: '/events/' }, 'stream', listening),
-      route({ prefix: '/publish/' }, 'publish', unary('connect-failure,refused-stream,reset')),
+      repeatable({ prefix: '/publish/' }, 'publish'),
       route(
         { path: '/tideway.stream.v1.PublishService/PublishStream' },
         'publish',
         openEnded(edgeTimeouts.publishStreamIdleSec),
       ),
-      route({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish', unary('connect-failure,refused-stream,reset')),
+      repeatable({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish'),
       route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
-      route({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream', unary('connect-failure,refused-stream,reset')),
+      repeatable({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream'),
       route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
@@ -54,6 +55,11 @@ type Match = { readonly path: string } | { readonly prefix: string };
 
 function route(match: Match, cluster: string, action: JsonObject): JsonObject {
   return { match, route: { cluster, ...action } };
+}
+
+/** One request, one answer, and no harm in asking twice: also if a replica died in the middle of answering. */
+function repeatable(match: Match, cluster: string): JsonObject {
+  return { ...route(match, cluster, unary('connect-failure,refused-stream,reset')), metadata: holdUntilWhole };
 }
 
 /** Parameters of a query, in regular expressions. */
