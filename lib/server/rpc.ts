@@ -1,4 +1,4 @@
-import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
+import { Code, ConnectError, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import { Refusal, toConnectError } from './refusal.ts';
 
 /**
@@ -31,4 +31,34 @@ async function* convertWhile<T>(messages: AsyncIterable<T>, convert: (error: unk
   } catch (error) {
     throw convert(error);
   }
+}
+
+/** Who may call a method, decided before a byte of any message is read: what nobody sends is not even decompressed. */
+export interface Admission<Claims> {
+  /** For the method's options. */
+  readonly requestGate: (context: HandlerContext) => Promise<void>;
+  /** What the caller was admitted with. */
+  claimsOf(context: HandlerContext): Claims;
+}
+
+/** @param authenticate Takes the Authorization header. Throws a Refusal. */
+export function admit<Claims extends object>(
+  authenticate: (authorization: string | undefined) => Claims | Promise<Claims>,
+): Admission<Claims> {
+  const key = createContextKey<Claims | undefined>(undefined);
+  return {
+    async requestGate({ requestHeader, values }) {
+      try {
+        values.set(key, await authenticate(requestHeader.get('authorization') ?? undefined));
+      } catch (error) {
+        // Interceptors come after this.
+        throw error instanceof Refusal ? toConnectError(error) : error;
+      }
+    },
+    claimsOf({ values }) {
+      const claims = values.get(key);
+      if (claims === undefined) throw new Error('a method without its request gate');
+      return claims;
+    },
+  };
 }

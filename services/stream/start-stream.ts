@@ -22,7 +22,6 @@ export async function startStream(
   call: { readonly requestHeader: Headers; readonly url: string },
   { gate, signer, publicUrl }: StartStreamOptions,
 ): Promise<MessageInitShape<typeof StartStreamResponseSchema>> {
-  gate.authenticateStarter(call.requestHeader.get('authorization') ?? undefined);
   gate.validate(StartStreamRequestSchema, request);
   const orgId = parseOrgId(request.organization, 'organization');
   if (request.orgId !== undefined && request.orgId !== orgId) {
