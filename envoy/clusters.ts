@@ -11,7 +11,9 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
     connect_timeout: seconds(edgeTimeouts.connectSec),
     lb_policy: 'LEAST_REQUEST',
     // Zero: a service that drains or is down gets nothing, also if it is the only one. The edge then says so at once.
-    common_lb_config: { healthy_panic_threshold: { value: 0 } },
+    // Changes of health count at once. Merged over a second, Envoy's default, a replica that died would be tried, and one
+    // that came back not be, for that long: with the second of two down in that second, nobody would be asked.
+    common_lb_config: { healthy_panic_threshold: { value: 0 }, update_merge_window: '0s' },
     load_assignment: {
       cluster_name: name,
       endpoints: [{ lb_endpoints: endpoints.map(lbEndpoint) }],
