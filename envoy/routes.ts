@@ -145,6 +145,6 @@ const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy
     'x-user-agent',
     'grpc-timeout',
   ].join(', '),
-  expose_headers: 'grpc-status, grpc-message, grpc-status-details-bin, retry-after',
+  expose_headers: 'grpc-status, grpc-message, grpc-status-details-bin, retry-after, tideway-duplicate',
   max_age: '7200',
 });
