@@ -138,9 +138,6 @@ test('a publish replica that drains answers what it read of a PublishStream; the
   await until('every listener has its END', () => listeners.every(({ hasEnded }) => hasEnded));
   expect(checker.verdict()).toEqual(FLAWLESS);
   const codes = publishers.flatMap((publisher) => publisher.codes);
-  console.info(
-    `PublishStreams ended with ${codes.join(', ')}; ${publishers.map((p) => p.unanswered).join(', ')} unanswered`,
-  );
   expect(codes.length).toBeGreaterThan(0);
   expect(codes.filter((code) => code !== 'Unavailable')).toEqual([]);
 });

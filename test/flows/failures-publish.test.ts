@@ -73,7 +73,6 @@ async function untilAllGoOn({ publishers: steady, streaming }: Load): Promise<vo
 async function finish({ publishers, streaming, listeners }: Load, checker: Checker): Promise<void> {
   await Promise.all([...publishers, ...streaming].map((publisher) => publisher.end()));
   await until('every listener has its END', () => listeners.every(({ hasEnded }) => hasEnded));
-  console.info(`${checker.acknowledged} publishes, slowest ${Math.max(...publishers.map((p) => p.slowestMs))} ms`);
   expect(publishers.flatMap(({ refusals }) => refusals)).toEqual([]);
   expect(checker.verdict()).toEqual(FLAWLESS);
 }

@@ -85,7 +85,6 @@ test('Redis stands still for 10 s: publishers are answered in time, listeners mi
   expect(checker.verdict()).toEqual(FLAWLESS);
   expectRetryable(streams.publishers);
   const slowestMs = Math.max(...streams.publishers.map((publisher) => publisher.slowestMs));
-  console.info(`paused: slowest answer ${Math.round(slowestMs)} ms`);
   expect(slowestMs).toBeLessThan(edgeTimeouts.unarySec * 1000);
 });
 

@@ -80,7 +80,6 @@ test('SIGTERM of one of two stream replicas under 1,000 listeners: all move on, 
   const told = movers.map(({ connections }) => connections[0]?.retryMs ?? 0);
   expect(new Set(told).size).toBeGreaterThan(told.length / 4);
   expect(largestBin(movers)).toBeLessThan(0.2);
-  console.info(`${movers.length} moved, at most ${(100 * largestBin(movers)).toFixed(1)} % within 100 ms`);
 
   expect(crowd.plain.flatMap(({ controls }) => controls)).toEqual([]);
   for (const { controls } of moved(crowd.withControls)) expect(controls).toEqual(['server_draining']);
@@ -104,7 +103,6 @@ test('kill -9 of one of two stream replicas under 1,000 listeners: all resume, a
   await until('those who were cut are back', () => {
     return moved(browsers).length > 0 && browsers.every(({ state }) => state === 'open');
   });
-  console.info(`${moved(browsers).length} of ${browsers.length} were cut`);
   await untilPublished(crowd);
   await finish(crowd, checker);
 });

@@ -56,10 +56,6 @@ export class Checker {
     return receipts;
   }
 
-  get acknowledged(): number {
-    return [...this.#acknowledged.values()].reduce((sum, ids) => sum + ids.size, 0);
-  }
-
   /** @param survivors What a broker that lost data still holds, by channel: only that can be expected. */
   verdict(survivors?: ReadonlyMap<string, ReadonlySet<string>>): Verdict {
     const sum = { lost: 0, double: 0, outOfOrder: 0, unknown: 0 };

@@ -26,8 +26,6 @@ export class StreamingPublisher {
   acknowledged = 0;
   /** What calls ended with before their time. */
   readonly codes: string[] = [];
-  /** How many messages were under way at those ends. */
-  readonly unanswered: number[] = [];
   readonly #options: StreamingPublisherOptions;
   readonly #client: Client<typeof PublishService>;
   readonly #running: Promise<void>;
@@ -65,7 +63,6 @@ export class StreamingPublisher {
         }
       } catch (error) {
         this.codes.push(error instanceof ConnectError ? (Code[error.code] ?? '') : String(error));
-        this.unanswered.push(this.#underWay.length);
         await delay(PAUSE_MS);
       }
     }

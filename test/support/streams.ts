@@ -64,8 +64,6 @@ export async function untilAllGoOn(publishers: readonly SteadyPublisher[]): Prom
 /** Every refusal says that trying again is safe, and when. */
 export function expectRetryable(publishers: readonly SteadyPublisher[]): void {
   const refusals = publishers.flatMap((publisher) => publisher.refusals);
-  const kinds = new Set(refusals.map(({ code, text, retryAfterMs }) => `${code} | ${text} | ${retryAfterMs}`));
-  console.info(`${refusals.length} refusals: ${[...kinds].join('; ')}`);
   expect(refusals.length).toBeGreaterThan(0);
   expect(refusals.filter(({ code }) => code !== '503' && code !== 'Unavailable')).toEqual([]);
   expect(refusals.filter(({ retryAfterMs, text }) => retryAfterMs === undefined || text === '')).toEqual([]);
