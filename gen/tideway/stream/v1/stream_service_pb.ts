@@ -199,7 +199,8 @@ export const StreamService: GenService<{
    *
    * Errors: INVALID_ARGUMENT (BadRequest), UNAUTHENTICATED, PERMISSION_DENIED (the token is for another organization or
    * channel), RESOURCE_EXHAUSTED (this listener reads too slowly, or there are too many), UNAVAILABLE (RetryInfo;
-   * subscribe again with the last id).
+   * subscribe again with the last id). A connection that is cut shows as whatever the client's library makes of it, often
+   * INTERNAL or CANCELLED without a status of ours: subscribe again with the last id, too.
    *
    * @generated from rpc tideway.stream.v1.StreamService.Subscribe
    */
