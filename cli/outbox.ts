@@ -1,12 +1,13 @@
 /**
  * What is read from a source and not yet acknowledged, oldest first. It outlives the calls that carry it: when one
- * breaks, the next sends from index 0 again, so nothing that was read is lost and nothing changes its order. Reads
- * ahead only as far as `maxUnacknowledged`: that is the backpressure on the source.
+ * breaks, the next sends from {@link Outbox.acknowledged} on again, so nothing that was read is lost and nothing changes
+ * its order. Reads ahead only as far as `maxUnacknowledged`: that is the backpressure on the source.
  */
 export class Outbox<T> {
   readonly #source: AsyncIterator<T>;
   readonly #maxUnacknowledged: number;
   readonly #queue: T[] = [];
+  #acknowledged = 0;
   #pulling = false;
   #ended = false;
   #failure: unknown;
@@ -15,6 +16,11 @@ export class Outbox<T> {
   constructor(source: AsyncIterable<T>, maxUnacknowledged: number) {
     this.#source = source[Symbol.asyncIterator]();
     this.#maxUnacknowledged = maxUnacknowledged;
+  }
+
+  /** How many are acknowledged: the position of the oldest that is not. */
+  get acknowledged(): number {
+    return this.#acknowledged;
   }
 
   get unacknowledged(): number {
@@ -27,16 +33,18 @@ export class Outbox<T> {
   }
 
   /**
-   * The item at `index` of what is unacknowledged; waits for the source if need be.
+   * The item at `position` in the source, from 0, which is not acknowledged yet; waits for the source if need be.
    * Undefined if there will be none, or when `signal` aborts.
    */
-  async at(index: number, signal?: AbortSignal): Promise<T | undefined> {
+  async at(position: number, signal?: AbortSignal): Promise<T | undefined> {
     // One listener for the whole wait; it wakes every waiter, and those that were not meant look again and go on.
     const wake = () => this.#wake();
     signal?.addEventListener('abort', wake);
     try {
       for (;;) {
         if (signal?.aborted) return undefined;
+        // Positions are the source's: an index into the queue would mean another item after each acknowledgement.
+        const index = position - this.#acknowledged;
         if (index < this.#queue.length) return this.#queue[index];
         if (this.#ended) return undefined;
         this.#pull();
@@ -50,6 +58,7 @@ export class Outbox<T> {
   /** Removes the oldest item. */
   acknowledge(): T | undefined {
     const item = this.#queue.shift();
+    if (item !== undefined) this.#acknowledged++;
     this.#wake();
     return item;
   }

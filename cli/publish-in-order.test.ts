@@ -81,10 +81,12 @@ describe('publishInOrder', () => {
 
   it('reads no further ahead than its bound', async () => {
     let read = 0;
+    let calls = 0;
     const seen = Promise.withResolvers<void>();
     const log = logOf();
     const done = publish(
       async function* (requests) {
+        calls++;
         const held: (PublishRequest | undefined)[] = [];
         let position = 0;
         for await (const { message } of requests) {
@@ -92,19 +94,18 @@ describe('publishInOrder', () => {
           if (held.length === MAX_UNACKNOWLEDGED) {
             await new Promise(setImmediate);
             seen.resolve();
-          }
-          if (held.length >= MAX_UNACKNOWLEDGED) {
             for (const one of held.splice(0)) yield log.answer(position++, one);
           }
         }
         for (const one of held) yield log.answer(position++, one);
       },
-      messages(MAX_UNACKNOWLEDGED + 10, () => read++),
+      messages(3 * MAX_UNACKNOWLEDGED + 10, () => read++),
     );
     await seen.promise;
     expect(read).toBe(MAX_UNACKNOWLEDGED);
     await done;
-    expect(log.stored).toHaveLength(MAX_UNACKNOWLEDGED + 10);
+    expect(log.stored).toHaveLength(3 * MAX_UNACKNOWLEDGED + 10);
+    expect(calls).toBe(1);
   });
 
   it('sends again what a broken call left unanswered, stored or not', async () => {

@@ -37,7 +37,7 @@ export async function* publishInOrder(
   const outbox = new Outbox(messages, MAX_UNACKNOWLEDGED);
   let reached = false;
 
-  while ((await outbox.at(0)) !== undefined) {
+  while ((await outbox.at(outbox.acknowledged)) !== undefined) {
     const call = new Call(outbox);
     let failure = new ConnectError('the call ended early', Code.Unavailable);
     try {
@@ -73,13 +73,16 @@ class Call {
   readonly #outbox: Outbox<PublishRequest>;
   readonly #abort = new AbortController();
   readonly #watch: NodeJS.Timeout;
-  #sent = 0;
-  #acknowledged = 0n;
+  readonly #first: number;
+  /** The position of the next message to send. */
+  #next: number;
   #waitingSinceMs = 0;
   overdue: ConnectError | undefined;
 
   constructor(outbox: Outbox<PublishRequest>) {
     this.#outbox = outbox;
+    this.#first = outbox.acknowledged;
+    this.#next = this.#first;
     this.#watch = setInterval(() => this.#check(), 1_000);
   }
 
@@ -89,23 +92,22 @@ class Call {
 
   async *requests(): AsyncGenerator<Pick<PublishStreamRequest, '$typeName' | 'message'>> {
     for (;;) {
-      const message = await this.#outbox.at(this.#sent, this.signal);
+      const message = await this.#outbox.at(this.#next, this.signal);
       if (!message) return;
-      if (this.#sent === 0) this.#waitingSinceMs = performance.now();
-      this.#sent++;
+      if (!this.#waiting) this.#waitingSinceMs = performance.now();
+      this.#next++;
       yield { $typeName: 'tideway.stream.v1.PublishStreamRequest', message };
     }
   }
 
   /** Takes the oldest message out of the outbox, or throws why the server did not take it. */
   acknowledged({ position, result }: PublishStreamResponse): PublishResponse {
-    if (position !== this.#acknowledged || result.case === undefined) {
-      throw new ConnectError(`answer ${position} where ${this.#acknowledged} was due`, Code.DataLoss);
+    const due = BigInt(this.#outbox.acknowledged - this.#first);
+    if (position !== due || result.case === undefined) {
+      throw new ConnectError(`answer ${position} where ${due} was due`, Code.DataLoss);
     }
     // The first refusal ends the call: until this message is sent again the server takes none of those behind it.
     if (result.case === 'error') throw errorFromStatus(result.value);
-    this.#acknowledged++;
-    this.#sent--;
     this.#waitingSinceMs = performance.now();
     this.#outbox.acknowledge();
     return result.value;
@@ -116,8 +118,13 @@ class Call {
     this.#abort.abort();
   }
 
+  /** True if something was sent that is not acknowledged. */
+  get #waiting(): boolean {
+    return this.#next > this.#outbox.acknowledged;
+  }
+
   #check(): void {
-    if (this.#sent === 0 || performance.now() - this.#waitingSinceMs < ACKNOWLEDGE_WITHIN_MS) return;
+    if (!this.#waiting || performance.now() - this.#waitingSinceMs < ACKNOWLEDGE_WITHIN_MS) return;
     this.overdue = new ConnectError('no acknowledgement', Code.DeadlineExceeded);
     this.#abort.abort();
   }

@@ -18,7 +18,7 @@ export const edgeTimeouts = {
   /** Any other stream without a byte. */
   streamIdleSec: 30,
   /** A client's connection without a request. */
-  downstreamIdleSec: 300,
+  downstreamIdleSec: 120,
   /** A connection to a service without a request. Shorter than Node's keep-alive, or requests meet closed sockets. */
   upstreamIdleSec: 60,
   connectSec: 2,

@@ -18,7 +18,13 @@ export const localReplies: JsonObject = {
   mappers: [
     eventStreamError(['GE', 500], 'Service unavailable'),
     eventStreamError(['EQ', 429], 'Rate limit exceeded'),
-    ...jsonErrors([400, 3], [404, 5], [413, 8, 'Request too large'], [429, 8, 'Rate limit exceeded']),
+    ...jsonErrors(
+      [400, 3],
+      [404, 5],
+      [408, 4, 'Request too slow'],
+      [413, 8, 'Request too large'],
+      [429, 8, 'Rate limit exceeded'],
+    ),
     ...jsonErrors([500, 13], [503, 14, 'Service unavailable'], [504, 4, 'Service too slow']),
     // Envoy's own texts tell where the service runs.
     textError(413, 'Request too large'),

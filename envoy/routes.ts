@@ -43,6 +43,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
       route({ path: '/readyz' }, 'stream', unary('connect-failure,refused-stream')),
+      pathVariableInQuery,
       // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is unknown to the
       // service too, and it says so.
       {
@@ -61,6 +62,10 @@ type Match = { readonly path: string } | { readonly prefix: string };
 function route(match: Match, cluster: string, action: JsonObject): JsonObject {
   return { match, route: { cluster, ...action } };
 }
+
+/** Parameters of a query, in regular expressions. */
+const pathVariables = '(organization|org_id|orgId|channel_id|channelId)([=.&].*)?';
+const escapedName = '[^=&]*%.*';
 
 /** One request, one answer. */
 function unary(retryOn: string): JsonObject {
@@ -100,6 +105,28 @@ function retries(retryOn: string): JsonObject {
     retry_back_off: { base_interval: '0.025s', max_interval: '0.25s' },
   };
 }
+
+/**
+ * To the transcoder a query parameter may name any field, and overrules the path without a word: whoever lets a caller in
+ * by the organization in the path would let it into another. Fields have two names in JSON, and a name may be escaped.
+ */
+const pathVariableInQuery: JsonObject = {
+  match: {
+    prefix: '/v1/',
+    headers: [
+      { name: ':path', string_match: { safe_regex: { regex: `[^?]*\\?(.*&)?(${pathVariables}|${escapedName})` } } },
+    ],
+  },
+  typed_per_filter_config: {
+    'envoy.filters.http.grpc_json_transcoder': typed('envoy.config.route.v3.FilterConfig', { disabled: true }),
+  },
+  direct_response: {
+    status: 400,
+    body: {
+      inline_string: 'The path alone names the organization and the channel, and names in the query have no escapes',
+    },
+  },
+};
 
 /** The transcoder's own limit counts each piece of a body, not the whole. */
 const bodyLimit: JsonObject = typed('envoy.extensions.filters.http.buffer.v3.BufferPerRoute', {

@@ -4,7 +4,7 @@ import { edgeSizes } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
 
 /** Where the services of docker-compose.yml answer, by their names there. */
-export const composePorts = { edge: 8080, admin: 9901, publish: 9000, stream: 9000 } as const;
+export const composePorts = { edge: 8080, admin: 9901, publish: 9001, stream: 9002 } as const;
 
 /** In front of the monolith on this machine. */
 export function localEdge(env: Env, adminSocketPath: string): EdgeOptions {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { BrokerUnavailableError, type PublishRate, type Retention } from './broker.ts';
-import { type BrokerHarness, describeBrokerContract, newChannel, newMessage } from './broker-contract.ts';
+import { describeBrokerContract } from './broker-contract.ts';
+import { type BrokerHarness, newChannel, newMessage } from './broker-harness.ts';
 import { BEFORE_ALL, compareEntryIds } from './entry-id.ts';
 import { createMemoryBroker } from './memory-broker.ts';
 

@@ -28,6 +28,7 @@ export interface MemoryBrokerOptions {
 
 const DEFAULT_MAX_TOTAL_BYTES = 512 * 1024 * 1024;
 const SWEEP_INTERVAL_MS = 1000;
+const MOVE_AFTER_MS = 1000;
 // What a channel costs beside its entries: map slots, arrays, strings.
 const LOG_OVERHEAD_BYTES = 1024;
 const SEAL_OVERHEAD_BYTES = 256;
@@ -48,8 +49,9 @@ class MemoryBroker implements Broker {
   readonly #retention: Retention;
   readonly #maxTotalBytes: number;
   readonly #now: () => number;
-  // Maps iterate in order of insertion. A publish moves its channel to the end of #open, so that its front is what has
-  // been idle longest; #sealed and #seals are in order of sealing. Expiry looks at the fronts alone.
+  // Maps iterate in order of insertion. A publish moves its channel to the end of #open unless that happened a moment
+  // ago, so that its front is what has been idle longest; #sealed and #seals are in order of sealing. Expiry and endIdle
+  // look at the fronts alone.
   readonly #open = new Map<ChannelKey, MemoryLog>();
   readonly #sealed = new Map<ChannelKey, MemoryLog>();
   readonly #seals = new Map<ChannelKey, Seal>();
@@ -81,7 +83,7 @@ class MemoryBroker implements Broker {
     this.#makeRoom(message.data.length, nowMs);
     log.count(rate, nowMs);
     // Bytes of its own: what arrives is often a small view of a large network buffer, which would be kept alive.
-    const data = Buffer.from(message.data);
+    const data = new Uint8Array(message.data);
     return { kind: 'stored', id: this.#append(channel, log, key, data, 'message', message.phase === Phase.END, nowMs) };
   }
 
@@ -119,8 +121,9 @@ class MemoryBroker implements Broker {
     this.#sweep(nowMs);
     const idle: [ChannelKey, MemoryLog][] = [];
     for (const [channel, log] of this.#open) {
-      if (idle.length === limit || nowMs - entryIdMs(log.last) < idleMs) break;
-      idle.push([channel, log]);
+      // Whatever follows was moved later still, and was active since.
+      if (idle.length === limit || nowMs - log.movedMs < idleMs) break;
+      if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
     }
     for (const [channel, log] of idle) this.#append(channel, log, '', NO_DATA, 'producer_lost', true, nowMs);
     return { examined: idle.length, ended: idle.map(([channel]) => channel) };
@@ -153,14 +156,18 @@ class MemoryBroker implements Broker {
     const entry = log.append(key, data, kind, seals, nowMs);
     log.trim(this.#retention, nowMs);
     this.#logBytes += log.bytes - before;
-    this.#open.delete(channel);
     if (seals) {
+      this.#open.delete(channel);
       log.expiresAtMs = nowMs + this.#retention.sealedTtlMs;
       this.#sealed.set(channel, log);
       this.#seals.set(channel, { id: entry.id, expiresAtMs: log.expiresAtMs + SEAL_OUTLIVES_LOG_MS });
     } else {
       log.expiresAtMs = nowMs + this.#idleTtlMs;
-      this.#open.set(channel, log);
+      if (nowMs - log.movedMs >= MOVE_AFTER_MS) {
+        log.movedMs = nowMs;
+        this.#open.delete(channel);
+        this.#open.set(channel, log);
+      }
     }
     this.#listeners.get(channel)?.(entry);
     return entry.id;
@@ -212,8 +219,8 @@ class MemoryBroker implements Broker {
     );
   }
 
-  // A log that outlives the one before it only waits for it here (governIdle changed the TTL meanwhile): every access
-  // checks expiry for itself.
+  // Behind one that expires later (it was not moved, or governIdle changed the TTL) a log only waits a little longer
+  // here: every access checks expiry for itself.
   #sweep(nowMs: number): void {
     for (const logs of [this.#open, this.#sealed]) {
       for (const [channel, log] of logs) {

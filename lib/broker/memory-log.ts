@@ -16,6 +16,8 @@ export class MemoryLog {
   bytes = 0;
   /** When the whole log goes, by the broker's clock. */
   expiresAtMs = 0;
+  /** When the broker last moved it among those that are open. */
+  movedMs = Number.NEGATIVE_INFINITY;
 
   #entries: (Entry | undefined)[] = [];
   // Parallel to #entries: what to forget when the entry goes.

@@ -8,8 +8,9 @@ export interface CommandLimits {
   readonly maxInFlight: number;
 }
 
-// Replies of a Cluster whose slots move. In a batch of commands the client doesn't follow them where some succeeded.
-const REDIRECTED = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /;
+// What a batch of commands fails with when slots move under it: redirections, which the client follows for single commands
+// alone, and its own refusal where the batch was made before and sent after.
+const SLOTS_MOVED = /^(?:MOVED|ASK|TRYAGAIN|CLUSTERDOWN) |^All keys in the pipeline should belong to the same slots/;
 
 /**
  * Sends commands to Redis with a deadline and a bound. A request counts against the bound until the client lets go of
@@ -66,7 +67,7 @@ async function sendTo<T>(client: RedisClient, send: (client: RedisClient) => Pro
   try {
     return await send(client);
   } catch (error) {
-    if (!(client instanceof Cluster) || !(error instanceof Error) || !REDIRECTED.test(error.message)) throw error;
+    if (!(client instanceof Cluster) || !(error instanceof Error) || !SLOTS_MOVED.test(error.message)) throw error;
     return await unbatched(client, () => send(client));
   }
 }

@@ -5,7 +5,7 @@ import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type RedisServer, startRedis } from '../../test/support/redis.ts';
 import { until } from '../../test/support/until.ts';
 import { type Broker, BrokerUnavailableError, type ChannelKey, type Entry, type PublishRate } from './broker.ts';
-import { newChannel, newMessage } from './broker-contract.ts';
+import { newChannel, newMessage } from './broker-harness.ts';
 import { BEFORE_ALL } from './entry-id.ts';
 import { createRedisBroker, type RedisBrokerOptions } from './redis-broker.ts';
 import { activityKey, activityShard, channelKeys } from './redis-keys.ts';

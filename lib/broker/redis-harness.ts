@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import { until } from '../../test/support/until.ts';
 import type { Retention } from './broker.ts';
-import type { BrokerHarness } from './broker-contract.ts';
+import type { BrokerHarness } from './broker-harness.ts';
 import { createRedisBroker } from './redis-broker.ts';
 import { activityKey, activityShard, channelKeys } from './redis-keys.ts';
 

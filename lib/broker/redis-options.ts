@@ -52,7 +52,6 @@ export function redisOptions(settings: ConnectionSettings, address?: RedisAddres
       db: target.db,
       sentinelRetryStrategy: reconnectDelayMs,
       sentinelCommandTimeout: settings.commandTimeoutMs,
-      failoverDetector: true,
       ...(settings.sentinelUsername === undefined ? {} : { sentinelUsername: settings.sentinelUsername }),
       ...(settings.sentinelPassword === undefined ? {} : { sentinelPassword: settings.sentinelPassword }),
       ...(settings.tls ? { sentinelTLS: settings.tls, enableTLSForSentinelMode: true } : {}),

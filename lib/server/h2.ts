@@ -1,5 +1,6 @@
 import { constants, createServer, type Http2ServerRequest, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
+import { H2Response } from './h2-response.ts';
 import {
   GOAWAY_GRACE_MS,
   H2_CONNECTION_WINDOW_BYTES,
@@ -42,6 +43,7 @@ export function createH2Server(handler: NodeHandler, limits: ListenLimits): H2Se
       maxSettings: H2_MAX_SETTINGS_ENTRIES,
       streamResetBurst: H2_STREAM_RESET_BURST,
       streamResetRate: H2_STREAM_RESETS_PER_SEC,
+      Http2ServerResponse: H2Response,
     },
     (request, response) => {
       if (!isStream(request)) endLateBody(request, limits.requestTimeoutMs);

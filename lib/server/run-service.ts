@@ -1,4 +1,4 @@
-import type { DescService } from '@bufbuild/protobuf';
+import { createRegistry, type DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { file_google_rpc_error_details } from '#gen/google/rpc/error_details_pb.ts';
@@ -71,6 +71,8 @@ export async function runService(options: RunOptions): Promise<RunningService> {
       if (options.reflection) createReflection({ services, files: [file_google_rpc_error_details] }).routes(router);
     },
     interceptors: [refusalInterceptor(onError)],
+    // PublishStream answers a refusal in a message; its details can't be written as JSON by who does not know them.
+    jsonOptions: { registry: createRegistry(file_google_rpc_error_details) },
     readMaxBytes: RPC_MAX_MESSAGE_BYTES,
     fallback: routeHttp(
       [...parts.flatMap((part) => part.http), ...healthRoutes(brokerHealth, () => stopping !== undefined)],

@@ -70,8 +70,10 @@ export interface Sink<T> {
   readonly waitingBytes: number;
   /** Called once it has sent what was waiting. */
   onDrain: () => void;
-  /** Called once, when the other side is gone. */
+  /** Called once, when the other side goes. */
   onGone: () => void;
+  /** It went before anybody could be told. */
+  readonly isGone: boolean;
   /** Ends well: all that was written arrives first. */
   end(): void;
   /** Ends with an error the protocol can spell, or at once where it has none. */

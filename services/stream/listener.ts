@@ -76,6 +76,7 @@ export class Listener<T> implements Reader<Delivery> {
 
   finish(reason: 'ended' | 'unavailable'): void {
     if (this.#over) return;
+    this.open();
     if (reason === 'ended') this.#sink.end();
     else this.#sink.fail('unavailable');
     this.#finish();

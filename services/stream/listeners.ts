@@ -91,8 +91,9 @@ export class Listeners {
         throw new Refusal('broker_away', { text: 'Broker away', cause: error });
       throw error;
     }
+    // It went while its token was checked, or was delivered whole or went while the broker answered.
+    if (joining.sink.isGone) listener.abandon();
     if (listener.isOver) {
-      // It was delivered whole, or went, while the broker answered.
       listener.leaveFeed();
       return 'following';
     }

@@ -13,16 +13,22 @@ export class RpcSink implements Sink<RpcChunk> {
   #waiting: RpcChunk[] = [];
   #waitingBytes = 0;
   #wake: () => void = () => {};
+  readonly #signal: AbortSignal;
   #ended = false;
   #failure: Refusal | undefined;
 
   constructor(signal: AbortSignal) {
+    this.#signal = signal;
     signal.addEventListener('abort', () => {
       this.#ended = true;
       this.#waiting = [];
       this.#wake();
       this.onGone();
     });
+  }
+
+  get isGone(): boolean {
+    return this.#signal.aborted;
   }
 
   get waitingBytes(): number {

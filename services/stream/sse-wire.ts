@@ -9,13 +9,14 @@ const RETRY_MS = 500;
 const RETRY_AWAY_MS = 3_000;
 
 const encoder = new TextEncoder();
+const CRLF = encoder.encode('\r\n');
 const phaseNames = new Map<number, string>(PhaseSchema.values.map(({ number, name }) => [number, name]));
 
 /**
  * Conduit's server-sent events. All that comes from outside is JSON in them, so no CR or LF of a publisher can end a
  * line.
  */
-export const sseWire: Wire<Uint8Array> = {
+export const sseWire = {
   slot: 0,
   opening: encoder.encode(`retry: ${RETRY_MS}\n\n`),
   heartbeat: encoder.encode(':\n\n'),
@@ -38,7 +39,21 @@ export const sseWire: Wire<Uint8Array> = {
   goodbye(retryMs: number): Uint8Array {
     return encoder.encode(`retry: ${retryMs}\n\n`);
   },
+} as const satisfies Wire<Uint8Array>;
+
+/** The same as chunks of HTTP/1.1's transfer coding. */
+export const sseChunkWire: Wire<Uint8Array> = {
+  slot: 2,
+  opening: chunkOf(sseWire.opening),
+  heartbeat: chunkOf(sseWire.heartbeat),
+  entry: (delivery) => chunkOf(delivery.encodedFor(sseWire)),
+  control: (notice, cursor) => chunkOf(control(notice, cursor)),
+  goodbye: (retryMs) => chunkOf(sseWire.goodbye(retryMs)),
 };
+
+export function chunkOf(bytes: Uint8Array): Uint8Array {
+  return Buffer.concat([encoder.encode(`${bytes.byteLength.toString(16)}\r\n`), bytes, CRLF]);
+}
 
 /** Conduit's answer when the broker keeps failing; the response ends with it. */
 export const sseBrokerAway: Uint8Array = encoder.encode(

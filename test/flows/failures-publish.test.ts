@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Checker, FLAWLESS } from '../support/checker.ts';
+import { type Deployment, listenBySse, startDeployment } from '../support/deployment.ts';
+import { type Face, grpcFace, httpFace, jsonFace, SteadyPublisher } from '../support/publishers.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+import { until } from '../support/until.ts';
+
+const PUBLISHERS_PER_FACE = 4;
+/** So many more messages of each publisher show that publishing goes on. */
+const PROOF = 40;
+
+let redis: RedisServer;
+let deployment: Deployment;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  deployment = await startDeployment({
+    redisUrl: redis.url,
+    replicas: { publish: 2, stream: 1 },
+    env: { DRAIN_TIMEOUT_SEC: '8' },
+  });
+});
+
+afterAll(async () => {
+  await deployment?.stop();
+  await redis?.stop();
+});
+
+async function startLoad(checker: Checker): Promise<SteadyPublisher[]> {
+  const { edge, orgId, publishToken } = deployment;
+  const faces: Face[] = [
+    httpFace(edge.url, publishToken),
+    grpcFace(edge.url, publishToken),
+    jsonFace(edge.url, publishToken),
+  ];
+  const publishers: SteadyPublisher[] = [];
+  for (const face of faces) {
+    for (let n = 0; n < PUBLISHERS_PER_FACE; n++) {
+      const channel = await deployment.newChannel();
+      listenBySse(deployment, channel, checker.listener(channel.id));
+      publishers.push(new SteadyPublisher({ checker, face, orgId, channel: channel.id, pauseMs: 10 }));
+    }
+  }
+  return publishers;
+}
+
+async function untilAllGoOn(publishers: readonly SteadyPublisher[]): Promise<void> {
+  const before = publishers.map(({ acknowledged }) => acknowledged);
+  await until('every publisher goes on', () =>
+    publishers.every(({ acknowledged, refusals }, n) => acknowledged + refusals.length >= (before[n] ?? 0) + PROOF),
+  );
+}
+
+async function finish(publishers: readonly SteadyPublisher[], checker: Checker): Promise<void> {
+  await Promise.all(publishers.map((publisher) => publisher.end()));
+  await until('every listener has everything', () => checker.isComplete);
+  console.info(`${checker.acknowledged} publishes, slowest ${Math.max(...publishers.map((p) => p.slowestMs))} ms`);
+  expect(publishers.flatMap(({ refusals }) => refusals)).toEqual([]);
+  expect(checker.verdict()).toEqual(FLAWLESS);
+}
+
+test('kill -9 of one of two publish replicas under load: no publish fails, none is stored twice', async () => {
+  const checker = new Checker();
+  const publishers = await startLoad(checker);
+  for (const replica of [0, 1]) {
+    await untilAllGoOn(publishers);
+    deployment.publish[replica]?.kill('SIGKILL');
+    await untilAllGoOn(publishers);
+    await deployment.restart('publish', replica);
+    await deployment.untilInUse('publish', replica);
+  }
+  await untilAllGoOn(publishers);
+  await finish(publishers, checker);
+  // Somebody was in the way of each kill, or it showed nothing.
+  const retried = /cluster\.publish\.upstream_rq_retry: (\d+)/.exec(await deployment.edge.admin('/stats'))?.[1];
+  expect(Number(retried)).toBeGreaterThan(1);
+});
+
+test('SIGTERM of one of two publish replicas under load: no publish fails, none is stored twice', async () => {
+  const checker = new Checker();
+  const publishers = await startLoad(checker);
+  await untilAllGoOn(publishers);
+  const leaving = deployment.publish[1];
+  leaving?.kill('SIGTERM');
+  expect(await leaving?.exited).toBe(0);
+  await untilAllGoOn(publishers);
+  await finish(publishers, checker);
+});

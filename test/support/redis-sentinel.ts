@@ -1,0 +1,51 @@
+import { freePort, type RedisServer, startRedis } from './redis.ts';
+import { until } from './until.ts';
+
+/** A master, its replica, and a Sentinel that makes the replica master when the master is gone. */
+export interface RedisSentinelServers extends AsyncDisposable {
+  readonly master: RedisServer;
+  readonly replica: RedisServer;
+  readonly sentinel: RedisServer;
+  /** Names the Sentinel and the master, with the password. */
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+const MASTER_NAME = 'tideway';
+const START_TIMEOUT_MS = 20_000;
+
+export async function startRedisSentinel(password: string): Promise<RedisSentinelServers> {
+  const started: RedisServer[] = [];
+  const stop = async () => {
+    await Promise.all(started.map((server) => server.stop()));
+  };
+  const start = async (options: Parameters<typeof startRedis>[0]) => {
+    const server = await startRedis(options);
+    started.push(server);
+    return server;
+  };
+  try {
+    const master = await start({ password, args: ['--repl-diskless-sync-delay', '0'] });
+    const replica = await start({ password, args: ['--replicaof', '127.0.0.1', `${master.port}`] });
+    const linked = async () => (await replica.admin.info('replication')).includes('master_link_status:up');
+    await until('the replica follows', linked, START_TIMEOUT_MS);
+    const sentinel = await start({
+      sentinelConfig: [
+        `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${master.port} 1`,
+        `sentinel auth-pass ${MASTER_NAME} ${password}`,
+        `sentinel down-after-milliseconds ${MASTER_NAME} 500`,
+        `sentinel failover-timeout ${MASTER_NAME} 2000`,
+      ],
+    });
+    const known = async () => (await sentinel.admin.info('sentinel')).includes('slaves=1');
+    await until('the Sentinel knows the replica', known, START_TIMEOUT_MS);
+    const url = `redis+sentinel://:${password}@127.0.0.1:${await unusedPort()},127.0.0.1:${sentinel.port}/${MASTER_NAME}`;
+    return { master, replica, sentinel, url, stop, [Symbol.asyncDispose]: stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+// The first Sentinel of the URL is away: clients have to ask the next.
+const unusedPort = freePort;
