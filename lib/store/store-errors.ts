@@ -28,7 +28,7 @@ export class StoreUnavailableError extends Error {
 export class SchemaTooNewError extends Error {
   override readonly name = 'SchemaTooNewError';
 
-  constructor(found: bigint, known: number) {
+  constructor(found: number, known: number) {
     super(
       `the database has schema ${found}, this version knows up to ${known}: run the version that it is of, or a newer`,
     );
