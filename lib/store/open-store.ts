@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { openPostgres } from './postgres-database.ts';
 import { createStore } from './sql-store.ts';
 import { openSqlite } from './sqlite-database.ts';
 import type { Store } from './store.ts';
@@ -20,6 +21,7 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
 }
 
 /** For those who keep tables of their own beside the store's: they share its database and its migrations. */
-export async function openDatabase({ dataDir }: OpenStoreOptions): Promise<Database> {
-  return openSqlite(dataDir);
+export async function openDatabase({ databaseUrl, dataDir }: OpenStoreOptions): Promise<Database> {
+  if (databaseUrl === undefined || databaseUrl.trim() === '') return openSqlite(dataDir);
+  return openPostgres({ url: databaseUrl.trim() });
 }
