@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file tideway/config/v1/config_service.proto.
  */
 export const file_tideway_config_v1_config_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0aWRld2F5L2NvbmZpZy92MS9jb25maWdfc2VydmljZS5wcm90bxIRdGlkZXdheS5jb25maWcudjEiUgoYR2V0UHJvamVjdENvbmZpZ3NSZXF1ZXN0EjYKBGtleXMYASADKAsyGy50aWRld2F5LmNvbmZpZy52MS5Lbm93bktleUILukgIkgEFCAEQ9AMiOQoIS25vd25LZXkSGwoKcHVibGljX2tleRgBIAEoCUIHukgEcgIYQBIQCghyZXZpc2lvbhgCIAEoBCJKChlHZXRQcm9qZWN0Q29uZmlnc1Jlc3BvbnNlEi0KB2Fuc3dlcnMYASADKAsyHC50aWRld2F5LmNvbmZpZy52MS5LZXlBbnN3ZXIimQEKCUtleUFuc3dlchISCgpwdWJsaWNfa2V5GAEgASgJEjIKBmNvbmZpZxgCIAEoCzIgLnRpZGV3YXkuY29uZmlnLnYxLlByb2plY3RDb25maWdIABITCgl1bmNoYW5nZWQYAyABKAhIABIRCgdwZW5kaW5nGAQgASgISAASEgoIZGlzYWJsZWQYBSABKAhIAEIICgZhbnN3ZXIivAIKDVByb2plY3RDb25maWcSEgoKcHJvamVjdF9pZBgBIAEoBBIXCg9vcmdhbml6YXRpb25faWQYAiABKAQSDAoEc2x1ZxgDIAEoCRIQCghyZXZpc2lvbhgEIAEoBBIOCgZrZXlfaWQYBSABKAQSFwoPYWxsb3dlZF9kb21haW5zGAYgAygJEjMKB2ZpbHRlcnMYByABKAsyIi50aWRld2F5LmNvbnRyb2wudjEuRmlsdGVyU2V0dGluZ3MSOAoJc2NydWJiaW5nGAggASgLMiUudGlkZXdheS5jb250cm9sLnYxLlNjcnViYmluZ1NldHRpbmdzEi4KBnF1b3RhcxgJIAMoCzIeLnRpZGV3YXkuY29uZmlnLnYxLlNjb3BlZFF1b3RhEhYKDnJldGVudGlvbl9kYXlzGAogASgNItgBCgtTY29wZWRRdW90YRIzCgVzY29wZRgBIAEoDjIkLnRpZGV3YXkuY29uZmlnLnYxLlNjb3BlZFF1b3RhLlNjb3BlEhAKCHNjb3BlX2lkGAIgASgEEigKBXF1b3RhGAMgASgLMhkudGlkZXdheS5jb250cm9sLnYxLlF1b3RhIlgKBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASFgoSU0NPUEVfT1JHQU5JWkFUSU9OEAESEQoNU0NPUEVfUFJPSkVDVBACEg0KCVNDT1BFX0tFWRADIjQKGldhdGNoUHJvamVjdENvbmZpZ3NSZXF1ZXN0EhYKBXNpbmNlGAEgASgJQge6SARyAhhAIlEKG1dhdGNoUHJvamVjdENvbmZpZ3NSZXNwb25zZRIOCgZjdXJzb3IYASABKAkSEwoLcHVibGljX2tleXMYAiADKAkSDQoFcmVzZXQYAyABKAgy9wEKDUNvbmZpZ1NlcnZpY2USbgoRR2V0UHJvamVjdENvbmZpZ3MSKy50aWRld2F5LmNvbmZpZy52MS5HZXRQcm9qZWN0Q29uZmlnc1JlcXVlc3QaLC50aWRld2F5LmNvbmZpZy52MS5HZXRQcm9qZWN0Q29uZmlnc1Jlc3BvbnNlEnYKE1dhdGNoUHJvamVjdENvbmZpZ3MSLS50aWRld2F5LmNvbmZpZy52MS5XYXRjaFByb2plY3RDb25maWdzUmVxdWVzdBouLnRpZGV3YXkuY29uZmlnLnYxLldhdGNoUHJvamVjdENvbmZpZ3NSZXNwb25zZTABYgZwcm90bzM", [file_buf_validate_validate, file_tideway_control_v1_resources]);
+  fileDesc("CiZ0aWRld2F5L2NvbmZpZy92MS9jb25maWdfc2VydmljZS5wcm90bxIRdGlkZXdheS5jb25maWcudjEiaQoYR2V0UHJvamVjdENvbmZpZ3NSZXF1ZXN0EjYKBGtleXMYASADKAsyGy50aWRld2F5LmNvbmZpZy52MS5Lbm93bktleUILukgIkgEFCAEQ9AMSFQoEc2VlbhgCIAEoCUIHukgEcgIYQCI5CghLbm93bktleRIbCgpwdWJsaWNfa2V5GAEgASgJQge6SARyAhhAEhAKCHJldmlzaW9uGAIgASgEIkoKGUdldFByb2plY3RDb25maWdzUmVzcG9uc2USLQoHYW5zd2VycxgBIAMoCzIcLnRpZGV3YXkuY29uZmlnLnYxLktleUFuc3dlciKwAQoJS2V5QW5zd2VyEhIKCnB1YmxpY19rZXkYASABKAkSMgoGY29uZmlnGAIgASgLMiAudGlkZXdheS5jb25maWcudjEuUHJvamVjdENvbmZpZ0gAEhMKCXVuY2hhbmdlZBgDIAEoCEgAEhEKB3BlbmRpbmcYBCABKAhIABISCghkaXNhYmxlZBgFIAEoCEgAEhUKC3VuYXZhaWxhYmxlGAYgASgISABCCAoGYW5zd2VyIrwCCg1Qcm9qZWN0Q29uZmlnEhIKCnByb2plY3RfaWQYASABKAQSFwoPb3JnYW5pemF0aW9uX2lkGAIgASgEEgwKBHNsdWcYAyABKAkSEAoIcmV2aXNpb24YBCABKAQSDgoGa2V5X2lkGAUgASgEEhcKD2FsbG93ZWRfZG9tYWlucxgGIAMoCRIzCgdmaWx0ZXJzGAcgASgLMiIudGlkZXdheS5jb250cm9sLnYxLkZpbHRlclNldHRpbmdzEjgKCXNjcnViYmluZxgIIAEoCzIlLnRpZGV3YXkuY29udHJvbC52MS5TY3J1YmJpbmdTZXR0aW5ncxIuCgZxdW90YXMYCSADKAsyHi50aWRld2F5LmNvbmZpZy52MS5TY29wZWRRdW90YRIWCg5yZXRlbnRpb25fZGF5cxgKIAEoDSLYAQoLU2NvcGVkUXVvdGESMwoFc2NvcGUYASABKA4yJC50aWRld2F5LmNvbmZpZy52MS5TY29wZWRRdW90YS5TY29wZRIQCghzY29wZV9pZBgCIAEoBBIoCgVxdW90YRgDIAEoCzIZLnRpZGV3YXkuY29udHJvbC52MS5RdW90YSJYCgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEhYKElNDT1BFX09SR0FOSVpBVElPThABEhEKDVNDT1BFX1BST0pFQ1QQAhINCglTQ09QRV9LRVkQAyI0ChpXYXRjaFByb2plY3RDb25maWdzUmVxdWVzdBIWCgVzaW5jZRgBIAEoCUIHukgEcgIYQCJRChtXYXRjaFByb2plY3RDb25maWdzUmVzcG9uc2USDgoGY3Vyc29yGAEgASgJEhMKC3B1YmxpY19rZXlzGAIgAygJEg0KBXJlc2V0GAMgASgIMvcBCg1Db25maWdTZXJ2aWNlEm4KEUdldFByb2plY3RDb25maWdzEisudGlkZXdheS5jb25maWcudjEuR2V0UHJvamVjdENvbmZpZ3NSZXF1ZXN0GiwudGlkZXdheS5jb25maWcudjEuR2V0UHJvamVjdENvbmZpZ3NSZXNwb25zZRJ2ChNXYXRjaFByb2plY3RDb25maWdzEi0udGlkZXdheS5jb25maWcudjEuV2F0Y2hQcm9qZWN0Q29uZmlnc1JlcXVlc3QaLi50aWRld2F5LmNvbmZpZy52MS5XYXRjaFByb2plY3RDb25maWdzUmVzcG9uc2UwAWIGcHJvdG8z", [file_buf_validate_validate, file_tideway_control_v1_resources]);
 
 /**
  * GetProjectConfigsRequest names keys, and what is known of them already.
@@ -27,6 +27,14 @@ export type GetProjectConfigsRequest = Message<"tideway.config.v1.GetProjectConf
    * @generated from field: repeated tideway.config.v1.KnownKey keys = 1;
    */
   keys: KnownKey[];
+
+  /**
+   * The cursor of the last WatchProjectConfigsResponse; empty: none. No answer is older than that, unless the store is
+   * away.
+   *
+   * @generated from field: string seen = 2;
+   */
+  seen: string;
 };
 
 /**
@@ -121,7 +129,7 @@ export type KeyAnswer = Message<"tideway.config.v1.KeyAnswer"> & {
     case: "unchanged";
   } | {
     /**
-     * Being loaded: ask again soon.
+     * Being loaded, or too much for this response: ask again soon.
      *
      * @generated from field: bool pending = 4;
      */
@@ -135,6 +143,14 @@ export type KeyAnswer = Message<"tideway.config.v1.KeyAnswer"> & {
      */
     value: boolean;
     case: "disabled";
+  } | {
+    /**
+     * Not known here, and the store is away: ask again in a second, then less often.
+     *
+     * @generated from field: bool unavailable = 6;
+     */
+    value: boolean;
+    case: "unavailable";
   } | { case: undefined; value?: undefined };
 };
 
@@ -173,7 +189,7 @@ export type ProjectConfig = Message<"tideway.config.v1.ProjectConfig"> & {
   slug: string;
 
   /**
-   * The project's revision.
+   * The project's revision. Rises with every change of what is said here.
    *
    * @generated from field: uint64 revision = 4;
    */
@@ -208,7 +224,8 @@ export type ProjectConfig = Message<"tideway.config.v1.ProjectConfig"> & {
   scrubbing?: ScrubbingSettings | undefined;
 
   /**
-   * The quotas of organization, project and key, in that order. Not told to relays that are not ours.
+   * The quotas of organization, project and key, in that order. A key's rate limit is a quota named `key`. Not told to
+   * relays that are not ours.
    *
    * @generated from field: repeated tideway.config.v1.ScopedQuota quotas = 9;
    */
@@ -371,11 +388,18 @@ export const WatchProjectConfigsResponseSchema: GenMessage<WatchProjectConfigsRe
 /**
  * ConfigService tells relays what they need to know about projects. Calls carry `Authorization: Bearer <relay token>`.
  *
+ * A relay watches, keeps what it asked for, and asks again for what the watch names. With the cursor of its watch in
+ * `seen` it never gets an answer from before what it was told, whichever replica answers.
+ *
+ * Errors, with google.rpc details: INVALID_ARGUMENT (BadRequest), UNAUTHENTICATED, RESOURCE_EXHAUSTED (too many watchers
+ * here), UNAVAILABLE (RetryInfo: the store is away and none of the keys is known, or this server drains).
+ *
  * @generated from service tideway.config.v1.ConfigService
  */
 export const ConfigService: GenService<{
   /**
-   * GetProjectConfigs looks up to 500 keys at once. A key that is being loaded is answered as pending, not waited for.
+   * GetProjectConfigs looks up to 500 keys at once. A key that is still being loaded after a short while is answered as
+   * pending.
    *
    * @generated from rpc tideway.config.v1.ConfigService.GetProjectConfigs
    */
@@ -386,7 +410,8 @@ export const ConfigService: GenService<{
   },
   /**
    * WatchProjectConfigs says which keys changed after `since`, and goes on saying so. It carries no configs: a relay asks
-   * for those it uses. When what changed since is no longer known, `reset` says to forget everything.
+   * for those it uses. The first response comes at once, and one at least every 15 s. A key may be named more than once.
+   * When what changed is no longer known, or is too much to tell, `reset` says to forget everything.
    *
    * @generated from rpc tideway.config.v1.ConfigService.WatchProjectConfigs
    */
