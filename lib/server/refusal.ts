@@ -27,6 +27,7 @@ export const REFUSALS = {
   publish_token_invalid: { code: Code.Unauthenticated, status: 401, text: 'Token validation failed' },
   stream_token_invalid: { code: Code.Unauthenticated, status: 401, text: 'Invalid token' },
   api_token_invalid: { code: Code.Unauthenticated, status: 401, text: 'Invalid API token' },
+  scope_missing: { code: Code.PermissionDenied, status: 403, text: 'The scope for this is missing' },
   claims_differ: { code: Code.PermissionDenied, status: 403, text: 'Invalid token claims' },
   invalid_protobuf: { code: Code.InvalidArgument, status: 400, text: 'Invalid protobuf' },
   invalid_argument: { code: Code.InvalidArgument, status: 400, text: 'Invalid request' },
@@ -40,10 +41,21 @@ export const REFUSALS = {
     status: 412,
     text: 'StartStream has no key to sign with: set GATEWAY_JWT_PRIVATE_KEY',
   },
-  no_api_token: {
+  no_starters: {
     code: Code.FailedPrecondition,
     status: 412,
-    text: 'StartStream is closed: set TIDEWAY_API_TOKEN',
+    text: 'StartStream is closed: set TIDEWAY_API_TOKEN or CONTROL_URL',
+  },
+  already_exists: { code: Code.AlreadyExists, status: 409, text: 'Already exists' },
+  etag_differs: {
+    code: Code.Aborted,
+    status: 409,
+    text: 'It has changed and has another etag: read it again',
+  },
+  last_owner: {
+    code: Code.FailedPrecondition,
+    status: 409,
+    text: 'The last owner of an organization stays one: make another one first',
   },
   earlier_refused: {
     code: Code.Aborted,
@@ -60,6 +72,8 @@ export const REFUSALS = {
   },
   too_many_listeners: { code: Code.Unavailable, status: 503, text: 'Too many listeners', retryAfterMs: 3000 },
   keys_away: { code: Code.Unavailable, status: 503, text: 'Token keys can not be loaded', retryAfterMs: 1000 },
+  store_away: { code: Code.Unavailable, status: 503, text: 'The database is away', retryAfterMs: 1000 },
+  control_away: { code: Code.Unavailable, status: 503, text: 'API tokens can not be checked', retryAfterMs: 1000 },
   draining: { code: Code.Unavailable, status: 503, text: 'Server is draining', retryAfterMs: 0 },
 } as const satisfies Record<string, TableEntry>;
 

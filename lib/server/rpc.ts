@@ -1,13 +1,15 @@
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
 import { Refusal, toConnectError } from './refusal.ts';
+import { convertStoreError } from './store-refusal.ts';
 
 /**
- * Turns what a use case throws into an RPC error, once, for unary and streaming calls: a Refusal by the table; anything
- * else is INTERNAL and says nothing, and `onError` hears of it.
+ * Turns what a use case throws into an RPC error, once, for unary and streaming calls: a Refusal and the store's by the
+ * table; anything else is INTERNAL and says nothing, and `onError` hears of it.
  */
 export function refusalInterceptor(onError: (error: unknown) => void): Interceptor {
   return (next) => async (request) => {
-    const convert = (error: unknown): ConnectError => {
+    const convert = (thrown: unknown): ConnectError => {
+      const error = convertStoreError(thrown);
       if (error instanceof Refusal) return toConnectError(error);
       if (error instanceof ConnectError) return error;
       // A caller that goes makes all kinds of errors on the way out, and hears none of them.

@@ -7,6 +7,7 @@ import {
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
+import { originOf } from '#lib/server/origin.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 
 export interface StartStreamOptions {
@@ -22,21 +23,15 @@ export async function startStream(
   call: { readonly requestHeader: Headers; readonly url: string },
   { gate, signer, publicUrl }: StartStreamOptions,
 ): Promise<MessageInitShape<typeof StartStreamResponseSchema>> {
-  gate.authenticateStarter(call.requestHeader.get('authorization') ?? undefined);
+  const starter = await gate.authenticateStarter(call.requestHeader);
   gate.validate(StartStreamRequestSchema, request);
   const orgId = parseOrgId(request.organization, 'organization');
   if (request.orgId !== undefined && request.orgId !== orgId) {
     throw invalidField('org_id', "must be the path's organization");
   }
+  if (starter !== undefined) await gate.requireScope(starter, orgId, 'streams:start');
   if (signer === undefined) throw new Refusal('no_signing_key');
   const channelId = request.channelId?.toLowerCase() ?? randomUUID();
   const token = await signer.sign({ orgId, channelId });
   return { conduit: { token, channelId, url: `${publicUrl ?? originOf(call)}/events/${orgId}` } };
-}
-
-/** The origin the caller used, as the edge passes it on. It is told to nobody but the caller. */
-function originOf({ requestHeader, url }: { readonly requestHeader: Headers; readonly url: string }): string {
-  const { host, protocol } = new URL(url);
-  const asked = requestHeader.get('x-forwarded-proto');
-  return `${asked === 'https' || asked === 'http' ? `${asked}:` : protocol}//${host}`;
 }
