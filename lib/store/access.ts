@@ -14,7 +14,7 @@ export class Access {
   readonly database: Database;
   readonly #commits = new EventEmitter<{ commit: [] }>().setMaxListeners(0);
   #isClosed = false;
-  readonly #waiting = { reads: 0, mutations: 0 };
+  readonly #waiting = { reads: new Set<Promise<unknown>>(), mutations: new Set<Promise<unknown>>() };
 
   constructor(database: Database) {
     this.database = database;
@@ -50,19 +50,20 @@ export class Access {
     return () => void this.#commits.off('commit', listener);
   }
 
-  /** What comes from now on is refused. */
-  close(): void {
+  /** Refuses what comes from now on. Resolves when all that came before has ended, which the database's limits bound. */
+  async close(): Promise<void> {
     this.#isClosed = true;
+    await Promise.allSettled([...this.#waiting.reads, ...this.#waiting.mutations]);
   }
 
   async #bounded<T>(what: 'reads' | 'mutations', act: () => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new StoreUnavailableError('the store is closed');
-    const waiting = this.#waiting;
-    if (waiting[what] >= MAX_WAITING) throw new StoreUnavailableError(`too many ${what} are waiting`);
-    waiting[what]++;
-    // What is given up on is still counted until it ends.
-    const ended = act().finally(() => waiting[what]--);
-    return withDeadline(ended, STORE_DEADLINE_MS);
+    const waiting = this.#waiting[what];
+    if (waiting.size >= MAX_WAITING) throw new StoreUnavailableError(`too many ${what} are waiting`);
+    // What is given up on still counts until it ends.
+    const work: Promise<T> = act().finally(() => waiting.delete(work));
+    waiting.add(work);
+    return withDeadline(work, STORE_DEADLINE_MS);
   }
 }
 

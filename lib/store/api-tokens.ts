@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
+import { isUuid } from './identifiers.ts';
 import { requireOrganization } from './members.ts';
 import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
 import type { ApiToken, NewApiToken } from './records.ts';
 import { found } from './row-changes.ts';
-import type { ApiTokenTable } from './schema.ts';
+import type { ApiTokenTable, Schema } from './schema.ts';
 import { hashOfSecret, newApiSecret } from './secrets.ts';
 import { stringsColumn } from './settings-json.ts';
 import type { Actor, ApiTokens, Page, PageRequest } from './store.ts';
@@ -21,14 +23,7 @@ export function createApiTokens(access: Access): ApiTokens {
         return insertApiToken(mutation, organizationId, input);
       }),
     get: async (organizationId, id) => {
-      const row = await access.read((db) =>
-        db
-          .selectFrom('api_tokens')
-          .selectAll()
-          .where('id', '=', id)
-          .where('organization_id', '=', organizationId)
-          .executeTakeFirst(),
-      );
+      const row = await access.read((db) => tokenRow(db, organizationId, id));
       return row && apiTokenOf(row);
     },
     list: (organizationId, query) => listTokens(access, organizationId, query),
@@ -85,15 +80,7 @@ async function listTokens(access: Access, organizationId: bigint, query: PageReq
 function revokeToken(access: Access, actor: Actor, organizationId: bigint, id: string): Promise<ApiToken> {
   return access.mutate(actor, async (mutation) => {
     const { tx } = mutation;
-    const row = found(
-      await tx
-        .selectFrom('api_tokens')
-        .selectAll()
-        .where('id', '=', id)
-        .where('organization_id', '=', organizationId)
-        .executeTakeFirst(),
-      'token',
-    );
+    const row = found(await tokenRow(tx, organizationId, id), 'token');
     if (row.state === 'disabled') return apiTokenOf(row);
     await mutation.record({ action: 'token.revoke', target: targetOf(organizationId, id), organizationId });
     await tx.updateTable('api_tokens').set({ state: 'disabled' }).where('id', '=', id).execute();
@@ -128,6 +115,16 @@ async function noteUse(access: Access, id: string, last_used_ms: bigint): Promis
   } catch (error) {
     if (!(error instanceof StoreUnavailableError)) throw error;
   }
+}
+
+async function tokenRow(db: Kysely<Schema>, organizationId: bigint, id: string) {
+  if (!isUuid(id)) return undefined;
+  return db
+    .selectFrom('api_tokens')
+    .selectAll()
+    .where('id', '=', id)
+    .where('organization_id', '=', organizationId)
+    .executeTakeFirst();
 }
 
 function targetOf(organizationId: bigint, id: string): string {

@@ -1,5 +1,6 @@
 import type { Access } from './access.ts';
-import { MAX_NUMBER, Paging } from './page.ts';
+import { MAX_NUMBER } from './identifiers.ts';
+import { Paging } from './page.ts';
 import type { AuditEntry } from './records.ts';
 import type { AuditLogTable } from './schema.ts';
 import { stringsColumn } from './settings-json.ts';

@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
 import type { ChangeHints } from './change-hints.ts';
-import { MAX_NUMBER } from './page.ts';
+import { MAX_NUMBER } from './identifiers.ts';
 import type { ChangesResult } from './records.ts';
 import type { Schema } from './schema.ts';
 import { type ChangeLog, MAX_CHANGED_KEYS, RETAINED_CHANGES } from './store.ts';

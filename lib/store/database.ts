@@ -18,6 +18,6 @@ export interface Database {
   readonly writer: Kysely<Schema>;
   /** Calls `listener` when another process may have committed. A hint: none may come. Returns what ends it. */
   listen(listener: () => void): () => void;
-  /** Idempotent; never throws. */
+  /** When nothing is asked of it any more. */
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Access } from './access.ts';
+import { isUuid } from './identifiers.ts';
 import { insertMember, requireOrganization } from './members.ts';
 import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
@@ -113,18 +114,17 @@ function acceptInvitation(access: Access, actor: Actor, secret: string, userId: 
 function revokeInvitation(access: Access, actor: Actor, organizationId: bigint, id: string): Promise<Invitation> {
   return access.mutate(actor, async (mutation) => {
     const { tx } = mutation;
-    const row = found(
-      await tx
-        .selectFrom('invitations')
-        .selectAll()
-        .where('organization_id', '=', organizationId)
-        .where('id', '=', id)
-        .executeTakeFirst(),
-      'invitation',
-    );
+    if (!isUuid(id)) throw new StoreRefusal('not_found', 'invitation not found');
+    const row = await tx
+      .selectFrom('invitations')
+      .selectAll()
+      .where('organization_id', '=', organizationId)
+      .where('id', '=', id)
+      .executeTakeFirst();
+    const invitation = invitationOf(found(row, 'invitation'));
     await mutation.record({ action: 'invitation.revoke', target: targetOf(organizationId, id), organizationId });
     await tx.deleteFrom('invitations').where('id', '=', id).execute();
-    return invitationOf(row);
+    return invitation;
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Access } from './access.ts';
+import { isPublicKey } from './identifiers.ts';
 import { revisionOf } from './projects.ts';
 import type { KeyConfig } from './records.ts';
 import { filtersColumn, quotasColumn, rateLimitColumn, scrubbingColumn, stringsColumn } from './settings-json.ts';
@@ -8,8 +9,9 @@ export function createKeyConfigs(access: Access): KeyConfigs {
   return {
     get: async (publicKeys) => {
       if (publicKeys.length > MAX_LOOKUP_KEYS) throw new RangeError(`more than ${MAX_LOOKUP_KEYS} keys`);
-      if (publicKeys.length === 0) return new Map();
-      const rows = await keyRows(access, publicKeys);
+      const possible = publicKeys.filter(isPublicKey);
+      if (possible.length === 0) return new Map();
+      const rows = await keyRows(access, possible);
       return new Map(rows.map((row) => [row.public_key, keyConfigOf(row)]));
     },
   };

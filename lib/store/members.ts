@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
+import { isUuid } from './identifiers.ts';
 import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
 import type { Member, Role } from './records.ts';
@@ -116,7 +117,8 @@ function memberRows(db: Kysely<Schema>) {
     .select('users.email');
 }
 
-export function memberRow(db: Kysely<Schema>, organizationId: bigint, userId: string) {
+async function memberRow(db: Kysely<Schema>, organizationId: bigint, userId: string) {
+  if (!isUuid(userId)) return undefined;
   return memberRows(db)
     .where('members.organization_id', '=', organizationId)
     .where('members.user_id', '=', userId)

@@ -24,8 +24,8 @@ const BUSY = 5;
 /**
  * Kysely on one connection of node:sqlite, whose statements lack what Kysely's own dialect reads from better-sqlite3.
  * Kysely lends the connection to one borrower at a time. Queries run synchronously. Transactions begin with the writer's
- * lock: one that began by reading could not go on to write where another process wrote in between. Waiting for that lock
- * leaves the event loop free.
+ * lock: one that began by reading could not go on to write where another process wrote in between. A file that another
+ * connection has locked is asked for again and again, as SQLite's own waiting would hold up the event loop.
  */
 export function nodeSqliteDialect(open: () => DatabaseSync): Dialect {
   return {
@@ -56,7 +56,7 @@ class NodeSqliteDriver implements Driver {
   }
 
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await whenFree(() => connection.executeQuery(CompiledQuery.raw('begin immediate')));
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
@@ -88,7 +88,12 @@ class NodeSqliteConnection implements DatabaseConnection {
     return this.#database.isTransaction;
   }
 
-  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    // Within a transaction nobody else is waited for: the lock was to be had at its beginning.
+    return this.isInTransaction ? this.#execute(query) : whenFree(() => this.#execute(query));
+  }
+
+  #execute<R>({ sql, parameters }: CompiledQuery): QueryResult<R> {
     return translated(() => {
       const statement = this.#statement(sql);
       const values = parameters as readonly SQLInputValue[];

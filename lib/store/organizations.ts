@@ -1,10 +1,10 @@
 import type { Transaction } from 'kysely';
 import type { Access } from './access.ts';
+import { parseRef } from './identifiers.ts';
 import { insertMember } from './members.ts';
 import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
 import type { NewOrganization, Organization, OrganizationPatch } from './records.ts';
-import { parseRef } from './ref.ts';
 import { etagOf, found, requireEtag, rowChanges } from './row-changes.ts';
 import type { OrganizationTable, Schema } from './schema.ts';
 import { quotasColumn } from './settings-json.ts';

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { MAX_NUMBER } from './identifiers.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, type Page, type PageRequest } from './store.ts';
 import { StoreRefusal } from './store-errors.ts';
 
@@ -45,6 +46,3 @@ export class Paging {
     return BigInt(number);
   }
 }
-
-/** What both databases can keep in a number. */
-export const MAX_NUMBER = 2n ** 63n - 1n;

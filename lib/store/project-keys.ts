@@ -1,8 +1,9 @@
 import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
+import { isPublicKey } from './identifiers.ts';
 import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
-import type { ProjectKey, ProjectKeyPatch } from './records.ts';
+import type { NewProjectKey, ProjectKey, ProjectKeyPatch } from './records.ts';
 import { etagOf, found, requireEtag, rowChanges } from './row-changes.ts';
 import type { ProjectKeyTable, Schema } from './schema.ts';
 import { newPublicKey } from './secrets.ts';
@@ -11,7 +12,7 @@ import type { Actor, Page, PageRequest, ProjectKeys, UpdateOptions } from './sto
 
 export function createProjectKeys(access: Access): ProjectKeys {
   return {
-    create: (actor, projectId, { name }) => createKey(access, actor, projectId, name),
+    create: (actor, projectId, input) => createKey(access, actor, projectId, input),
     get: (projectId, publicKey) => getKey(access, projectId, publicKey),
     list: (projectId, query) => listKeys(access, projectId, query),
     update: (actor, projectId, publicKey, patch, options) =>
@@ -24,7 +25,7 @@ interface NewKey {
   readonly organizationId: bigint;
   readonly projectId: bigint;
   readonly name: string;
-  readonly rateLimit?: string | null;
+  readonly rateLimit?: string | null | undefined;
 }
 
 /** For callers who know that the project is there. */
@@ -51,10 +52,12 @@ export async function insertProjectKey(
   return row;
 }
 
-function createKey(access: Access, actor: Actor, projectId: bigint, name: string): Promise<ProjectKey> {
+function createKey(access: Access, actor: Actor, projectId: bigint, input: NewProjectKey): Promise<ProjectKey> {
   return access.mutate(actor, async (mutation) => {
     const organizationId = await organizationOfProject(mutation.tx, projectId);
-    return projectKeyOf(await insertProjectKey(mutation, { organizationId, projectId, name }));
+    const rateLimit = input.rateLimit && rateLimitColumn.encode(input.rateLimit);
+    const key = { organizationId, projectId, name: input.name, rateLimit };
+    return projectKeyOf(await insertProjectKey(mutation, key));
   });
 }
 
@@ -156,7 +159,8 @@ async function organizationOfProject(tx: Kysely<Schema>, projectId: bigint): Pro
   return found(row, 'project').organization_id;
 }
 
-function keyRow(db: Kysely<Schema>, projectId: bigint, publicKey: string) {
+async function keyRow(db: Kysely<Schema>, projectId: bigint, publicKey: string) {
+  if (!isPublicKey(publicKey)) return undefined;
   return db
     .selectFrom('project_keys')
     .selectAll()

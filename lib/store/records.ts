@@ -86,6 +86,11 @@ export interface ProjectKey {
   readonly etag: string;
 }
 
+export interface NewProjectKey {
+  readonly name: string;
+  readonly rateLimit?: RateLimit | undefined;
+}
+
 export interface ProjectKeyPatch {
   readonly name?: string | undefined;
   readonly state?: State | undefined;

@@ -1,4 +1,5 @@
 import type { Access } from './access.ts';
+import { isStorable } from './identifiers.ts';
 import type { Regions } from './store.ts';
 
 export function createRegions(access: Access): Regions {
@@ -17,8 +18,14 @@ export function createRegions(access: Access): Regions {
           .execute();
         return { name, url };
       }),
-    get: (name) =>
-      access.read((db) => db.selectFrom('regions').selectAll().where('name', '=', name).executeTakeFirst()),
-    list: () => access.read((db) => db.selectFrom('regions').selectAll().orderBy('name').execute()),
+    get: async (name) => {
+      if (!isStorable(name)) return undefined;
+      return access.read((db) => db.selectFrom('regions').selectAll().where('name', '=', name).executeTakeFirst());
+    },
+    list: async () => {
+      const regions = await access.read((db) => db.selectFrom('regions').selectAll().execute());
+      // Not by the database, whose order depends on its locale.
+      return regions.sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
   };
 }

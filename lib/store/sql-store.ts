@@ -43,8 +43,7 @@ export function createStore(database: Database): Store {
     },
     close: () => {
       hints.close();
-      access.close();
-      closed ??= database.close();
+      closed ??= access.close().then(() => database.close());
       return closed;
     },
   };

@@ -9,12 +9,6 @@ import { nodeSqliteDialect } from './node-sqlite-dialect.ts';
 import type { Schema } from './schema.ts';
 
 const FILE_NAME = 'control.sqlite';
-/**
- * For the few moments when a query other than the first of a transaction can find the file locked (recovery after a
- * crash, a checkpoint at close). It blocks the event loop: longer waits are `beginTransaction`'s.
- */
-const BUSY_TIMEOUT_MS = 500;
-
 export function sqliteFile(dataDir: string): string {
   return join(dataDir, FILE_NAME);
 }
@@ -42,28 +36,27 @@ export async function openSqlite(dataDir: string, migrations?: readonly Migratio
     writer,
     listen: () => () => undefined,
     close: async () => {
-      await endOf(reader);
+      await reader.destroy();
       // Last, as it folds the write-ahead log into the file.
-      await endOf(writer);
+      await writer.destroy();
     },
   };
 }
 
-/** After the borrowers of its connection, who come one after the other. */
-async function endOf(db: Kysely<Schema>): Promise<void> {
-  await db.connection().execute(async () => undefined);
-  await db.destroy();
-}
-
 function openForWriting(file: string): DatabaseSync {
-  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
-  // Hashes of tokens and people's addresses: the journals that SQLite makes beside it get the same mode.
-  chmodSync(file, 0o600);
-  database.exec('pragma journal_mode = wal');
-  database.exec('pragma synchronous = full');
-  return database;
+  const database = new DatabaseSync(file);
+  try {
+    // Hashes of tokens and people's addresses: the journals that SQLite makes beside it get the same mode.
+    chmodSync(file, 0o600);
+    database.exec('pragma journal_mode = wal');
+    database.exec('pragma synchronous = full');
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
 }
 
 function openForReading(file: string): DatabaseSync {
-  return new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS, readOnly: true });
+  return new DatabaseSync(file, { readOnly: true });
 }

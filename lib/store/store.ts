@@ -11,6 +11,7 @@ import type {
   NewInvitation,
   NewOrganization,
   NewProject,
+  NewProjectKey,
   Organization,
   OrganizationPatch,
   Project,
@@ -130,7 +131,7 @@ export interface Projects {
 /** Callers have found the project through its organization. */
 export interface ProjectKeys {
   /** Refuses `not_found` for the project. */
-  create(actor: Actor, projectId: bigint, input: { readonly name: string }): Promise<ProjectKey>;
+  create(actor: Actor, projectId: bigint, input: NewProjectKey): Promise<ProjectKey>;
   get(projectId: bigint, publicKey: string): Promise<ProjectKey | undefined>;
   /** By number, rising. */
   list(projectId: bigint, query: PageRequest): Promise<Page<ProjectKey>>;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
+import { isStorable, isUuid } from './identifiers.ts';
 import type { User, UserPatch } from './records.ts';
 import { found, rowChanges } from './row-changes.ts';
 import type { Schema, UserTable } from './schema.ts';
@@ -61,11 +62,13 @@ async function requireFreeEmail(tx: Kysely<Schema>, email: string): Promise<void
   if (await userByEmail(tx, email)) throw new StoreRefusal('email_taken', 'another user has this address');
 }
 
-export function userRow(db: Kysely<Schema>, id: string) {
+export async function userRow(db: Kysely<Schema>, id: string) {
+  if (!isUuid(id)) return undefined;
   return db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
 }
 
-function userByEmail(db: Kysely<Schema>, email: string) {
+async function userByEmail(db: Kysely<Schema>, email: string) {
+  if (!isStorable(email)) return undefined;
   return db.selectFrom('users').selectAll().where('email_key', '=', emailKey(email)).executeTakeFirst();
 }
 
