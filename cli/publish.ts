@@ -3,6 +3,7 @@ import { Output } from './output.ts';
 import { PUBLISH_HELP, parsePublishOptions } from './publish-options.ts';
 import { runPublish } from './run-publish.ts';
 import { say, withSession } from './session.ts';
+import { stopOnSignal } from './stop-on-signal.ts';
 import { findTarget } from './target.ts';
 import { EXIT } from './usage.ts';
 
@@ -24,28 +25,11 @@ async function main(): Promise<number> {
   const { target } = found;
   if (!target.publishToken) return say(stderr, 'No publish token: set TIDEWAY_PUBLISH_TOKEN.', EXIT.usage);
 
-  const stop = options.what.kind === 'lines' ? stopOnSignal() : new AbortController().signal;
+  const stop =
+    options.what.kind === 'lines'
+      ? stopOnSignal(process, () => process.exit(EXIT.interrupted))
+      : new AbortController().signal;
   return withSession(target, options.retryMs, { stdout, stderr }, (session) =>
     runPublish(session, options, process.stdin, stop),
   );
 }
-
-/** Aborts at the first signal, so that what was read can still be published; a later one ends the process. */
-function stopOnSignal(): AbortSignal {
-  const stop = new AbortController();
-  let firstMs = 0;
-  const onSignal = () => {
-    if (!stop.signal.aborted) {
-      firstMs = performance.now();
-      stop.abort();
-    } else if (performance.now() - firstMs > SAME_KEY_PRESS_MS) {
-      process.exit(EXIT.interrupted);
-    }
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return stop.signal;
-}
-
-// One Ctrl-C arrives twice: from the terminal, and passed on by npm.
-const SAME_KEY_PRESS_MS = 500;

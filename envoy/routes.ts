@@ -7,7 +7,8 @@ import type { EdgeOptions } from './options.ts';
  *
  * What is sent again: only what is safe twice. A publish is stored once however often it arrives, StartStream only
  * signs, and a listen has no effect. `reset` is needed beside `connect-failure`, or a replica that is killed takes its
- * unanswered publishes with it. A PublishStream is a conversation and is never repeated.
+ * unanswered publishes with it. A PublishStream is a conversation and is never repeated. Nor is what a service answered:
+ * its 503 says that the broker is away, which it is for every replica, and three times the wait helps nobody.
  */
 export function virtualHost(options: EdgeOptions): JsonObject {
   const reflection = [route({ prefix: '/grpc.reflection.v1' }, 'stream', openEnded(edgeTimeouts.controlIdleSec))];
@@ -22,23 +23,15 @@ export function virtualHost(options: EdgeOptions): JsonObject {
     },
     routes: [
       route({ prefix: '/events/' }, 'stream', listening),
-      route({ prefix: '/publish/' }, 'publish', unary('connect-failure,refused-stream,reset,retriable-status-codes')),
+      route({ prefix: '/publish/' }, 'publish', unary('connect-failure,refused-stream,reset')),
       route(
         { path: '/tideway.stream.v1.PublishService/PublishStream' },
         'publish',
         openEnded(edgeTimeouts.publishStreamIdleSec),
       ),
-      route(
-        { prefix: '/tideway.stream.v1.PublishService/' },
-        'publish',
-        unary('connect-failure,refused-stream,reset,retriable-status-codes'),
-      ),
+      route({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish', unary('connect-failure,refused-stream,reset')),
       route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
-      route(
-        { prefix: '/tideway.stream.v1.StreamService/' },
-        'stream',
-        unary('connect-failure,refused-stream,reset,retriable-status-codes'),
-      ),
+      route({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream', unary('connect-failure,refused-stream,reset')),
       route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
@@ -92,7 +85,6 @@ function retries(retryOn: string): JsonObject {
   return {
     retry_on: retryOn,
     num_retries: 3,
-    retriable_status_codes: [503],
     // Never the one that just failed: it is the least busy of all, and would be chosen again.
     retry_host_predicate: [
       {

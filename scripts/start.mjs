@@ -95,7 +95,11 @@ async function renderConfig(folder, env) {
  * @returns {Promise<'ready' | 'stop'>}
  */
 async function readiness(url, children, stop) {
-  const outcome = await Promise.race([waitForHealth(url, READY_DEADLINE_MS), firstEnd(children), stop]);
+  const asking = new AbortController();
+  const deadline = setTimeout(() => asking.abort(), READY_DEADLINE_MS);
+  const outcome = await Promise.race([waitForHealth(url, asking.signal), firstEnd(children), stop]);
+  asking.abort();
+  clearTimeout(deadline);
   if (outcome === 'ready' || outcome === 'stop') return outcome;
   if (outcome === 'too late') throw new Failure(`${url} did not answer within ${READY_DEADLINE_MS / 1_000} s`);
   // Exit code 1 is our services' way to end after they have said why they can't start.

@@ -15,6 +15,7 @@ const steps = [
   check('contracts', 'node', 'scripts/contracts-check.mjs'),
   check('style', 'biome', 'ci'),
   check('types', 'tsc', '-p', '.'),
+  check('types of the page', 'tsc', '-p', 'console'),
   check('architecture', 'node', 'scripts/check-architecture.mjs'),
   tests('unit tests', 'unit'),
   tests('broker suites on real Redis', 'redis'),

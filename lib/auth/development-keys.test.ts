@@ -65,7 +65,7 @@ test.each(['', '{', '{}', '{"privateKeyPem":"a","publicKeyPem":"b","publishSecre
     const path = join(dir, 'keys', 'development-keys.json');
     await writeFile(path, content);
     await expect(loadOrCreateDevelopmentKeys(dir)).rejects.toThrow(
-      `${path} does not hold development keys; remove it to have new ones made`,
+      `${path}: holds no development keys; remove it to have new ones made`,
     );
   },
 );

@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, ran
 import { chmod, link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { normalizePem } from './key-pem.ts';
+import { KeySettingError, normalizePem } from './key-pem.ts';
 
 /** Keys that a development server makes for itself, so that it starts without any settings. */
 export interface DevelopmentKeys {
@@ -71,7 +71,7 @@ async function load(path: string): Promise<DevelopmentKeys | undefined> {
     throw error;
   }
   const keys = parseKeys(text);
-  if (keys === undefined) throw new Error(`${path} does not hold development keys; remove it to have new ones made`);
+  if (keys === undefined) throw new KeySettingError(path, 'holds no development keys; remove it to have new ones made');
   return keys;
 }
 

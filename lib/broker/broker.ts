@@ -36,10 +36,11 @@ export interface Broker {
   read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }>;
 
   /**
-   * The tails of many channels, in the order asked, in as few round trips as the deployment has shards.
-   * @throws BrokerUnavailableError
+   * The tails of many channels, in the order asked, in as few round trips as the deployment has shards. Undefined for
+   * those whose shard did not answer: one that is away takes nothing from the others.
+   * @throws BrokerUnavailableError if none answered.
    */
-  tails(channels: readonly ChannelKey[]): Promise<Tail[]>;
+  tails(channels: readonly ChannelKey[]): Promise<(Tail | undefined)[]>;
 
   /**
    * Hands every entry that is published from now on to `onEntry`, as far as the network allows (guarantee 6). Resolves

@@ -1,4 +1,4 @@
-import type { Broker, ChannelKey, Entry, Tail } from './broker.ts';
+import { type Broker, BrokerUnavailableError, type ChannelKey, type Entry, type Tail } from './broker.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
 import type { Following, Notice, Reader } from './follow.ts';
 
@@ -106,7 +106,8 @@ export class ChannelFeed<D> {
   async #establish(): Promise<void> {
     this.#unlisten = await this.#options.broker.listen(this.channel, (entry) => this.#onLive(entry));
     const [tail] = await this.#options.broker.tails([this.channel]);
-    this.#last = tail?.last ?? BEFORE_ALL;
+    if (tail === undefined) throw new BrokerUnavailableError('the broker can not say where the channel stands');
+    this.#last = tail.last;
     this.#established = true;
     if (this.#closed) this.#unlisten();
     else if (compareEntryIds(this.#heard, this.#last) > 0) this.#fill();

@@ -129,9 +129,9 @@ export class Follower<D> {
         if (feeds.length === 0) continue;
         // A live entry may overtake the answer: what counts is where each feed stood when the question left.
         const asked = feeds.map((feed) => feed.last);
-        const tails = await this.#broker.tails(feeds.map((feed) => feed.channel)).catch(() => undefined);
+        const tails = await this.#broker.tails(feeds.map((feed) => feed.channel)).catch(() => []);
         feeds.forEach((feed, i) => {
-          const tail = tails?.[i];
+          const tail = tails[i];
           if (tail === undefined) feed.brokerFailed();
           else feed.compare(asked[i] ?? feed.last, tail);
         });

@@ -107,11 +107,19 @@ class RedisBroker implements Broker {
     return { entries: reply[0].map(([id, fields]) => parseLogEntry(id, fields)), tail: tailOf(reply) };
   }
 
-  async tails(channels: readonly ChannelKey[]): Promise<Tail[]> {
-    const replies = await this.#commands.run((client) =>
-      Promise.all(channels.map((channel) => read(client, channel, LAST_POSSIBLE_ID as EntryId, 0))),
-    );
-    return replies.map(tailOf);
+  async tails(channels: readonly ChannelKey[]): Promise<(Tail | undefined)[]> {
+    const tails = new Array<Tail | undefined>(channels.length).fill(undefined);
+    const ask = async (client: RedisClient, channel: ChannelKey, n: number) => {
+      tails[n] = tailOf(await read(client, channel, LAST_POSSIBLE_ID as EntryId, 0));
+    };
+    try {
+      await this.#commands.run((client) => allSettled(channels.map((channel, n) => ask(client, channel, n))));
+    } catch (error) {
+      // What came before the deadline, or in spite of the failure of others, counts.
+      if (tails.every((tail) => tail === undefined)) throw error;
+    }
+    // A copy: what comes after the deadline comes too late.
+    return [...tails];
   }
 
   listen(channel: ChannelKey, onEntry: (entry: Entry) => void): Promise<() => void> {
@@ -184,6 +192,13 @@ class RedisBroker implements Broker {
 function read(client: RedisClient, channel: ChannelKey, after: EntryId, limit: number): Promise<ReadReply> {
   const { log, index, seal } = channelKeys(channel);
   return client.tidewayReadBuffer(log, index, seal, after, after === LAST_POSSIBLE_ID ? 0 : limit);
+}
+
+/** Waits for all, and rejects if one did. */
+async function allSettled(promises: readonly Promise<void>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(promises);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 function tailOf([, last, sealedBy]: ReadReply): Tail {

@@ -2,17 +2,16 @@ import type { Broker } from '#lib/broker/broker.ts';
 
 /**
  * Whether the broker answers, asked at most once at a time and at most every {@link REUSE_MS}: a crowd of probes is one
- * ping.
+ * ping. With {@link WATCH_MS} and {@link PING_TIMEOUT_MS} a change is known within two seconds.
  */
 export class BrokerHealth {
   readonly #broker: Broker;
-  readonly #onChange: (reachable: boolean) => void;
+  readonly #onChange: (reachable: boolean, cause: unknown) => void;
   #asking: Promise<boolean> | undefined;
-  #askedAtMs = Number.NEGATIVE_INFINITY;
   #reachable: boolean | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(broker: Broker, onChange: (reachable: boolean) => void) {
+  constructor(broker: Broker, onChange: (reachable: boolean, cause: unknown) => void) {
     this.#broker = broker;
     this.#onChange = onChange;
   }
@@ -21,7 +20,7 @@ export class BrokerHealth {
     return this.#broker.name;
   }
 
-  /** Asks now and then every second, so that whoever watches hears of a change. */
+  /** Asks now and then again and again, so that whoever watches hears of a change. */
   watch(): void {
     void this.reachable();
     this.#timer = setInterval(() => void this.reachable(), WATCH_MS);
@@ -33,25 +32,31 @@ export class BrokerHealth {
   }
 
   reachable(): Promise<boolean> {
-    if (this.#asking !== undefined && performance.now() - this.#askedAtMs < REUSE_MS) return this.#asking;
-    this.#askedAtMs = performance.now();
-    this.#asking = this.#broker.ping(PING_TIMEOUT_MS).then(
-      () => this.#settle(true),
-      () => this.#settle(false),
-    );
+    // One at a time: the failure of an old question must not come after the success of a newer one.
+    this.#asking ??= this.#broker
+      .ping(PING_TIMEOUT_MS)
+      .then(
+        () => this.#settle(true),
+        (error: unknown) => this.#settle(false, error),
+      )
+      .finally(() => {
+        setTimeout(() => {
+          this.#asking = undefined;
+        }, REUSE_MS).unref();
+      });
     return this.#asking;
   }
 
-  #settle(reachable: boolean): boolean {
+  #settle(reachable: boolean, cause?: unknown): boolean {
     if (this.#reachable !== reachable) {
       this.#reachable = reachable;
-      this.#onChange(reachable);
+      this.#onChange(reachable, cause);
     }
     return reachable;
   }
 }
 
-const WATCH_MS = 1_000;
+const WATCH_MS = 500;
 const REUSE_MS = 250;
 /** Conduit's deadline for the same question. */
 const PING_TIMEOUT_MS = 1_000;

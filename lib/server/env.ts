@@ -1,3 +1,5 @@
+import { accessSync, constants } from 'node:fs';
+
 /** A setting that is missing or wrong. The message is one line, names the setting, and never shows a secret. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
@@ -34,6 +36,18 @@ export class Env {
       throw new ConfigError(`${name} must be a whole number from ${min} to ${max}`);
     }
     return value;
+  }
+
+  /** The path of a file that can be read now. */
+  readableFile(name: string): string | undefined {
+    const path = this.text(name);
+    if (path === undefined) return undefined;
+    try {
+      accessSync(path, constants.R_OK);
+    } catch {
+      throw new ConfigError(`${name}: ${path} can't be read`);
+    }
+    return path;
   }
 
   port(name: string, fallback: number): number {

@@ -50,6 +50,9 @@ export const BROKER_HEALTH_SERVICE = 'tideway.broker';
 /** Longer than Envoy's health check interval: by then it sends nothing new here. */
 export const DRAIN_NOTICE_MS = 2_500;
 
+/** Of a drain's time, for closing the broker: it reports what it knows for up to half a second. */
+const CLOSE_RESERVE_MS = 1_000;
+
 export async function runService(options: RunOptions): Promise<RunningService> {
   const { broker, parts, logger, drainTimeoutMs } = options;
   const onError = (error: unknown) => logger.error({ err: error }, 'unexpected error');
@@ -59,9 +62,11 @@ export async function runService(options: RunOptions): Promise<RunningService> {
   const health = createHealth();
   health.set('', ServingStatus.SERVING);
   for (const { typeName } of services) health.set(typeName, ServingStatus.SERVING);
-  const brokerHealth = new BrokerHealth(broker, (reachable) => {
+  // Once for each change: between them the refusals of thousands of requests would say the same.
+  const brokerHealth = new BrokerHealth(broker, (reachable, cause) => {
     health.set(BROKER_HEALTH_SERVICE, reachable ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
-    logger[reachable ? 'info' : 'warn']({ broker: broker.name }, reachable ? 'broker reached' : 'broker away');
+    if (reachable) logger.info({ broker: broker.name }, 'broker reached');
+    else logger.warn({ broker: broker.name, err: cause }, 'broker away');
   });
 
   const handler = connectNodeAdapter({
@@ -88,7 +93,8 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     for (const service of ['', ...services.map(({ typeName }) => typeName)]) {
       health.set(service, ServingStatus.NOT_SERVING);
     }
-    const cut = setTimeout(() => listening.destroy(), drainTimeoutMs);
+    // What is left is cut in time for the broker to be closed in good order, too.
+    const cut = setTimeout(() => listening.destroy(), drainTimeoutMs - Math.min(CLOSE_RESERVE_MS, drainTimeoutMs / 4));
     const noticeMs = Math.min(DRAIN_NOTICE_MS, drainTimeoutMs / 4);
     if (listening.connections() > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
     const accepted = listening.stopAccepting();

@@ -8,7 +8,8 @@ import { createPublishTokenVerifier, type PublishTokenVerifier } from '#lib/auth
 import { createPublishTokenSigner, type PublishTokenSigner } from '#lib/auth/publish-token-signer.ts';
 import { createStreamTokenVerifier, type StreamTokenVerifier } from '#lib/auth/stream-token.ts';
 import { createStreamTokenSigner, type StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
-import { DEFAULT_RETENTION, type Retention } from '#lib/broker/broker.ts';
+import { DEFAULT_RETENTION } from '#lib/broker/broker.ts';
+import type { OpenBrokerOptions } from '#lib/broker/open-broker.ts';
 import { ConfigError, type Env } from './env.ts';
 
 /**
@@ -18,8 +19,7 @@ import { ConfigError, type Env } from './env.ts';
  */
 export interface CommonSettings {
   readonly host: string;
-  readonly redisUrl: string | undefined;
-  readonly retention: Retention;
+  readonly broker: OpenBrokerOptions;
   readonly drainTimeoutMs: number;
   readonly logLevel: string;
   readonly isProduction: boolean;
@@ -34,17 +34,36 @@ export function commonSettings(env: Env): CommonSettings {
   return {
     // Development keys are on the page: nobody but this machine gets at them unless it is asked for.
     host: env.text('TIDEWAY_HOST') ?? (env.isProduction ? '0.0.0.0' : '127.0.0.1'),
-    redisUrl: env.text('REDIS_URL'),
-    retention: {
-      ...DEFAULT_RETENTION,
-      maxEntries: env.integer('STREAM_RETAIN_MESSAGES', DEFAULT_RETENTION.maxEntries, 1, 1_000_000),
-      minAgeMs: env.secondsAsMs('STREAM_RETAIN_SEC', DEFAULT_RETENTION.minAgeMs / 1000, 0, 86_400),
-      maxBytes: env.integer('STREAM_RETAIN_MAX_BYTES', DEFAULT_RETENTION.maxBytes, 65_536, 1 << 30),
-    },
+    broker: brokerSettings(env),
     drainTimeoutMs: env.secondsAsMs('DRAIN_TIMEOUT_SEC', 30, 1, 3600),
     logLevel: env.text('LOG_LEVEL') ?? (env.isProduction ? 'info' : 'warn'),
     isProduction: env.isProduction,
   };
+}
+
+function brokerSettings(env: Env): OpenBrokerOptions {
+  const { maxEntries, minAgeMs, maxBytes } = DEFAULT_RETENTION;
+  return {
+    redisUrl: env.text('REDIS_URL'),
+    tls: {
+      caFile: env.readableFile('REDIS_TLS_CA_FILE'),
+      certFile: env.readableFile('REDIS_TLS_CERT_FILE'),
+      keyFile: env.readableFile('REDIS_TLS_KEY_FILE'),
+      serverName: env.text('REDIS_TLS_SERVER_NAME'),
+    },
+    sentinelUsername: env.text('REDIS_SENTINEL_USERNAME'),
+    sentinelPassword: env.text('REDIS_SENTINEL_PASSWORD'),
+    retention: {
+      maxEntries: env.integer('STREAM_RETAIN_MESSAGES', maxEntries, 1, 1_000_000),
+      minAgeMs: env.secondsAsMs('STREAM_RETAIN_SEC', minAgeMs / 1000, 0, 86_400),
+      maxBytes: env.integer('STREAM_RETAIN_MAX_BYTES', maxBytes, 65_536, 1 << 30),
+    },
+  };
+}
+
+/** The broker of services that run apart: they meet in Redis, without it each would have one of its own. */
+export function sharedBroker(env: Env, common: CommonSettings): OpenBrokerOptions {
+  return { ...common.broker, redisUrl: env.required('REDIS_URL') };
 }
 
 export function dataDir(env: Env): string {

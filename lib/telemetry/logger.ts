@@ -8,7 +8,6 @@ export type { Logger };
  */
 export function createLogger(service: string, level: string): Logger {
   return pino({
-    name: service,
     level,
     base: { service },
     redact: ['token', '*.token', 'authorization', '*.authorization', 'secret', '*.secret', 'payload', '*.payload'],

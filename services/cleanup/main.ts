@@ -2,7 +2,7 @@ import { openBroker } from '#lib/broker/open-broker.ts';
 import { Env } from '#lib/server/env.ts';
 import { runMain } from '#lib/server/run-main.ts';
 import { runService } from '#lib/server/run-service.ts';
-import { commonSettings } from '#lib/server/settings.ts';
+import { commonSettings, sharedBroker } from '#lib/server/settings.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { cleanupService } from './cleanup.ts';
 import { cleanupSettings } from './settings.ts';
@@ -11,8 +11,7 @@ await runMain('cleanup', async () => {
   const env = new Env(process.env);
   const common = commonSettings(env);
   const logger = createLogger('cleanup', common.logLevel);
-  // Services apart meet in Redis: without it each would have a broker of its own.
-  const broker = openBroker({ ...common, redisUrl: env.required('REDIS_URL') });
+  const broker = openBroker(sharedBroker(env, common));
   return runService({
     ...common,
     port: env.port('CLEANUP_PORT', 9003),

@@ -30,7 +30,7 @@ await runMain('tideway', async () => {
   const publish = await publishTokens(env, development, warn);
   const stream = await streamTokens(env, development, warn);
   const token = apiToken(env, development);
-  const broker = openBroker(common);
+  const broker = openBroker(common.broker);
   const gate = new Gate({
     publishTokens: publish.verifier,
     streamTokens: stream.verifier,

@@ -3,7 +3,7 @@ import { Env } from '#lib/server/env.ts';
 import { Gate } from '#lib/server/gate.ts';
 import { runMain } from '#lib/server/run-main.ts';
 import { runService } from '#lib/server/run-service.ts';
-import { commonSettings, developmentKeys, publishTokens } from '#lib/server/settings.ts';
+import { commonSettings, developmentKeys, publishTokens, sharedBroker } from '#lib/server/settings.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { publishService } from './routes.ts';
 import { publishSettings } from './settings.ts';
@@ -13,8 +13,7 @@ await runMain('publish', async () => {
   const common = commonSettings(env);
   const logger = createLogger('publish', common.logLevel);
   const tokens = await publishTokens(env, await developmentKeys(env), (error) => logger.warn({ err: error }));
-  // Services apart meet in Redis: without it each would have a broker of its own.
-  const broker = openBroker({ ...common, redisUrl: env.required('REDIS_URL') });
+  const broker = openBroker(sharedBroker(env, common));
   const gate = new Gate({ publishTokens: tokens.verifier });
   return runService({
     ...common,

@@ -6,7 +6,6 @@ import { headerOf } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import { HttpSink } from './http-sink.ts';
 import type { Listeners } from './listeners.ts';
-import { sseWire } from './sse-wire.ts';
 
 /** Tokens that end within this are worth a notice when the server drains: the client needs a new one. */
 export const TOKEN_ENDS_SOON_MS = 60_000;
@@ -19,7 +18,7 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  *
  * An EventSource gives up for good on any answer but 200, and reconnects for ever after a 200 that ends. So only what
  * trying again can't mend is refused (a bad request, a bad token); a cursor at the end of a sealed stream is a 204, which
- * stops it; and what passes (the broker is away, the server drains) is a 200 whose `error` event says so.
+ * stops it; and what passes (the broker or the keys are away, the server drains) is a 200 whose `error` event says so.
  */
 export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
   return {
@@ -32,16 +31,15 @@ export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
       if (!UUID.test(channelId)) throw invalidField('channel_id', 'must be a UUID');
       const cursor = cursorOf(headerOf(request, 'last-event-id') ?? query.get('last_event_id') ?? '');
       const token = query.get('token') ?? bearer(headerOf(request, 'authorization'));
-      const claims = await gate.authenticateListener(token);
-      gate.requireClaims(claims, orgId, channelId);
-
-      const sink = new HttpSink(response);
       const wantsControls = query.get('controls') === '1';
+      const sink = new HttpSink(response);
       try {
+        const claims = await gate.authenticateListener(token);
+        gate.requireClaims(claims, orgId, channelId);
         const joined = await listeners.join({
           channel: channelKey(orgId, channelId),
           cursor,
-          wire: sseWire,
+          wire: sink.wire,
           sink,
           wantsDrainNotice: () => wantsControls || claims.expiresAtMs - Date.now() < TOKEN_ENDS_SOON_MS,
         });

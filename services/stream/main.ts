@@ -3,7 +3,7 @@ import { Env } from '#lib/server/env.ts';
 import { Gate } from '#lib/server/gate.ts';
 import { runMain } from '#lib/server/run-main.ts';
 import { runService } from '#lib/server/run-service.ts';
-import { apiToken, commonSettings, developmentKeys, streamTokens } from '#lib/server/settings.ts';
+import { apiToken, commonSettings, developmentKeys, sharedBroker, streamTokens } from '#lib/server/settings.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { streamService } from './routes.ts';
 import { streamSettings } from './settings.ts';
@@ -14,8 +14,7 @@ await runMain('stream', async () => {
   const logger = createLogger('stream', common.logLevel);
   const development = await developmentKeys(env);
   const tokens = await streamTokens(env, development, (error) => logger.warn({ err: error }));
-  // Services apart meet in Redis: without it each would have a broker of its own.
-  const broker = openBroker({ ...common, redisUrl: env.required('REDIS_URL') });
+  const broker = openBroker(sharedBroker(env, common));
   const gate = new Gate({
     streamTokens: tokens.verifier,
     apiToken: apiToken(env, development),

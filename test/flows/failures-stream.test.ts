@@ -41,6 +41,14 @@ function largestBin(listeners: readonly SseListener[]): number {
   return Math.max(...bins.values()) / listeners.length;
 }
 
+/** A few messages more on every channel. */
+async function untilPublished({ publishers }: Crowd): Promise<void> {
+  const before = publishers.map(({ acknowledged }) => acknowledged);
+  await until('publishing goes on', () =>
+    publishers.every(({ acknowledged }, n) => acknowledged >= (before[n] ?? 0) + 2),
+  );
+}
+
 /** What is true of every listener in the end, whatever happened to it. */
 async function finish(crowd: Crowd, checker: Checker): Promise<void> {
   await crowd.end();
@@ -56,6 +64,7 @@ async function finish(crowd: Crowd, checker: Checker): Promise<void> {
 test('SIGTERM of one of two stream replicas under 1,000 listeners: all move on, spread, and miss nothing', async () => {
   const checker = new Checker();
   const crowd = await gatherCrowd(deployment, checker, CROWD);
+  await untilPublished(crowd);
   const leaving = deployment.stream[0];
   const startMs = performance.now();
   leaving?.kill('SIGTERM');
@@ -89,11 +98,13 @@ test('kill -9 of one of two stream replicas under 1,000 listeners: all resume, a
   await deployment.untilInUse('stream', 0);
   const checker = new Checker();
   const crowd = await gatherCrowd(deployment, checker, CROWD);
+  await untilPublished(crowd);
   deployment.stream[1]?.kill('SIGKILL');
   const browsers = [...crowd.plain, ...crowd.withControls];
   await until('those who were cut are back', () => {
     return moved(browsers).length > 0 && browsers.every(({ state }) => state === 'open');
   });
   console.info(`${moved(browsers).length} of ${browsers.length} were cut`);
+  await untilPublished(crowd);
   await finish(crowd, checker);
 });

@@ -33,10 +33,6 @@ export class Receipts {
     this.ids.push(id);
     this.sequences.push(sequence);
   }
-
-  has(id: string): boolean {
-    return this.ids.includes(id);
-  }
 }
 
 export class Checker {
@@ -62,18 +58,6 @@ export class Checker {
 
   get acknowledged(): number {
     return [...this.#acknowledged.values()].reduce((sum, ids) => sum + ids.size, 0);
-  }
-
-  get received(): number {
-    return this.#receipts.reduce((sum, { ids }) => sum + ids.length, 0);
-  }
-
-  /** True once every listener has every message that was acknowledged so far. */
-  get isComplete(): boolean {
-    return this.#receipts.every(({ channel, ids }) => {
-      const expected = this.#acknowledged.get(channel);
-      return expected === undefined || new Set(ids).size >= expected.size;
-    });
   }
 
   /** @param survivors What a broker that lost data still holds, by channel: only that can be expected. */

@@ -13,7 +13,7 @@ export interface Crowd {
   readonly withControls: readonly SseListener[];
   readonly typed: readonly RpcListener[];
   readonly publishers: readonly SteadyPublisher[];
-  /** Ends every stream, and waits until every listener has everything. */
+  /** Ends every stream, and waits until every listener has the END. */
   end(): Promise<void>;
 }
 
@@ -51,6 +51,7 @@ export async function gatherCrowd(deployment: Deployment, checker: Checker, size
     const pauseMs = sizes.publishPauseMs;
     publishers.push(new SteadyPublisher({ checker, face, orgId, channel: id, pauseMs, persists: true }));
   }
+  const listeners = [...plain, ...withControls, ...typed];
   return {
     plain,
     withControls,
@@ -58,7 +59,7 @@ export async function gatherCrowd(deployment: Deployment, checker: Checker, size
     publishers,
     async end() {
       await Promise.all(publishers.map((publisher) => publisher.end()));
-      await until('every listener has everything', () => checker.isComplete, 20_000);
+      await until('every listener has its END', () => listeners.every(({ hasEnded }) => hasEnded), 20_000);
     },
   };
 }

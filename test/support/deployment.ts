@@ -24,6 +24,8 @@ export interface Deployment extends AsyncDisposable {
   newChannel(): Promise<Channel>;
   /** Resolves when Envoy sends requests to this replica. */
   untilInUse(name: 'publish' | 'stream', replica: number): Promise<void>;
+  /** Starts another process with the same settings and more; the edge doesn't know it. */
+  start(name: ServiceName, env?: Readonly<Record<string, string>>): Promise<ServiceProcess>;
   /** Starts a replica that has ended again, on the port that it had. */
   restart(name: 'publish' | 'stream', replica: number): Promise<void>;
   stop(): Promise<void>;
@@ -90,6 +92,7 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
       cleanup,
       orgId: ORG_ID,
       publishToken,
+      start,
       async newChannel() {
         const id = randomUUID();
         return { id, token: await streamSigner.sign({ orgId: ORG_ID, channelId: id }) };
@@ -117,13 +120,17 @@ function portOf({ port }: ServiceProcess): number {
   return port;
 }
 
-/** Where an EventSource listens to a channel: behind the edge, or at `baseUrl`. */
-export function eventsUrl({ edge, orgId }: Deployment, channel: Channel, query = '', baseUrl = edge.url): string {
-  return `${baseUrl}/events/${orgId}?token=${channel.token}&channel_id=${channel.id}${query}`;
-}
-
-export function listenBySse(deployment: Deployment, channel: Channel, receipts: Receipts, query = ''): SseListener {
-  return new SseListener({ url: eventsUrl(deployment, channel, query), receipts });
+/** `baseUrl` is the edge's, or that of a service's own port. */
+export function listenBySse(
+  deployment: Deployment,
+  channel: Channel,
+  receipts: Receipts,
+  query = '',
+  baseUrl = deployment.edge.url,
+): SseListener {
+  const { orgId } = deployment;
+  const url = `${baseUrl}/events/${orgId}?token=${channel.token}&channel_id=${channel.id}${query}`;
+  return new SseListener({ url, receipts });
 }
 
 export function listenByRpc(

@@ -67,7 +67,11 @@ export function jsonFace(baseUrl: string, token: string): Face {
       signal: AbortSignal.timeout(ANSWER_DEADLINE_MS),
     });
     const text = await response.text();
-    return response.ok ? { kind: 'acknowledged', id: JSON.parse(text).id } : refusedByHttp(response, text);
+    if (response.ok) return { kind: 'acknowledged', id: JSON.parse(text).id };
+    // Google's JSON errors carry RetryInfo in the body, where HTTP's have a header.
+    const wait = /"retry_delay":"([0-9.]+)s"/.exec(text)?.[1];
+    const refused = refusedByHttp(response, text);
+    return wait === undefined ? refused : { ...refused, retryAfterMs: Number(wait) * 1000 };
   });
 }
 
@@ -76,6 +80,8 @@ export interface SteadyOptions {
   readonly face: Face;
   readonly orgId: bigint;
   readonly channel: string;
+  /** Every message's payload. */
+  readonly text?: string;
   /** From one answer to the next message. */
   readonly pauseMs: number;
   /** Sends a refused message again, after what it was told, until it is acknowledged. Otherwise it is only counted. */
@@ -113,7 +119,7 @@ export class SteadyPublisher {
   async send(phase: Phase): Promise<string | undefined> {
     const { checker, channel, face, persists } = this.#options;
     const sequence = this.#sequence++;
-    const message = newMessage(this.#options.orgId, channel, phase, sequence);
+    const message = newMessage(this.#options.orgId, channel, phase, sequence, this.#options.text);
     for (;;) {
       const sent = await face(message);
       this.slowestMs = Math.max(this.slowestMs, sent.tookMs);
@@ -137,18 +143,25 @@ export class SteadyPublisher {
   }
 }
 
-export function newMessage(orgId: bigint, channelId: string, phase: Phase, sequence: number): PublishRequest {
-  const payload = { text: `message ${sequence}` };
+export function newMessage(
+  orgId: bigint,
+  channelId: string,
+  phase: Phase,
+  sequence: number,
+  text = `message ${sequence}`,
+): PublishRequest {
+  const payload = { text };
   const messageId = randomUUID();
   return create(PublishRequestSchema, { orgId, channelId, messageId, phase, sequence: BigInt(sequence), payload });
 }
 
-type Untimed = Sent extends infer S ? (S extends Sent ? Omit<S, 'tookMs'> : never) : never;
+type Acknowledged = Omit<Sent & { kind: 'acknowledged' }, 'tookMs'>;
+type Refused = Omit<Sent & { kind: 'refused' }, 'tookMs'>;
 
-function timed(face: (message: PublishRequest) => Promise<Untimed>): Face {
+function timed(face: (message: PublishRequest) => Promise<Acknowledged | Refused>): Face {
   return async (message) => {
     const startMs = performance.now();
-    let sent: Untimed;
+    let sent: Acknowledged | Refused;
     try {
       sent = await face(message);
     } catch (error) {
@@ -158,7 +171,7 @@ function timed(face: (message: PublishRequest) => Promise<Untimed>): Face {
   };
 }
 
-function refusedByHttp(response: Response, text: string): Untimed {
+function refusedByHttp(response: Response, text: string): Refused {
   const told = response.headers.get('retry-after');
   const retryAfterMs = told === null ? undefined : Number(told) * 1000;
   return { kind: 'refused', code: String(response.status), text, retryAfterMs };

@@ -92,3 +92,17 @@ async function knownNodes(node: RedisServer): Promise<number> {
 async function isOk(node: RedisServer): Promise<boolean> {
   return ((await node.admin.cluster('INFO')) as string).includes('cluster_state:ok');
 }
+
+/** The node that takes writes for a key at the moment, by the word of the nodes that live. */
+export async function masterOf(cluster: RedisClusterServers, key: string): Promise<RedisServer> {
+  const nodes = [...cluster.masters, ...cluster.replicas];
+  for (const node of nodes) {
+    if (node.admin.status !== 'ready') continue;
+    const slot = await node.admin.cluster('KEYSLOT', key);
+    const ranges = await node.admin.cluster('SLOTS');
+    const port = ranges.find(([first, last]) => first <= slot && slot <= last)?.[2]?.[1];
+    const master = nodes.find((candidate) => candidate.port === port);
+    if (master !== undefined) return master;
+  }
+  throw new Error('no node knows a master for the key');
+}

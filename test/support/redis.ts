@@ -10,7 +10,7 @@ import { until } from './until.ts';
 
 /**
  * Real Redis servers for tests, on free ports of 127.0.0.1, each in a folder of its own that goes with it. What a test
- * forgets to stop ends with the process.
+ * does not stop ends with its process.
  */
 export interface RedisServer extends AsyncDisposable {
   readonly port: number;
@@ -46,16 +46,15 @@ export interface RedisTlsFiles extends AsyncDisposable {
 
 const START_TIMEOUT_MS = 10_000;
 const HOST = '127.0.0.1';
-const running = new Set<ChildProcess>();
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
+// Ends a server and removes its folder when its standard input closes, which it does however this process ends: a killed
+// test run leaves nothing behind.
+const WATCHDOG = 'cat >/dev/null; kill -9 "$0"; rm -rf "$1"';
 
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-redis-'));
   const port = await freePort();
   const args = await serverArguments(port, folder, options);
-  let child = await spawnServer(args);
+  let child = await spawnServer(args, folder);
   const admin = new Redis({
     host: HOST,
     port,
@@ -95,7 +94,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     kill: () => end('SIGKILL'),
     restart: async () => {
       await end('SIGKILL');
-      child = await spawnServer(args);
+      child = await spawnServer(args, folder);
       await ready();
     },
     pause: () => void child.kill('SIGSTOP'),
@@ -137,7 +136,7 @@ async function serverArguments(port: number, folder: string, options: RedisServe
   ];
 }
 
-async function spawnServer(args: readonly string[]): Promise<ChildProcess> {
+async function spawnServer(args: readonly string[], folder: string): Promise<ChildProcess> {
   const child = spawn('redis-server', args, { stdio: 'ignore' });
   try {
     await once(child, 'spawn');
@@ -145,8 +144,16 @@ async function spawnServer(args: readonly string[]): Promise<ChildProcess> {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     throw missing ? new Error('redis-server is missing: apt-get install redis-server') : error;
   }
-  running.add(child);
-  child.once('exit', () => running.delete(child));
+  // In a group of its own, so that a Ctrl-C reaches it only by way of this process.
+  const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, `${child.pid}`, folder], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
+  watchdog.unref();
+  child.once('exit', () => {
+    watchdog.kill('SIGKILL');
+    watchdog.stdin.destroy();
+  });
   return child;
 }
 

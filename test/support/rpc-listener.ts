@@ -79,6 +79,7 @@ export class RpcListener {
         if (event.value.phase === Phase.END) this.hasEnded = true;
       } else if (event.case === 'control' && event.value.type !== ControlType.HEARTBEAT) {
         this.controls.push(event.value.type);
+        if (event.value.type === ControlType.PRODUCER_LOST) this.hasEnded = true;
       }
     }
   }

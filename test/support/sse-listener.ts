@@ -45,6 +45,7 @@ export class SseListener {
   readonly #url: URL;
   #lastEventId = '';
   #request: ClientRequest | undefined;
+  #response: IncomingMessage | undefined;
   #timer: NodeJS.Timeout | undefined;
   #rest = '';
   #event = { type: '', id: undefined as string | undefined, data: '' };
@@ -61,9 +62,13 @@ export class SseListener {
     this.#request?.destroy();
   }
 
-  /** Cuts the connection from this side; it reconnects as after any cut. */
-  cut(): void {
-    this.#request?.destroy();
+  /** Reads nothing more of this response, with the connection open. */
+  stall(): void {
+    this.#response?.pause();
+  }
+
+  readOn(): void {
+    this.#response?.resume();
   }
 
   #connect(): void {
@@ -80,15 +85,15 @@ export class SseListener {
       },
     });
     this.#request = asking;
-    let response: IncomingMessage | undefined;
+    this.#response = undefined;
     asking.on('response', (answer) => {
-      response = answer;
+      this.#response = answer;
       this.#onResponse(answer, connection);
     });
     asking.on('error', () => undefined);
     asking.on('close', () => {
       connection.endedMs = performance.now();
-      connection.wasCut = response?.complete !== true;
+      connection.wasCut = this.#response?.complete !== true;
       connection.retryMs = this.retryMs;
       if (this.state === 'stopped' || this.state === 'failed') return;
       this.state = 'waiting';

@@ -1,0 +1,142 @@
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { findChromium } from '../../scripts/lib/system-programs.mjs';
+import { cliHome, runCli } from '../support/cli.ts';
+import { type Story, startStory } from '../support/story.ts';
+import { until } from '../support/until.ts';
+
+// No word to anybody but this machine.
+const CHROMIUM_ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const WORDS = Array.from({ length: 60 }, (_, n) => `word-${n}`).join(' ');
+
+let story: Story;
+let browser: Browser;
+let page: Page;
+let complaints: string[];
+
+beforeAll(async () => {
+  const executablePath = findChromium();
+  if (executablePath === undefined) throw new Error('Chromium is missing: npm test installs it');
+  story = await startStory();
+  browser = await chromium.launch({ executablePath, args: CHROMIUM_ARGUMENTS });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await story?.stop();
+});
+
+beforeEach(async () => {
+  page = await browser.newPage();
+  page.setDefaultTimeout(20_000);
+  complaints = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(error.message));
+  await page.goto(story.url);
+  await page.getByLabel('Text to publish').fill(WORDS);
+});
+
+afterEach(async () => {
+  await page.close();
+});
+
+const press = (name: string) => page.getByRole('button', { name, exact: true }).click();
+const shown = (id: string) => page.locator(`#${id}`);
+
+async function untilShown(id: string, text: string | RegExp): Promise<void> {
+  await shown(id).filter({ hasText: text }).waitFor();
+}
+
+async function untilReceived(count: number): Promise<void> {
+  await until(`${count} are received`, async () => Number(await shown('received').textContent()) >= count);
+}
+
+describe('the page', () => {
+  it('shows a stream arrive, resume after a cut, and end, with nothing lost', async () => {
+    await press('Start a stream');
+    await untilReceived(10);
+    await press('Cut the connection');
+    await untilShown('listener-state', 'cut');
+    await untilShown('verdict', /[1-9]\d* still to come/);
+    await untilShown('listener-state', 'connected');
+    await untilReceived(40);
+
+    await press('Join now');
+    await untilShown('listener-state', 'ended');
+    await untilShown('late-state', 'ended');
+    // START, sixty words, END.
+    expect(await shown('verdict').textContent()).toBe('62 published, 62 received: all there, in order, none twice.');
+    expect(await shown('resumed').textContent()).toBe('1');
+    expect(await shown('listener-text').textContent()).toBe(WORDS);
+    expect(await shown('late-text').textContent()).toBe(WORDS);
+    expect(await shown('log').textContent()).toContain('EventSource stopped by itself (204)');
+
+    await shown('late-text').evaluate((element) => {
+      element.textContent = '';
+    });
+    await press('Join now');
+    await untilShown('late-text', WORDS);
+    expect(complaints).toEqual([]);
+  });
+
+  it('shares its channel with a terminal', async () => {
+    await page.getByLabel('End the stream after the text').uncheck();
+    await page.getByLabel('Text to publish').fill('from the page ');
+    await press('Start a stream');
+    await untilShown('listener-text', 'from the page');
+    const line = (await page.locator('#commands code').nth(1).textContent()) ?? '';
+    const channel = /^npm run -s publish -- --channel (\S+) "from a terminal "$/.exec(line)?.[1] ?? '';
+
+    const home = await cliHome(story.development, story.url);
+    const env = { TIDEWAY_DATA_DIR: home.dir };
+    expect((await runCli('publish', ['--channel', channel, 'from a terminal '], env)).code).toBe(0);
+    await untilShown('listener-text', 'from the page from a terminal');
+    await press('End');
+    await untilShown('listener-state', 'ended');
+    expect(await runCli('listen', ['--channel', channel], env)).toEqual({
+      code: 0,
+      out: 'from the page from a terminal ',
+      err: '',
+    });
+    await home.remove();
+    expect(await shown('verdict').textContent()).toMatch(/all there, in order, none twice\. And 1 from elsewhere\.$/);
+    expect(complaints).toEqual([]);
+  });
+
+  it('fits a phone, and can be worked by keyboard', async () => {
+    await page.setViewportSize({ width: 360, height: 740 });
+    await page.getByLabel('Text to publish').fill('short');
+    await page.getByLabel('End the stream after the text').focus();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await untilShown('listener-state', 'ended');
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
+    expect(complaints).toEqual([]);
+  });
+
+  it('says what is wrong when the service is away, and when the edge is', async () => {
+    const other = await startStory();
+    try {
+      await page.goto(other.url);
+      other.monolith.kill('SIGKILL');
+      await other.monolith.exited;
+      await press('Start a stream');
+      await untilShown('problem', /^The edge refused a stream: 503, /);
+      await other.edge.stop();
+      await press('Start a stream');
+      await untilShown('problem', /does not answer\. Is "npm start" still running\?$/);
+    } finally {
+      await other.stop();
+    }
+  });
+});

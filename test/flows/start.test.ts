@@ -1,0 +1,183 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { root } from '../../scripts/lib/project.mjs';
+import { runCommand } from '../../scripts/lib/run-command.mjs';
+import { freePort } from '../support/tideway.ts';
+import { until } from '../support/until.ts';
+
+/** `npm start`, as a process. */
+interface Start {
+  readonly process: ChildProcess;
+  readonly ended: Promise<number | NodeJS.Signals | null>;
+  output(): string;
+}
+
+let dir = '';
+let edgePort = 0;
+let port = 0;
+let started: Start[] = [];
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'tideway-start-'));
+  [edgePort, port] = [await freePort(), await freePort()];
+  started = [];
+});
+afterEach(async () => {
+  for (const { process, ended } of started) {
+    process.kill('SIGKILL');
+    await ended;
+  }
+  await rm(dir, { recursive: true, force: true });
+});
+
+function start(env: Readonly<Record<string, string>> = {}): Start {
+  const child = spawn(process.execPath, ['scripts/start.mjs'], {
+    cwd: root,
+    env: { PATH: process.env['PATH'], EDGE_PORT: `${edgePort}`, PORT: `${port}`, TIDEWAY_DATA_DIR: dir, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
+    child.on('close', (code, signal) => resolve(signal ?? code));
+  });
+  const handle = { process: child, ended, output: () => output };
+  started.push(handle);
+  return handle;
+}
+
+async function startAndWait(): Promise<Start> {
+  const running = start();
+  await until('everything is up', () => running.output().includes('Ctrl-C'), 40_000);
+  return running;
+}
+
+async function isUp(onPort: number): Promise<boolean> {
+  const response = await fetch(`http://127.0.0.1:${onPort}/healthz`).catch(() => undefined);
+  await response?.body?.cancel();
+  return response !== undefined;
+}
+
+const nothingIsLeft = () =>
+  until('nothing is left running', async () => !(await isUp(edgePort)) && !(await isUp(port)));
+
+/** The child of a process whose command contains a text. */
+async function childOf(parent: ChildProcess, text: string): Promise<number> {
+  const found = (await processes()).find(({ ppid, command }) => ppid === parent.pid && command.includes(text));
+  if (found === undefined) throw new Error(`no child of ${parent.pid} runs ${text}`);
+  return found.pid;
+}
+
+/** All processes. Small Linux images have no ps, other systems no /proc. */
+async function processes(): Promise<{ pid: number; ppid: number; command: string }[]> {
+  if (process.platform !== 'linux') {
+    const { output } = await runCommand('ps', ['-A', '-o', 'pid=,ppid=,args=']);
+    return output.split('\n').map((row) => {
+      const [pid, ppid, ...words] = row.trim().split(/\s+/);
+      return { pid: Number(pid), ppid: Number(ppid), command: words.join(' ') };
+    });
+  }
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const read = pids.map(async (pid) => {
+    const [stat, command] = await Promise.all([
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+      readFile(`/proc/${pid}/cmdline`, 'utf8'),
+    ]);
+    const ppid = Number(stat.slice(stat.lastIndexOf(')')).split(' ')[2]);
+    return { pid: Number(pid), ppid, command: command.replaceAll('\0', ' ') };
+  });
+  // Some end while they are looked at.
+  return (await Promise.allSettled(read)).flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+}
+
+describe('npm start', () => {
+  test('prints a page and lines that work when they are pasted, and no token', async () => {
+    const running = await startAndWait();
+    const text = running.output();
+    const page = /The page: (\S+)/.exec(text)?.[1] ?? '';
+    expect((await fetch(page)).headers.get('content-type')).toContain('text/html');
+    const development = JSON.parse(await readFile(join(dir, 'dev.json'), 'utf8'));
+    expect(development.edge_url).toBe(page);
+    expect(text).not.toContain(development.publish_token);
+
+    const [listen = '', publish = ''] = text.split('\n').filter((line) => line.startsWith('curl'));
+    const listening = runCommand('bash', ['-c', listen], { cwd: tmpdir() });
+    const delta = await runCommand('bash', ['-c', publish], { cwd: tmpdir() });
+    const end = await runCommand('bash', ['-c', publish.replace('PHASE_DELTA', 'PHASE_END')], { cwd: tmpdir() });
+    const { output } = await listening;
+    const ids = [delta, end].map((answer) => JSON.parse(answer.output).id);
+    expect([...output.matchAll(/^id: (.*)$/gm)].map((match) => match[1])).toEqual(ids);
+  });
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('ends on %s, with everything that it started', async (signal) => {
+    const running = await startAndWait();
+    running.process.kill(signal);
+    expect(await running.ended).toBe(0);
+    await nothingIsLeft();
+  });
+
+  test('leaves nothing when it is killed', async () => {
+    const running = await startAndWait();
+    running.process.kill('SIGKILL');
+    await running.ended;
+    await nothingIsLeft();
+  });
+
+  test.each([
+    ['Envoy', '/envoy '],
+    ['the monolith', 'services/monolith'],
+  ])('ends when %s dies, and says so', async (name, command) => {
+    const running = await startAndWait();
+    process.kill(await childOf(running.process, command), 'SIGKILL');
+    expect(await running.ended).toBe(1);
+    expect(running.output()).toContain(`tideway: ${name} was ended by SIGKILL\n`);
+    await nothingIsLeft();
+  });
+});
+
+describe('one clear line, and nothing left running, for', () => {
+  async function refusal(env: Readonly<Record<string, string>> = {}): Promise<string> {
+    const running = start(env);
+    expect(await running.ended).toBe(1);
+    await nothingIsLeft();
+    return running.output();
+  }
+
+  test.each(['EDGE_PORT', 'PORT'])('a taken %s', async (name) => {
+    const taken = name === 'PORT' ? port : edgePort;
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(taken, '127.0.0.1', resolve));
+    const running = start();
+    expect(await running.ended).toBe(1);
+    expect(running.output()).toBe(
+      `tideway: port ${taken} on 127.0.0.1 is taken by another program: set ${name} to another one\n`,
+    );
+    await new Promise((resolve) => other.close(resolve));
+  });
+
+  test.each([
+    ['a port that is none', { EDGE_PORT: 'http' }, /^tideway: EDGE_PORT must be a port.*\n$/],
+    ['a bad key', { GATEWAY_JWT_PRIVATE_KEY: 'nonsense' }, /^tideway: GATEWAY_JWT_PRIVATE_KEY .*\n$/],
+    ['a wrong limit of the edge', { EDGE_RATE_PER_SEC: 'many' }, /^edge: EDGE_RATE_PER_SEC must be .*\n$/],
+    ['production without its settings', { NODE_ENV: 'production' }, /^tideway: [A-Z_]+ is not set\n$/],
+    ['an Envoy that is not there', { TIDEWAY_ENVOY: '/nowhere' }, /^tideway: TIDEWAY_ENVOY names \/nowhere.*\n$/],
+  ])('%s', async (_, env, line) => {
+    expect(await refusal(env)).toMatch(line);
+  });
+
+  test('a key file of an earlier start that is broken', async () => {
+    const first = await startAndWait();
+    first.process.kill('SIGINT');
+    await first.ended;
+    await writeFile(join(dir, 'keys', 'development-keys.json'), '{');
+    expect(await refusal()).toMatch(/^tideway: .*development-keys\.json.*\n$/);
+  });
+});

@@ -1,0 +1,73 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { dataOf, listen } from './events.ts';
+import { message, publish, type Story, startStream } from './story.ts';
+import { until } from './until.ts';
+
+/**
+ * What must not be disturbed: a publisher at an ordinary pace and listeners, through the edge and straight to the
+ * process, while a test does its worst beside them.
+ */
+export interface ControlStream {
+  /** Throws unless every publish so far was accepted, and every listener has all of them, in order. */
+  check(): Promise<void>;
+  /** The same, and the stream ends as it should. */
+  end(): Promise<void>;
+}
+
+/** Below Conduit's 20 a second. */
+const PAUSE_MS = 60;
+
+export async function startControlStream(story: Story): Promise<ControlStream> {
+  const { channel_id: channelId, token } = await startStream(story.url);
+  const query = new URLSearchParams({ token, channel_id: channelId });
+  const listeners = await Promise.all(
+    [story.url, story.url, story.directUrl].map((base) => listen(`${base}/events/1?${query}`)),
+  );
+  const problems: string[] = [];
+  let sequence = 0;
+  let isOver = false;
+
+  async function send(phase: Phase): Promise<void> {
+    sequence++;
+    const made = message({ channelId, phase, sequence, payload: { n: sequence } });
+    const answer = await publish(story.url, story.development.publish_token, made).catch(String);
+    if (typeof answer === 'string') problems.push(answer);
+    else if (answer.status !== 200) problems.push(`${answer.status} ${answer.text}`);
+  }
+  const publishing = (async () => {
+    while (!isOver) {
+      await send(Phase.DELTA);
+      await delay(PAUSE_MS);
+    }
+  })();
+
+  async function check(): Promise<void> {
+    const count = sequence;
+    const heard = () => listeners.map((listener) => dataOf(listener.events()).map((data) => data.sequence));
+    const haveAll = () => problems.length > 0 || heard().every((sequences) => sequences.length >= count);
+    await until(`every listener has ${count} messages`, haveAll, 10_000);
+    for (const sequences of heard()) {
+      if (sequences.some((one, i) => one !== i + 1)) problems.push(`heard ${sequences.join(' ')}`);
+    }
+    if (problems.length > 0) throw new Error(`the control stream was disturbed: ${problems.join('; ')}`);
+  }
+
+  return {
+    check,
+    async end() {
+      isOver = true;
+      await publishing;
+      await send(Phase.END);
+      await check();
+      for (const listener of listeners) await listener.ended();
+    },
+  };
+}
+
+/** What the operating system counts for a process, in MiB. Linux. */
+export async function residentMiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
+}
