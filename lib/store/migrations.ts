@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Kysely, sql } from 'kysely';
+import { createAccountTables } from './account-tables.ts';
 import type { DatabaseKind } from './database.ts';
 
 /** Runs in a transaction of its own. Never changed once released: what is wrong in one is mended by a later one. */
@@ -9,7 +10,7 @@ export type Migration = (db: MigrationDatabase, kind: DatabaseKind) => Promise<v
 export type MigrationDatabase = Pick<Kysely<unknown>, 'schema' | 'getExecutor'>;
 
 /** The schema's version is how many of them have run. */
-export const MIGRATIONS: readonly Migration[] = [createControlPlane];
+export const MIGRATIONS: readonly Migration[] = [createControlPlane, createAccountTables];
 
 async function createControlPlane(db: MigrationDatabase, kind: DatabaseKind): Promise<void> {
   // SQLite takes only this very word for a table's own row number.

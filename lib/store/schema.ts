@@ -1,10 +1,11 @@
+import type { AccountSchema } from './account-tables.ts';
 import type { Role, State } from './records.ts';
 
 /**
  * The tables, for both databases. Every whole number is 64 bits and read as bigint; times are ms since 1970. Settings
  * that are only ever read whole are the contract's JSON. `number` and `version` are numbers of mutations (store.ts, 2).
  */
-export interface Schema {
+export interface Schema extends AccountSchema {
   schema_versions: SchemaVersionTable;
   store_state: StoreStateTable;
   organizations: OrganizationTable;

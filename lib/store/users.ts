@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
 import { isStorable, isUuid } from './identifiers.ts';
+import type { Mutation } from './mutation.ts';
 import type { User, UserPatch } from './records.ts';
 import { found, rowChanges } from './row-changes.ts';
 import type { Schema, UserTable } from './schema.ts';
@@ -30,15 +31,21 @@ export function emailKey(email: string): string {
 
 function createUser(access: Access, actor: Actor, input: { readonly email: string; readonly name: string }) {
   return access.mutate(actor, async (mutation) => {
-    const { tx, nowMs } = mutation;
-    await requireFreeEmail(tx, input.email);
-    const id = randomUUID();
-    const { email, name } = input;
-    const row: UserTable = { id, email, email_key: emailKey(email), name, state: 'active', created_ms: nowMs };
-    await mutation.record({ action: 'user.create', target: `users/${id}` });
-    await tx.insertInto('users').values(row).execute();
-    return userOf(row);
+    await requireFreeEmail(mutation.tx, input.email);
+    return insertUser(mutation, { id: randomUUID(), ...input });
   });
+}
+
+/** For callers who know that the address is free. */
+export async function insertUser(
+  mutation: Mutation,
+  { id, email, name }: { readonly id: string; readonly email: string; readonly name: string },
+): Promise<User> {
+  const { tx, nowMs } = mutation;
+  const row: UserTable = { id, email, email_key: emailKey(email), name, state: 'active', created_ms: nowMs };
+  await mutation.record({ action: 'user.create', target: `users/${id}` });
+  await tx.insertInto('users').values(row).execute();
+  return userOf(row);
 }
 
 function updateUser(access: Access, actor: Actor, id: string, patch: UserPatch): Promise<User> {
@@ -53,6 +60,8 @@ function updateUser(access: Access, actor: Actor, id: string, patch: UserPatch):
     await mutation.record({ action: 'user.update', target: `users/${id}`, fields: changes.fields });
     const values = { ...changes.values, email_key };
     await tx.updateTable('users').set(values).where('id', '=', id).execute();
+    // Or they would go on when the user is enabled again.
+    if (values.state === 'disabled') await tx.deleteFrom('sessions').where('user_id', '=', id).execute();
     return userOf({ ...row, ...values });
   });
 }
@@ -67,11 +76,11 @@ export async function userRow(db: Kysely<Schema>, id: string) {
   return db.selectFrom('users').selectAll().where('id', '=', id).executeTakeFirst();
 }
 
-async function userByEmail(db: Kysely<Schema>, email: string) {
+export async function userByEmail(db: Kysely<Schema>, email: string) {
   if (!isStorable(email)) return undefined;
   return db.selectFrom('users').selectAll().where('email_key', '=', emailKey(email)).executeTakeFirst();
 }
 
-function userOf(row: UserTable): User {
+export function userOf(row: UserTable): User {
   return { id: row.id, email: row.email, name: row.name, state: row.state, createdMs: Number(row.created_ms) };
 }
