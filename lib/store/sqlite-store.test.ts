@@ -6,14 +6,17 @@ import { describe, expect, test } from 'vitest';
 import { createStore } from './sql-store.ts';
 import { openSqlite, sqliteFile } from './sqlite-database.ts';
 import { describeStoreContract } from './store-contract.ts';
+import { describeCrashes } from './store-crashes.ts';
 import { StoreUnavailableError } from './store-errors.ts';
 import type { StoreSpace } from './store-harness.ts';
 
-async function newSpace(): Promise<StoreSpace & { readonly file: string }> {
+async function newSpace(): Promise<StoreSpace & { readonly file: string; databaseUrl: string; dataDir: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-store-'));
   const dataDir = join(folder, 'data');
   return {
     file: sqliteFile(dataDir),
+    databaseUrl: '',
+    dataDir,
     open: async (migrations) => createStore(await openSqlite(dataDir, migrations)),
     execute: async (sql) => {
       const database = new DatabaseSync(sqliteFile(dataDir), { timeout: 5_000 });
@@ -30,6 +33,7 @@ async function newSpace(): Promise<StoreSpace & { readonly file: string }> {
 }
 
 describeStoreContract('SQLite', { newSpace });
+describeCrashes('SQLite', { newSpace });
 
 describe('SQLite', () => {
   test('its files are for their owner only', async () => {

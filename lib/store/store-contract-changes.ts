@@ -76,14 +76,11 @@ export function describeChangeLog(getStore: () => Store, getSpace: () => StoreSp
       const store = getStore();
       const other = await getSpace().open();
       const { organization, project, key } = await newProject(store);
-      const heard = { here: new Set<string>(), there: new Set<string>() };
       const cursor = await store.changes.cursor();
-      const endHere = store.changes.onChange(() => void noteAll(store, cursor, heard.here));
-      const endThere = other.changes.onChange(() => void noteAll(other, cursor, heard.there));
+      const followers = [new Follower(store, cursor), new Follower(other, cursor)];
       await store.projects.update(ACTOR, organization.id, project.id, { name: 'New' });
-      await until('both know', () => heard.here.has(key.publicKey) && heard.there.has(key.publicKey));
-      endHere();
-      endThere();
+      await until('both know', () => followers.every(({ keys }) => keys.has(key.publicKey)));
+      await Promise.all(followers.map((follower) => follower.end()));
       await other.close();
     });
 
@@ -91,17 +88,7 @@ export function describeChangeLog(getStore: () => Store, getSpace: () => StoreSp
       const store = getStore();
       const others = await Promise.all([getSpace().open(), getSpace().open(), getSpace().open()]);
       const cursor = await store.changes.cursor();
-      const seen = new Set<string>();
-      let position = cursor;
-      let reading = Promise.resolve();
-      const read = async () => {
-        const { publicKeys, cursor: next } = await follow(store, position);
-        for (const key of publicKeys) seen.add(key);
-        position = next;
-      };
-      const end = store.changes.onChange(() => {
-        reading = reading.then(read);
-      });
+      const follower = new Follower(store, cursor);
       const made = await Promise.all(
         others.map(async (writer) => {
           const { id } = await newOrganization(writer);
@@ -114,9 +101,8 @@ export function describeChangeLog(getStore: () => Store, getSpace: () => StoreSp
         }),
       );
       const all = made.flat();
-      await until('all are seen', () => all.every((key) => seen.has(key)));
-      end();
-      await reading;
+      await until('all are seen', () => all.every((key) => follower.keys.has(key)));
+      await follower.end();
       await Promise.all(others.map((writer) => writer.close()));
     });
   });
@@ -134,8 +120,28 @@ async function follow(store: Store, from: string): Promise<{ publicKeys: string[
   }
 }
 
-async function noteAll(store: Store, cursor: string, keys: Set<string>): Promise<void> {
-  for (const key of (await follow(store, cursor)).publicKeys) keys.add(key);
+/** Reads the log whenever it is told to, as a watcher of a service does. */
+class Follower {
+  readonly keys = new Set<string>();
+  #reading = Promise.resolve();
+  readonly #stop: () => void;
+
+  constructor(store: Store, from: string) {
+    let cursor = from;
+    const read = async () => {
+      const next = await follow(store, cursor);
+      for (const key of next.publicKeys) this.keys.add(key);
+      cursor = next.cursor;
+    };
+    this.#stop = store.changes.onChange(() => {
+      this.#reading = this.#reading.then(read);
+    });
+  }
+
+  end(): Promise<void> {
+    this.#stop();
+    return this.#reading;
+  }
 }
 
 /** As that many mutations would leave it. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { Store } from './store.ts';
 import { describeChangeLog } from './store-contract-changes.ts';
+import { describeKeys } from './store-contract-keys.ts';
 import { describePeople } from './store-contract-people.ts';
 import { describeResources } from './store-contract-resources.ts';
 import { describeStarts } from './store-contract-starts.ts';
@@ -22,6 +23,7 @@ export function describeStoreContract(name: string, options: StoreContractOption
     });
 
     describeResources(() => store);
+    describeKeys(() => store);
     describePeople(
       () => store,
       () => space,

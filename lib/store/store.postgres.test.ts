@@ -3,6 +3,7 @@ import { type PostgresServer, query, startPostgres } from '../../test/support/po
 import { openPostgres } from './postgres-database.ts';
 import { createStore } from './sql-store.ts';
 import { describeStoreContract } from './store-contract.ts';
+import { describeCrashes } from './store-crashes.ts';
 import type { StoreSpace } from './store-harness.ts';
 
 let server: PostgresServer;
@@ -11,9 +12,11 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-async function newSpace(): Promise<StoreSpace> {
+async function newSpace(): Promise<StoreSpace & { databaseUrl: string; dataDir: string }> {
   const url = await server.createDatabase();
   return {
+    databaseUrl: url,
+    dataDir: '',
     open: async (migrations) => createStore(await openPostgres({ url, migrations })),
     execute: (sql) => query(url, sql),
     [Symbol.asyncDispose]: async () => undefined,
@@ -21,3 +24,4 @@ async function newSpace(): Promise<StoreSpace> {
 }
 
 describeStoreContract('PostgreSQL', { newSpace });
+describeCrashes('PostgreSQL', { newSpace });
