@@ -20,11 +20,12 @@ interface ComposeService {
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const compose = parse(read('docker-compose.yml'), { merge: true });
 const services: Readonly<Record<string, ComposeService>> = compose.services;
-const ours = ['publish', 'stream', 'cleanup'];
+const ours = ['publish', 'stream', 'cleanup', 'control'];
 const portSettings: Readonly<Record<string, string>> = {
   publish: 'PUBLISH_PORT',
   stream: 'GATEWAY_PORT',
   cleanup: 'CLEANUP_PORT',
+  control: 'CONTROL_PORT',
 };
 const edge = composeEdge(new Env({ NODE_ENV: 'production' }));
 
@@ -57,7 +58,7 @@ describe('containers and the edge', () => {
     expect(bases).toEqual(Array(2).fill(`node:${devDependencies.node}-slim`));
   });
 
-  test.each(['publish', 'stream'] as const)('the edge finds %s by its name and port', (name) => {
+  test.each(['publish', 'stream', 'control'] as const)('the edge finds %s by its name and port', (name) => {
     expect(edge.upstreams[name]).toEqual([{ host: name, port: service(name).environment?.[portSettings[name] ?? ''] }]);
   });
 
@@ -96,11 +97,13 @@ describe('settings', () => {
 
   test('secrets are asked for, and have no default', () => {
     const all = Object.values(services).flatMap(({ environment = {} }) => Object.entries(environment));
-    const secrets = all.filter(([name]) => /SECRET|PRIVATE_KEY|TOKEN$/.test(name));
+    const secrets = all.filter(([name]) => /SECRET|PRIVATE_KEY|PASSWORD|TOKEN$/.test(name));
     expect(secrets.map(([name]) => name).sort()).toEqual([
       'GATEWAY_JWT_PRIVATE_KEY',
+      'POSTGRES_PASSWORD',
       'PUBLISH_JWT_SECRET',
       'TIDEWAY_API_TOKEN',
+      'TIDEWAY_OPERATOR_TOKEN',
     ]);
     for (const [name, value] of secrets) expect(value).toMatch(new RegExp(`^\\$\\{${name}:\\?[^}]+\\}$`));
   });

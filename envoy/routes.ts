@@ -1,4 +1,7 @@
+import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { AIP_SERVICES, STREAM_SERVICES, TRANSCODER, transcoder } from './http-filters.ts';
 import { type JsonObject, seconds, typed } from './json.ts';
+import { pathsOf, pathVariablesOf } from './json-paths.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
 
@@ -32,32 +35,37 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       route({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish', unary('connect-failure,refused-stream,reset')),
       route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
       route({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream', unary('connect-failure,refused-stream,reset')),
+      // Changes are made once: what may have arrived is not sent again.
+      route({ prefix: `/${ControlService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
       route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
       route({ path: '/readyz' }, 'stream', unary('connect-failure,refused-stream')),
       pathVariableInQuery,
-      // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is unknown to the
-      // service too, and it says so.
+      streamJson(options),
+      // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is nothing.
       {
-        ...route({ prefix: '/v1/' }, 'stream', unary('connect-failure,refused-stream')),
+        ...noSuchPath({ prefix: '/v1/' }),
         typed_per_filter_config: { 'envoy.filters.http.buffer': bodyLimit },
       },
       options.upstreams.web
         ? route({ prefix: '/' }, 'web', unary('connect-failure,refused-stream'))
-        : { match: { prefix: '/' }, direct_response: { status: 404, body: { inline_string: 'Not found' } } },
+        : noSuchPath({ prefix: '/' }),
     ],
   };
 }
 
-type Match = { readonly path: string } | { readonly prefix: string };
+type Match =
+  | { readonly path: string }
+  | { readonly prefix: string }
+  | { readonly safe_regex: { readonly regex: string } };
 
 function route(match: Match, cluster: string, action: JsonObject): JsonObject {
   return { match, route: { cluster, ...action } };
 }
 
 /** Parameters of a query, in regular expressions. */
-const pathVariables = '(organization|org_id|orgId|channel_id|channelId)([=.&].*)?';
+const pathVariables = `(${pathVariablesOf([...STREAM_SERVICES, ...AIP_SERVICES]).join('|')})([=.&].*)?`;
 const escapedName = '[^=&]*%.*';
 
 /** One request, one answer. */
@@ -110,15 +118,33 @@ const pathVariableInQuery: JsonObject = {
     ],
   },
   typed_per_filter_config: {
-    'envoy.filters.http.grpc_json_transcoder': typed('envoy.config.route.v3.FilterConfig', { disabled: true }),
+    [TRANSCODER]: typed('envoy.config.route.v3.FilterConfig', { disabled: true }),
   },
   direct_response: {
     status: 400,
     body: {
-      inline_string: 'The path alone names the organization and the channel, and names in the query have no escapes',
+      inline_string: 'What the path names is no parameter of the query, and names of parameters have no escapes',
     },
   },
 };
+
+/** The JSON forms of messages, which say nothing of what is empty; many are server-sent events. */
+function streamJson({ descriptorSet }: EdgeOptions): JsonObject {
+  return {
+    ...noSuchPath({ safe_regex: { regex: pathsOf(STREAM_SERVICES) } }),
+    typed_per_filter_config: {
+      'envoy.filters.http.buffer': bodyLimit,
+      [TRANSCODER]: transcoder(descriptorSet, STREAM_SERVICES, {
+        stream_newline_delimited: true,
+        stream_sse_style_delimited: true,
+      }),
+    },
+  };
+}
+
+function noSuchPath(match: Match): JsonObject {
+  return { match, direct_response: { status: 404, body: { inline_string: 'Not found' } } };
+}
 
 /** The transcoder's own limit counts each piece of a body, not the whole. */
 const bodyLimit: JsonObject = typed('envoy.extensions.filters.http.buffer.v3.BufferPerRoute', {
@@ -128,7 +154,7 @@ const bodyLimit: JsonObject = typed('envoy.extensions.filters.http.buffer.v3.Buf
 /** Any page may call: what protects a stream is its token, and no cookie is ever read. */
 const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy', {
   allow_origin_string_match: [{ safe_regex: { regex: '.*' } }],
-  allow_methods: 'GET, POST, OPTIONS',
+  allow_methods: 'GET, POST, PATCH, DELETE, OPTIONS',
   allow_headers: [
     'authorization',
     'content-type',

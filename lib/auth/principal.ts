@@ -24,9 +24,14 @@ export type Reach =
 export interface CallerVerifier {
   /**
    * Who sends these headers; undefined: nobody that this verifier knows.
-   * @throws StoreUnavailableError, Refusal where it can't tell
+   * @throws TokensUnavailableError, StoreUnavailableError where it can't tell
    */
   authenticate(headers: Headers): Promise<Principal | undefined>;
+}
+
+/** Those who know the tokens did not answer. */
+export class TokensUnavailableError extends Error {
+  override readonly name = 'TokensUnavailableError';
 }
 
 /** What is known of an API token in force. */

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { createValidator, type Validator } from '@bufbuild/protovalidate';
 import { KeysUnavailableError } from '#lib/auth/key-source.ts';
-import type { CallerVerifier, Principal } from '#lib/auth/principal.ts';
+import { type CallerVerifier, type Principal, TokensUnavailableError } from '#lib/auth/principal.ts';
 import type { PublishClaims, PublishTokenVerifier } from '#lib/auth/publish-token.ts';
 import type { Scope } from '#lib/auth/scopes.ts';
 import type { StreamClaims, StreamTokenVerifier } from '#lib/auth/stream-token.ts';
@@ -127,9 +127,14 @@ function keysAway(error: unknown): never {
   throw error;
 }
 
+function tokensAway(error: unknown): never {
+  if (error instanceof TokensUnavailableError) throw new Refusal('control_away', { cause: error });
+  throw error;
+}
+
 async function authenticate(headers: Headers, verifiers: readonly CallerVerifier[]): Promise<Principal> {
   for (const verifier of verifiers) {
-    const principal = await verifier.authenticate(headers);
+    const principal = await verifier.authenticate(headers).catch(tokensAway);
     if (principal !== undefined) return principal;
   }
   bearer(headers.get('authorization') ?? undefined);

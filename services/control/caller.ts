@@ -27,14 +27,15 @@ export interface Caller {
 
 /** Makes an RPC's handler of a use case. No call reaches one but through the gate. */
 export function guarded<I extends DescMessage, O extends DescMessage>(
-  { gate, publicUrl }: Control,
+  control: Control,
   method: DescMethodUnary<I, O>,
-  act: (request: MessageShape<I>, caller: Caller) => Promise<MessageInitShape<O>>,
+  act: (control: Control, request: MessageShape<I>, caller: Caller) => Promise<MessageInitShape<O>>,
 ) {
+  const { gate, publicUrl } = control;
   return async (request: MessageShape<I>, context: HandlerContext): Promise<MessageInitShape<O>> => {
     const principal = await gate.authenticateCaller(context.requestHeader);
     gate.validate(method.input, request);
-    return act(request, { principal, edgeUrl: publicUrl ?? originOf(context) });
+    return act(control, request, { principal, edgeUrl: publicUrl ?? originOf(context) });
   };
 }
 

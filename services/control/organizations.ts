@@ -19,7 +19,9 @@ export async function createOrganization(
 ): Promise<Organization> {
   const { reach } = principal;
   if (reach.kind === 'organization') {
-    throw new Refusal('scope_missing', { text: 'API tokens make no organizations: users do, and who operates Tideway' });
+    throw new Refusal('scope_missing', {
+      text: 'API tokens make no organizations: users do, and who operates Tideway',
+    });
   }
   const asked = found(input);
   requireActive(asked.state);
@@ -69,8 +71,7 @@ export async function updateOrganization(
     update.etag,
     () => reachOrganization(control, caller, request, 'organization:write'),
     (current) => applyUpdate(OrganizationSchema, organizationOf(current), update, request.updateMask),
-    (change, etag) =>
-      store.organizations.update(caller.principal.actor, change.result.id, patchOf(change), { etag }),
+    (change, etag) => store.organizations.update(caller.principal.actor, change.result.id, patchOf(change), { etag }),
   );
   return organizationOf(organization);
 }

@@ -55,8 +55,7 @@ export async function updateProjectKey(
     update.etag,
     async () => found(await store.keys.get(project.id, request.key)),
     (current) => applyUpdate(ProjectKeySchema, projectKeyOf(current, caller), update, request.updateMask),
-    (change, etag) =>
-      store.keys.update(caller.principal.actor, project.id, request.key, patchOf(change), { etag }),
+    (change, etag) => store.keys.update(caller.principal.actor, project.id, request.key, patchOf(change), { etag }),
   );
   return projectKeyOf(key, caller);
 }

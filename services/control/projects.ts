@@ -5,18 +5,19 @@ import type {
   ListProjectsRequest,
   UpdateProjectRequest,
 } from '#gen/tideway/control/v1/control_service_pb.ts';
-import { type Project, ProjectSchema } from '#gen/tideway/control/v1/resources_pb.ts';
+import {
+  FilterSettingsSchema,
+  type Project,
+  ProjectSchema,
+  ScrubbingSettingsSchema,
+} from '#gen/tideway/control/v1/resources_pb.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 import type * as records from '#lib/store/records.ts';
 import { type Caller, type Control, found, reachOrganization, reachProject } from './caller.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
 import { applyUpdate, type Update, updateResource } from './update.ts';
 
-export async function createProject(
-  control: Control,
-  request: CreateProjectRequest,
-  caller: Caller,
-): Promise<Project> {
+export async function createProject(control: Control, request: CreateProjectRequest, caller: Caller): Promise<Project> {
   const organization = await reachOrganization(control, caller, request, 'projects:write');
   const asked = found(request.create);
   requireActive(asked.state);
@@ -45,11 +46,7 @@ export async function listProjects(control: Control, request: ListProjectsReques
   return { projects: items.map(projectOf), nextPageToken };
 }
 
-export async function updateProject(
-  control: Control,
-  request: UpdateProjectRequest,
-  caller: Caller,
-): Promise<Project> {
+export async function updateProject(control: Control, request: UpdateProjectRequest, caller: Caller): Promise<Project> {
   const { store } = control;
   const update = found(request.update);
   const project = await updateResource(
@@ -69,15 +66,14 @@ function patchOf({ result, fields }: Update<Project>): records.ProjectPatch {
     throw invalidField('update.retention_days', 'must be above 0');
   }
   requireJsonObject('update.scrubbing.pii_config_json', result.scrubbing?.piiConfigJson);
-  const { filters = {}, scrubbing = {} } = create(ProjectSchema, result);
   return {
     slug: fields.has('slug') ? requireText('update.slug', result.slug) : undefined,
     name: fields.has('name') ? requireText('update.name', result.name) : undefined,
     platform: fields.has('platform') ? result.platform : undefined,
     state: fields.has('state') ? stateFrom(result.state) : undefined,
     allowedDomains: fields.has('allowed_domains') ? result.allowedDomains : undefined,
-    filters: fields.has('filters') ? filters : undefined,
-    scrubbing: fields.has('scrubbing') ? scrubbing : undefined,
+    filters: fields.has('filters') ? create(FilterSettingsSchema, result.filters) : undefined,
+    scrubbing: fields.has('scrubbing') ? create(ScrubbingSettingsSchema, result.scrubbing) : undefined,
     quotas: fields.has('quotas') ? result.quotas : undefined,
     retentionDays: fields.has('retention_days') ? result.retentionDays : undefined,
   };

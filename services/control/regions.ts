@@ -1,5 +1,5 @@
-import { invalidField } from '#lib/server/refusal.ts';
 import type { ListRegionsRequest } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { invalidField } from '#lib/server/refusal.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '#lib/store/store.ts';
 import type { Control } from './caller.ts';
 

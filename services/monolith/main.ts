@@ -1,25 +1,33 @@
 import { openBroker } from '#lib/broker/open-broker.ts';
+import { apiTokensOf, callersOf, startersOf } from '#lib/server/callers.ts';
 import { Env } from '#lib/server/env.ts';
 import { Gate } from '#lib/server/gate.ts';
 import { runMain } from '#lib/server/run-main.ts';
 import { runService } from '#lib/server/run-service.ts';
 import {
-  apiToken,
   commonSettings,
   dataDir,
   developmentKeys,
+  operatorToken,
   publishTokens,
+  startToken,
+  storeSettings,
   streamTokens,
 } from '#lib/server/settings.ts';
+import { openStore } from '#lib/store/open-store.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { cleanupService } from '../cleanup/cleanup.ts';
 import { cleanupSettings } from '../cleanup/settings.ts';
+import { announceRegion } from '../control/region.ts';
+import { controlService } from '../control/routes.ts';
+import { controlSettings } from '../control/settings.ts';
 import { publishService } from '../publish/routes.ts';
 import { publishSettings } from '../publish/settings.ts';
 import { streamService } from '../stream/routes.ts';
 import { streamSettings } from '../stream/settings.ts';
 import { writeDevelopmentFile } from './development-file.ts';
 import { developmentPage } from './development-page.ts';
+import { firstStart } from './first-start.ts';
 
 await runMain('tideway', async () => {
   const env = new Env(process.env);
@@ -29,32 +37,44 @@ await runMain('tideway', async () => {
   const development = await developmentKeys(env);
   const publish = await publishTokens(env, development, warn);
   const stream = await streamTokens(env, development, warn);
-  const token = apiToken(env, development);
+  const operator = operatorToken(env, development);
+  const start = startToken(env);
+  const control = controlSettings(env);
+  const settings = streamSettings(env);
+  const port = env.port('PORT', 9000);
+  const store = await openStore(storeSettings(env));
+  await announceRegion(store, control.defaultRegion, control.publicUrl);
+  const apiTokens = apiTokensOf(store);
   const broker = openBroker(common.broker);
   const gate = new Gate({
     publishTokens: publish.verifier,
     streamTokens: stream.verifier,
-    apiToken: token,
-    openStart: !common.isProduction,
+    callers: callersOf(operator, apiTokens),
+    starters: common.isProduction ? startersOf(start, apiTokens) : 'anybody',
   });
-  const settings = streamSettings(env);
   const parts = [
     publishService({ gate, broker, ...publishSettings(env) }),
     streamService({ gate, broker, logger, signer: stream.signer, ...settings }),
     cleanupService({ broker, logger, ...cleanupSettings(env) }),
+    controlService({ gate, store, now: Date.now, ...control }),
   ];
   if (development !== undefined) {
+    const edgeUrl = settings.publicUrl ?? 'http://localhost:8080';
+    const first = await firstStart(store, { edgeUrl, dataDir: dataDir(env), region: control.defaultRegion });
+    const publishToken = await publish.signer?.sign({ subject: 'development' });
     const file = await writeDevelopmentFile(dataDir(env), {
-      edgeUrl: settings.publicUrl ?? 'http://localhost:8080',
-      publishSigner: publish.signer,
-      apiToken: token,
+      edge_url: edgeUrl,
+      publish_token: publishToken,
+      operator_token: operator,
+      ...first,
     });
     parts.push(developmentPage(file));
   }
   return runService({
     ...common,
-    port: env.port('PORT', 9000),
+    port,
     broker,
+    store,
     logger,
     reflection: !common.isProduction,
     parts,
