@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { RedisBrokerOptions } from '#lib/broker/redis-broker.ts';
 import type { RedisClient } from '#lib/broker/redis-client.ts';
 import { RedisCommands } from '#lib/broker/redis-commands.ts';
 import { RedisConnection } from '#lib/broker/redis-connection.ts';
@@ -14,9 +15,10 @@ import { decodeEntry, encodeEntry, encodeLease } from './redis-config-value.ts';
 import { RedisConfigWrites } from './redis-config-writes.ts';
 import { SHARED_DEADLINE_MS, type SharedAnswer, type SharedConfigs } from './shared-configs.ts';
 
-export interface RedisConfigsOptions {
-  /** The forms are those of parseRedisUrl. */
-  readonly url: string;
+/** Where Redis is, said as for the broker. */
+export type RedisPlace = Pick<RedisBrokerOptions, 'url' | 'tls' | 'sentinelUsername' | 'sentinelPassword'>;
+
+export interface RedisConfigsOptions extends RedisPlace {
   readonly changes: Pick<ChangeLog, 'since'>;
   /** How long an entry is kept. */
   readonly keepMs: number;
@@ -65,9 +67,9 @@ class RedisConfigs implements SharedConfigs {
     const target = parseRedisUrl(options.url);
     this.#connection = new RedisConnection({
       target,
-      tls: readTls(target, {}),
-      sentinelUsername: undefined,
-      sentinelPassword: undefined,
+      tls: readTls(target, options.tls ?? {}),
+      sentinelUsername: options.sentinelUsername,
+      sentinelPassword: options.sentinelPassword,
       commandTimeoutMs: CONNECTION_TIMEOUT_MS,
     });
     this.#connection.whenOpen(defineConfigScripts);
