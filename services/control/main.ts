@@ -4,8 +4,11 @@ import { Gate } from '#lib/server/gate.ts';
 import { runMain } from '#lib/server/run-main.ts';
 import { runService } from '#lib/server/run-service.ts';
 import { commonSettings, developmentKeys, operatorToken, storeSettings } from '#lib/server/settings.ts';
-import { openStore } from '#lib/store/open-store.ts';
+import { openDatabase } from '#lib/store/open-store.ts';
+import { createStore } from '#lib/store/sql-store.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
+import { accountSettings } from './account-settings.ts';
+import { accountParts } from './accounts.ts';
 import { announceRegion } from './region.ts';
 import { controlService } from './routes.ts';
 import { controlSettings } from './settings.ts';
@@ -17,11 +20,14 @@ await runMain('control', async () => {
   const logger = createLogger('control', common.logLevel);
   const operator = operatorToken(env, await developmentKeys(env));
   const settings = controlSettings(env);
+  const account = accountSettings(env);
   const port = env.port('CONTROL_PORT', 9004);
-  const store = await openStore(storeSettings(env));
+  const database = await openDatabase(storeSettings(env));
+  const store = createStore(database);
   await announceRegion(store, settings.defaultRegion, settings.publicUrl);
   const apiTokens = apiTokensOf(store);
-  const gate = new Gate({ callers: callersOf(operator, apiTokens) });
+  const accounts = accountParts(database, store, account);
+  const gate = new Gate({ callers: [...callersOf(operator, apiTokens), accounts.callers] });
   return runService({
     ...common,
     broker: undefined,
@@ -29,6 +35,10 @@ await runMain('control', async () => {
     store,
     logger,
     reflection: !common.isProduction,
-    parts: [controlService({ gate, store, now: Date.now, ...settings }), tokenService(gate, apiTokens)],
+    parts: [
+      controlService({ gate, store, now: Date.now, ...settings }),
+      tokenService(gate, apiTokens),
+      accounts.service(gate),
+    ],
   });
 });

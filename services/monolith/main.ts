@@ -14,10 +14,13 @@ import {
   storeSettings,
   streamTokens,
 } from '#lib/server/settings.ts';
-import { openStore } from '#lib/store/open-store.ts';
+import { openDatabase } from '#lib/store/open-store.ts';
+import { createStore } from '#lib/store/sql-store.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { cleanupService } from '../cleanup/cleanup.ts';
 import { cleanupSettings } from '../cleanup/settings.ts';
+import { accountSettings } from '../control/account-settings.ts';
+import { accountParts } from '../control/accounts.ts';
 import { announceRegion } from '../control/region.ts';
 import { controlService } from '../control/routes.ts';
 import { controlSettings } from '../control/settings.ts';
@@ -40,23 +43,27 @@ await runMain('tideway', async () => {
   const operator = operatorToken(env, development);
   const start = startToken(env);
   const control = controlSettings(env);
+  const account = accountSettings(env);
   const settings = streamSettings(env);
   const port = env.port('PORT', 9000);
-  const store = await openStore(storeSettings(env));
+  const database = await openDatabase(storeSettings(env));
+  const store = createStore(database);
   await announceRegion(store, control.defaultRegion, control.publicUrl);
   const apiTokens = apiTokensOf(store);
+  const accounts = accountParts(database, store, account);
   const broker = openBroker(common.broker);
   const gate = new Gate({
     publishTokens: publish.verifier,
     streamTokens: stream.verifier,
-    callers: callersOf(operator, apiTokens),
-    starters: common.isProduction ? startersOf(start, apiTokens) : 'anybody',
+    callers: [...callersOf(operator, apiTokens), accounts.callers],
+    starters: common.isProduction ? [...startersOf(start, apiTokens), accounts.callers] : 'anybody',
   });
   const parts = [
     publishService({ gate, broker, ...publishSettings(env) }),
     streamService({ gate, broker, logger, signer: stream.signer, ...settings }),
     cleanupService({ broker, logger, ...cleanupSettings(env) }),
     controlService({ gate, store, now: Date.now, ...control }),
+    accounts.service(gate),
   ];
   if (development !== undefined) {
     const edgeUrl = settings.publicUrl ?? 'http://localhost:8080';
