@@ -1,4 +1,5 @@
 import type { DescService } from '@bufbuild/protobuf';
+import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
@@ -19,6 +20,8 @@ export function httpFilters(options: EdgeOptions): JsonObject[] {
         max_request_bytes: edgeSizes.transcodedBodyBytes,
       }),
     },
+    // Off but for the routes that bring a script.
+    { name: LUA, typed_config: typed('envoy.extensions.filters.http.lua.v3.Lua') },
     {
       name: TRANSCODER,
       // What is empty is said too: `"projects": []` is easier to read for a program than nothing.
@@ -54,10 +57,11 @@ function addressRateLimit(ratePerSec: number): JsonObject {
   };
 }
 
+export const LUA = 'envoy.filters.http.lua';
 export const TRANSCODER = 'envoy.filters.http.grpc_json_transcoder';
 
 /** Whose JSON forms are resources, in the style of Google's AIPs. */
-export const AIP_SERVICES = [ControlService];
+export const AIP_SERVICES = [ControlService, AccountService];
 
 /** Whose JSON forms are messages, and server-sent events of them. */
 export const STREAM_SERVICES = [PublishService, StreamService];

@@ -1,34 +1,44 @@
 import { type DescMethod, type DescService, getOption, hasOption } from '@bufbuild/protobuf';
 import { http } from '#gen/google/api/annotations_pb.ts';
 
-/** The paths of a service's JSON forms, read from its contract, as regular expressions for Envoy. */
+/** How a call looks as JSON, as its contract says. */
+export interface HttpForm {
+  readonly method: DescMethod;
+  /** As in `PATCH`. */
+  readonly verb: string;
+  /** As in `/v1/organizations/{organization}`. */
+  readonly template: string;
+  /** The field of the request that the body is, `*` for the whole request, or empty. */
+  readonly body: string;
+}
 
-/** Matches every path that has a form of one of the services' calls. */
+export function httpFormsOf(service: DescService): HttpForm[] {
+  return service.methods.flatMap((method) => {
+    if (!hasOption(method, http)) return [];
+    const rule = getOption(method, http);
+    return [rule, ...rule.additionalBindings].flatMap(({ pattern, body }) =>
+      typeof pattern.value === 'string'
+        ? [{ method, verb: pattern.case.toUpperCase(), template: pattern.value, body }]
+        : [],
+    );
+  });
+}
+
+/** Matches every path of the services' calls: a regular expression for Envoy. */
 export function pathsOf(services: readonly DescService[]): string {
-  const patterns = new Set(services.flatMap(({ methods }) => methods.flatMap(templatesOf)).map(patternOf));
-  return [...patterns].sort().join('|');
+  const patterns = services.flatMap(httpFormsOf).map(({ template }) => patternOf(template));
+  return [...new Set(patterns)].sort().join('|');
 }
 
 /** The names of all variables in the paths, as both of JSON's spellings have them. */
 export function pathVariablesOf(services: readonly DescService[]): string[] {
-  const names = new Set<string>();
-  for (const method of services.flatMap(({ methods }) => methods)) {
-    for (const template of templatesOf(method)) {
-      for (const [, name = ''] of template.matchAll(/\{(\w+)\}/g)) {
-        names.add(name);
-        names.add(method.input.fields.find((field) => field.name === name)?.jsonName ?? name);
-      }
-    }
-  }
-  return [...names].sort();
-}
-
-function templatesOf(method: DescMethod): string[] {
-  if (!hasOption(method, http)) return [];
-  const rule = getOption(method, http);
-  return [rule, ...rule.additionalBindings].flatMap(({ pattern }) =>
-    typeof pattern.value === 'string' ? [pattern.value] : [],
+  const names = services.flatMap(httpFormsOf).flatMap(({ method, template }) =>
+    [...template.matchAll(/\{(\w+)\}/g)].flatMap(([, name = '']) => {
+      const field = method.input.fields.find((candidate) => candidate.name === name);
+      return [name, field?.jsonName ?? name];
+    }),
   );
+  return [...new Set(names)].sort();
 }
 
 function patternOf(template: string): string {

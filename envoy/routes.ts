@@ -1,7 +1,9 @@
+import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
-import { AIP_SERVICES, STREAM_SERVICES, TRANSCODER, transcoder } from './http-filters.ts';
+import { AIP_SERVICES, LUA, STREAM_SERVICES, TRANSCODER, transcoder } from './http-filters.ts';
 import { type JsonObject, seconds, typed } from './json.ts';
 import { pathsOf, pathVariablesOf } from './json-paths.ts';
+import { knownFieldsScript } from './known-fields.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
 
@@ -37,6 +39,9 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       route({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream', unary('connect-failure,refused-stream,reset')),
       // Changes are made once: what may have arrived is not sent again.
       route({ prefix: `/${ControlService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
+      ownPagesOnly(
+        route({ prefix: `/${AccountService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
+      ),
       route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
@@ -44,10 +49,9 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       pathVariableInQuery,
       streamJson(options),
       // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is nothing.
-      {
-        ...noSuchPath({ prefix: '/v1/' }),
-        typed_per_filter_config: { 'envoy.filters.http.buffer': bodyLimit },
-      },
+      { ...noSuchPath({ prefix: '/v1/' }), typed_per_filter_config: jsonChecks },
+      // Here what stays are the redirects to and from an OpenID provider.
+      ownPagesOnly(route({ prefix: '/auth/' }, 'control', unary('connect-failure,refused-stream')), jsonChecks),
       options.upstreams.web
         ? route({ prefix: '/' }, 'web', unary('connect-failure,refused-stream'))
         : noSuchPath({ prefix: '/' }),
@@ -151,7 +155,24 @@ const bodyLimit: JsonObject = typed('envoy.extensions.filters.http.buffer.v3.Buf
   buffer: { max_request_bytes: edgeSizes.transcodedBodyBytes },
 });
 
-/** Any page may call: what protects a stream is its token, and no cookie is ever read. */
+/** What the JSON forms of resources are held to before they are RPCs. */
+const jsonChecks: JsonObject = {
+  'envoy.filters.http.buffer': bodyLimit,
+  [LUA]: typed('envoy.extensions.filters.http.lua.v3.LuaPerRoute', {
+    source_code: { inline_string: knownFieldsScript(AIP_SERVICES) },
+  }),
+};
+
+/** Another origin's page is not told what was answered, not even that anything was. */
+function ownPagesOnly(of: JsonObject, filters: JsonObject = {}): JsonObject {
+  const without = typed('envoy.config.route.v3.FilterConfig', { disabled: true });
+  return { ...of, typed_per_filter_config: { ...filters, 'envoy.filters.http.cors': without } };
+}
+
+/**
+ * Any page may call with a token. No page of another origin may with a cookie: it is told to nobody that credentials may
+ * come along, browsers send it with no write of another site, and the services take it from pages of our own alone.
+ */
 const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy', {
   allow_origin_string_match: [{ safe_regex: { regex: '.*' } }],
   allow_methods: 'GET, POST, PATCH, DELETE, OPTIONS',

@@ -1,5 +1,5 @@
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
-import { createValidator, type Validator } from '@bufbuild/protovalidate';
+import { createValidator, type Validator, type Violation } from '@bufbuild/protovalidate';
 import { KeysUnavailableError } from '#lib/auth/key-source.ts';
 import { type CallerVerifier, type Principal, TokensUnavailableError } from '#lib/auth/principal.ts';
 import type { PublishClaims, PublishTokenVerifier } from '#lib/auth/publish-token.ts';
@@ -71,7 +71,7 @@ export class Gate {
     if (result.kind === 'error') throw result.error;
     throw invalidFields(
       result.violations.map((violation) => ({
-        field: violation.field.map((step) => ('name' in step ? step.name : '')).join('.'),
+        field: pathOf(violation.field),
         description: violation.message,
       })),
     );
@@ -125,6 +125,16 @@ function claimsOf<C>(
 function keysAway(error: unknown): never {
   if (error instanceof KeysUnavailableError) throw new Refusal('keys_away', { cause: error });
   throw error;
+}
+
+/** As in `create.scopes[0]`. */
+function pathOf(steps: Violation['field']): string {
+  let path = '';
+  for (const step of steps) {
+    if ('name' in step) path += path === '' ? step.name : `.${step.name}`;
+    else if (step.kind === 'list_sub') path += `[${step.index}]`;
+  }
+  return path;
 }
 
 function tokensAway(error: unknown): never {
