@@ -27,7 +27,7 @@ export function createMemoryThrottle(options: MemoryThrottleOptions = {}): Throt
       windows.set(key, window);
     }
     window.count++;
-    return window.count > limit ? window.endsMs - nowMs : 0;
+    return window.count > limit ? Math.ceil(window.endsMs - nowMs) : 0;
   }
 
   return {

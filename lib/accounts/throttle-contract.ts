@@ -15,6 +15,7 @@ export function describeThrottleContract(
       const waitMs = await options.throttle().attempt([own]);
       expect(waitMs).toBeGreaterThan(0);
       expect(waitMs).toBeLessThanOrEqual(60_000);
+      expect(waitMs).toSatisfy(Number.isInteger);
       expect(await options.throttle().attempt([counter(1)])).toBeUndefined();
     });
 

@@ -3,7 +3,7 @@ import { createMemoryThrottle } from './memory-throttle.ts';
 import { network, signInCounters } from './throttle.ts';
 import { describeThrottleContract } from './throttle-contract.ts';
 
-let nowMs = 0;
+let nowMs = 0.3;
 const memory = createMemoryThrottle({ now: () => nowMs });
 describeThrottleContract('memory', {
   throttle: () => memory,

@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
  * 5. It never fails: a shared counter that is away is replaced by one of this process.
  */
 export interface Throttle {
-  /** Undefined: go on. Else how long to wait until the full counter begins anew. */
+  /** Undefined: go on. Else how many whole ms to wait until the full counter begins anew. */
   attempt(counters: readonly Counter[]): Promise<number | undefined>;
   /** Forgets what was counted. */
   forget(counter: Counter): Promise<void>;
