@@ -22,8 +22,9 @@ async function createControlPlane(db: MigrationDatabase, kind: DatabaseKind): Pr
     .addColumn('id', int, (column) => column.primaryKey())
     .addColumn('number', int, (column) => column.notNull())
     .addColumn('history', 'text', (column) => column.notNull())
+    .addColumn('home', 'text', (column) => column.notNull())
     .execute();
-  await sql`insert into store_state (id, number, history) values (1, 0, ${randomUUID()})`.execute(db);
+  await sql`insert into store_state (id, number, history, home) values (1, 0, ${randomUUID()}, '')`.execute(db);
 
   await schema
     .createTable('organizations')

@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import {
   CompiledQuery,
   type DatabaseConnection,
@@ -16,6 +16,7 @@ import { StoreUnavailableError } from './store-errors.ts';
 const LOCK_DEADLINE_MS = 5_000;
 const LOCK_RETRY_MS = 5;
 const MAX_STATEMENTS = 200;
+const MAX_TURN_MS = 5;
 
 /** Result codes that time or an operator mends: busy, locked, out of memory, read-only, I/O, full, can't open. */
 const UNAVAILABLE_CODES: ReadonlySet<number> = new Set([5, 6, 7, 8, 10, 13, 14]);
@@ -38,6 +39,7 @@ export function nodeSqliteDialect(open: () => DatabaseSync): Dialect {
 
 class NodeSqliteDriver implements Driver {
   readonly #open: () => DatabaseSync;
+  readonly #turn = new Turn();
   #connection: NodeSqliteConnection | undefined;
 
   constructor(open: () => DatabaseSync) {
@@ -51,6 +53,7 @@ class NodeSqliteDriver implements Driver {
   }
 
   async acquireConnection(): Promise<DatabaseConnection> {
+    await this.#turn.yieldIfLong();
     if (this.#connection === undefined) throw new StoreUnavailableError('the database is closed');
     return this.#connection;
   }
@@ -73,6 +76,25 @@ class NodeSqliteDriver implements Driver {
   async destroy(): Promise<void> {
     this.#connection?.close();
     this.#connection = undefined;
+  }
+}
+
+/**
+ * Queries that never wait make promises that never let go: a loop of them would keep timers and sockets waiting until its
+ * end. So whoever asks late in a turn of the event loop is served in the next.
+ */
+class Turn {
+  #startMs: number | undefined;
+
+  async yieldIfLong(): Promise<void> {
+    if (this.#startMs === undefined) {
+      this.#startMs = performance.now();
+      setImmediate(() => {
+        this.#startMs = undefined;
+      });
+    } else if (performance.now() - this.#startMs > MAX_TURN_MS) {
+      await nextTurn();
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Kysely, PostgresDialect } from 'kysely';
 import type { Database } from './database.ts';
+import { postgresHome, settleHistory } from './history.ts';
 import { migrate } from './migrate.ts';
 import type { Migration } from './migrations.ts';
 import { listenForMutations } from './postgres-listener.ts';
@@ -67,7 +68,8 @@ async function migratePostgres(
   try {
     for (;;) {
       try {
-        return await migrate(db, 'postgres', migrations);
+        await migrate(db, 'postgres', migrations);
+        return await settleHistory(db, 'postgres', await postgresHome(db));
       } catch (error) {
         if (!(error instanceof StoreUnavailableError) || performance.now() > deadline) throw error;
         await delay(OPEN_RETRY_MS);

@@ -33,6 +33,8 @@ export interface StoreStateTable {
   number: bigint;
   /** Says which history cursors belong to; a restored database begins a new one. */
   history: string;
+  /** Where it goes on: a database that finds itself elsewhere is a restored one (history.ts). */
+  home: string;
 }
 
 export interface OrganizationTable {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Kysely } from 'kysely';
 import type { Database } from './database.ts';
+import { settleHistory, sqliteHome } from './history.ts';
 import { migrate } from './migrate.ts';
 import type { Migration } from './migrations.ts';
 import { nodeSqliteDialect } from './node-sqlite-dialect.ts';
@@ -25,6 +26,7 @@ export async function openSqlite(dataDir: string, migrations?: readonly Migratio
   const writer = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openForWriting(file)) });
   try {
     await migrate(writer, 'sqlite', migrations);
+    await settleHistory(writer, 'sqlite', sqliteHome(file));
   } catch (error) {
     await writer.destroy();
     throw error;

@@ -57,6 +57,20 @@ describe('SQLite', () => {
     await store.close();
   });
 
+  test('a long loop of changes leaves timers and sockets their turn', async () => {
+    await using space = await newSpace();
+    const store = await space.open();
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    let changes = 0;
+    while (turns < 3) {
+      await store.regions.put('system', { name: 'local', url: `http://127.0.0.1:${changes++}` });
+    }
+    clearInterval(timer);
+    expect(changes).toBeGreaterThan(1);
+    await store.close();
+  });
+
   test('a full disk is said, nothing is half done, and it goes on afterwards', async () => {
     await using space = await newSpace();
     const database = await openSqlite(join(space.file, '..'));

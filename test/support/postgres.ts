@@ -132,8 +132,9 @@ export async function query(
   url: string,
   sql: string,
   values: readonly unknown[] = [],
+  timeoutMs = 10_000,
 ): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, query_timeout: 10_000 });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, query_timeout: timeoutMs });
   client.on('error', () => undefined);
   try {
     await client.connect();
