@@ -20,12 +20,13 @@ interface ComposeService {
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const compose = parse(read('docker-compose.yml'), { merge: true });
 const services: Readonly<Record<string, ComposeService>> = compose.services;
-const ours = ['publish', 'stream', 'cleanup', 'control'];
+const ours = ['publish', 'stream', 'cleanup', 'control', 'config'];
 const portSettings: Readonly<Record<string, string>> = {
   publish: 'PUBLISH_PORT',
   stream: 'GATEWAY_PORT',
   cleanup: 'CLEANUP_PORT',
   control: 'CONTROL_PORT',
+  config: 'CONFIG_PORT',
 };
 const edge = composeEdge(new Env({ NODE_ENV: 'production' }));
 
@@ -58,7 +59,7 @@ describe('containers and the edge', () => {
     expect(bases).toEqual(Array(2).fill(`node:${devDependencies.node}-slim`));
   });
 
-  test.each(['publish', 'stream', 'control'] as const)('the edge finds %s by its name and port', (name) => {
+  test.each(['publish', 'stream', 'control', 'config'] as const)('the edge finds %s by its name and port', (name) => {
     expect(edge.upstreams[name]).toEqual([{ host: name, port: service(name).environment?.[portSettings[name] ?? ''] }]);
   });
 
@@ -102,6 +103,7 @@ describe('settings', () => {
       'GATEWAY_JWT_PRIVATE_KEY',
       'POSTGRES_PASSWORD',
       'PUBLISH_JWT_SECRET',
+      'RELAY_TOKEN',
       'TIDEWAY_API_TOKEN',
       'TIDEWAY_OPERATOR_TOKEN',
     ]);

@@ -1,3 +1,4 @@
+import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
 import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { AIP_SERVICES, LUA, STREAM_SERVICES, TRANSCODER, transcoder } from './http-filters.ts';
@@ -42,6 +43,10 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       ownPagesOnly(
         route({ prefix: `/${AccountService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
       ),
+      // What relays ask has no effect: it is safe to ask again.
+      route({ path: `/${ConfigService.typeName}/WatchProjectConfigs` }, 'config', listening),
+      route({ prefix: `/${ConfigService.typeName}/` }, 'config', unary('connect-failure,refused-stream,reset')),
+      route({ prefix: '/api/0/relays/' }, 'config', unary('connect-failure,refused-stream,reset')),
       route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),

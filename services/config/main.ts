@@ -7,13 +7,14 @@ import { commonSettings, developmentKeys, storeSettings } from '#lib/server/sett
 import { openStore } from '#lib/store/open-store.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { configService } from './routes.ts';
-import { configSettings } from './settings.ts';
+import { configSettings, requireRelays } from './settings.ts';
 
 await runMain('config', async () => {
   const env = new Env(process.env);
   const common = commonSettings(env);
   const logger = createLogger('config', common.logLevel);
   const settings = configSettings(env, await developmentKeys(env));
+  requireRelays(settings.relays);
   const port = env.port('CONFIG_PORT', 9005);
   const store = await openStore(storeSettings(env));
   const onError = (error: unknown) => logger.error({ err: error }, 'config lookup met something unexpected');

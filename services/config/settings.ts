@@ -16,14 +16,19 @@ export function configSettings(env: Env, development: DevelopmentKeys | undefine
   };
 }
 
+/** Of a process that does nothing else: nobody could ask it. @throws ConfigError */
+export function requireRelays({ tokens, keys }: RelaysOptions): void {
+  if (tokens.length === 0 && keys.length === 0) throw new ConfigError('RELAY_TOKEN (or RELAY_TRUSTED_KEYS) is not set');
+}
+
 /** Below this a token can be guessed. */
 const MIN_TOKEN_LENGTH = 32;
 /** A signature is tried with each key, by whoever sends one. */
 const MAX_KEYS = 16;
 
 function relaySettings(env: Env, development: DevelopmentKeys | undefined): RelaysOptions {
-  const own = tokensOf(env, 'RELAY_TOKENS', true);
-  const others = tokensOf(env, 'RELAY_EXTERNAL_TOKENS', false);
+  const own = tokensOf(env, 'RELAY_TOKEN', true);
+  const others = tokensOf(env, 'RELAY_EXTERNAL_TOKEN', false);
   const made =
     own.length === 0 && development !== undefined
       ? [{ secret: developmentRelayToken(development), isTrusted: true }]
@@ -34,8 +39,6 @@ function relaySettings(env: Env, development: DevelopmentKeys | undefined): Rela
   if (new Set(keys.map(({ publicKey }) => publicKey)).size < keys.length) {
     throw new ConfigError('RELAY_TRUSTED_KEYS and RELAY_EXTERNAL_KEYS: a key is there twice');
   }
-  if (tokens.length === 0 && keys.length === 0)
-    throw new ConfigError('RELAY_TOKENS (or RELAY_TRUSTED_KEYS) is not set');
   return { tokens, keys };
 }
 

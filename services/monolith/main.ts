@@ -1,4 +1,5 @@
 import { openBroker } from '#lib/broker/open-broker.ts';
+import { openConfigCache } from '#lib/config-cache/open-config-cache.ts';
 import { apiTokensOf, callersOf, startersOf } from '#lib/server/callers.ts';
 import { Env } from '#lib/server/env.ts';
 import { Gate } from '#lib/server/gate.ts';
@@ -19,6 +20,8 @@ import { createStore } from '#lib/store/sql-store.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { cleanupService } from '../cleanup/cleanup.ts';
 import { cleanupSettings } from '../cleanup/settings.ts';
+import { configService } from '../config/routes.ts';
+import { configSettings } from '../config/settings.ts';
 import { accountSettings } from '../control/account-settings.ts';
 import { accountParts } from '../control/accounts.ts';
 import { announceRegion } from '../control/region.ts';
@@ -36,6 +39,7 @@ await runMain('tideway', async () => {
   const env = new Env(process.env);
   const common = commonSettings(env);
   const logger = createLogger('monolith', common.logLevel);
+  const onError = (error: unknown) => logger.error({ err: error }, 'config lookup met something unexpected');
   const warn = (error: Error) => logger.warn({ err: error });
   const development = await developmentKeys(env);
   const publish = await publishTokens(env, development, warn);
@@ -43,6 +47,7 @@ await runMain('tideway', async () => {
   const operator = operatorToken(env, development);
   const start = startToken(env);
   const control = controlSettings(env);
+  const config = configSettings(env, development);
   const account = accountSettings(env);
   const settings = streamSettings(env);
   const port = env.port('PORT', 9000);
@@ -58,11 +63,13 @@ await runMain('tideway', async () => {
     callers: [...callersOf(operator, apiTokens), accounts.callers],
     starters: common.isProduction ? [...startersOf(start, apiTokens), accounts.callers] : 'anybody',
   });
+  const cache = openConfigCache({ store, redis: common.broker, onError, ...config.cache });
   const parts = [
     publishService({ gate, broker, ...publishSettings(env) }),
     streamService({ gate, broker, logger, signer: stream.signer, ...settings }),
     cleanupService({ broker, logger, ...cleanupSettings(env) }),
     controlService({ gate, store, now: Date.now, ...control }),
+    configService({ gate, cache, relays: config.relays }),
     accounts.service(gate),
   ];
   if (development !== undefined) {

@@ -15,6 +15,7 @@ export interface EdgeUpstreams {
   readonly stream: readonly number[];
   /** Without any, nobody answers for it. */
   readonly control?: readonly number[];
+  readonly config?: readonly number[];
   readonly web?: readonly number[];
 }
 
@@ -56,6 +57,7 @@ export async function startEdge(
       publish: endpoints(upstreams.publish),
       stream: endpoints(upstreams.stream),
       control: endpoints(upstreams.control ?? []),
+      config: endpoints(upstreams.config ?? []),
       ...(upstreams.web === undefined ? {} : { web: endpoints(upstreams.web) }),
     },
   });

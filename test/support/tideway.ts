@@ -15,7 +15,7 @@ export interface ServiceProcess {
   readonly exited: Promise<number | NodeJS.Signals>;
 }
 
-export type ServiceName = 'monolith' | 'publish' | 'stream' | 'cleanup' | 'control';
+export type ServiceName = 'monolith' | 'publish' | 'stream' | 'cleanup' | 'control' | 'config';
 
 const PORT_SETTINGS: Record<ServiceName, string> = {
   monolith: 'PORT',
@@ -23,6 +23,7 @@ const PORT_SETTINGS: Record<ServiceName, string> = {
   stream: 'GATEWAY_PORT',
   cleanup: 'CLEANUP_PORT',
   control: 'CONTROL_PORT',
+  config: 'CONFIG_PORT',
 };
 const ROOT = new URL('../../', import.meta.url);
 const START_TIMEOUT_MS = 20_000;
