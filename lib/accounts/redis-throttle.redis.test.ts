@@ -8,7 +8,7 @@ let redis: RedisServer;
 let throttle: RedisThrottle;
 beforeAll(async () => {
   redis = await startRedis();
-  throttle = createRedisThrottle(redis.url);
+  throttle = createRedisThrottle({ url: redis.url });
 });
 afterAll(async () => {
   throttle?.close();
@@ -22,7 +22,7 @@ describeThrottleContract('Redis', {
 
 describe('on Redis', () => {
   test('counts for all processes together, and leaves no key for ever', async () => {
-    const other = createRedisThrottle(redis.url);
+    const other = createRedisThrottle({ url: redis.url });
     const counter = { key: 'together', limit: 2, windowMs: 60_000 };
     expect(await throttle.attempt([counter])).toBeUndefined();
     expect(await other.attempt([counter])).toBeUndefined();

@@ -1,7 +1,8 @@
 import type { SignUpMode } from '#lib/accounts/accounts.ts';
 import type { OidcOptions } from '#lib/accounts/oidc.ts';
+import type { RedisPlace } from '#lib/accounts/redis-throttle.ts';
 import { ConfigError, type Env } from '#lib/server/env.ts';
-import { httpUrl, publicUrl } from '#lib/server/settings.ts';
+import { commonSettings, httpUrl, publicUrl } from '#lib/server/settings.ts';
 
 /** What accounts read from the environment. @throws ConfigError */
 export function accountSettings(env: Env) {
@@ -12,7 +13,7 @@ export function accountSettings(env: Env) {
     /** Production is behind TLS, or its passwords are anybody's. */
     secureCookies: env.isProduction,
     trustedHops: env.integer('EDGE_TRUSTED_HOPS', 0, 0, 10),
-    redisUrl: env.text('REDIS_URL'),
+    redis: redisPlace(env),
     sessionLimits: {
       idleMs: env.secondsAsMs('SESSION_IDLE_SEC', 14 * DAY_SEC, 60, 365 * DAY_SEC),
       maxAgeMs: env.secondsAsMs('SESSION_MAX_AGE_SEC', 90 * DAY_SEC, 60, 365 * DAY_SEC),
@@ -29,6 +30,12 @@ function signUpMode(env: Env): SignUpMode {
   const mode = MODES.find((known) => known === text);
   if (mode === undefined) throw new ConfigError(`SIGNUP must be one of ${MODES.join(', ')}`);
   return mode;
+}
+
+/** Undefined: each process counts attempts for itself. */
+function redisPlace(env: Env): RedisPlace | undefined {
+  const { redisUrl, ...place } = commonSettings(env).broker;
+  return redisUrl === undefined ? undefined : { url: redisUrl, ...place };
 }
 
 function oidcOptions(env: Env): OidcOptions | undefined {

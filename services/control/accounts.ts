@@ -30,8 +30,8 @@ export function accountParts(
   store: Store,
   settings: ReturnType<typeof accountSettings>,
 ): AccountParts {
-  const { redisUrl, signUp, sessionLimits, publicUrl, trustedHops, oidc } = settings;
-  const shared = redisUrl === undefined ? undefined : createRedisThrottle(redisUrl);
+  const { redis, signUp, sessionLimits, publicUrl, trustedHops, oidc } = settings;
+  const shared = redis === undefined ? undefined : createRedisThrottle(redis);
   const throttle = shared ?? createMemoryThrottle();
   const accounts = createAccounts(database, { signUp, throttle, sessionLimits });
   const cookieOptions = { secure: settings.secureCookies };
