@@ -33,9 +33,10 @@ export function atEnd(cleanup: () => Promise<void> | void): void {
   cleanups.push(cleanup);
 }
 
-export async function openStoreUnderTest(): Promise<StoreUnderTest> {
+/** On SQLite, unless it is told where PostgreSQL is. */
+export async function openStoreUnderTest(databaseUrl?: string): Promise<StoreUnderTest> {
   const dataDir = await mkdtemp(join(tmpdir(), 'tideway-config-'));
-  const store = await openStore({ dataDir });
+  const store = await openStore({ dataDir, databaseUrl });
   atEnd(async () => {
     await store.close();
     await rm(dataDir, { recursive: true, force: true });

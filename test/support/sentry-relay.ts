@@ -10,6 +10,11 @@ export interface SentryRelay {
   register(): Promise<{ readonly challenge: Answer; readonly response: Answer | undefined }>;
 }
 
+export interface RelayKeys {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+}
+
 export interface PostOptions {
   readonly signedAtMs?: number;
   /** In place of the right headers; undefined leaves one out. */
@@ -32,8 +37,11 @@ export interface AnswerBody {
   readonly token: string;
 }
 
-export function createSentryRelay(baseUrl: string): SentryRelay {
-  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+/** With a key of its own, unless it is given one. */
+export function createSentryRelay(
+  baseUrl: string,
+  { publicKey, privateKey }: RelayKeys = generateKeyPairSync('ed25519'),
+): SentryRelay {
   const own = publicKey.export({ format: 'jwk' }).x ?? '';
   const id = randomUUID();
 
