@@ -83,8 +83,7 @@ describe('a backup of SQLite', () => {
     await store.close();
     await writeFile(backup, 'mine');
     await expect(backupSqlite(dataDir, backup)).rejects.toThrow(/is there already/);
-    const elsewhere = join(folder, 'elsewhere');
-    await mkdir(elsewhere);
+    const elsewhere = join(folder, 'else', 'where');
     await expect(restoreSqlite(backup, elsewhere)).rejects.toThrow(/is no backup/);
     await expect(restoreSqlite(join(folder, 'none'), elsewhere)).rejects.toThrow(/there is no/);
     const newer = join(folder, 'newer.sqlite');

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, copyFile, open, rename, rm } from 'node:fs/promises';
+import { access, copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { MIGRATIONS } from './migrations.ts';
@@ -51,6 +51,7 @@ export async function restoreSqlite(from: string, dataDir: string): Promise<void
   }
   if (!(await exists(from))) throw new BackupError(`there is no ${from}`);
   requireWhole(from);
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const partial = `${to}.partial`;
   try {
     await copyFile(from, partial);
