@@ -1,4 +1,5 @@
 import type { Access } from './access.ts';
+import { isAnyOf } from './any-of.ts';
 import { isPublicKey } from './identifiers.ts';
 import { revisionOf } from './projects.ts';
 import type { KeyConfig } from './records.ts';
@@ -28,7 +29,7 @@ function keyRows(access: Access, publicKeys: readonly string[]) {
       .select(['p.allowed_domains', 'p.filters', 'p.scrubbing', 'p.quotas', 'p.retention_days'])
       .select(['o.id as organization_id', 'o.slug as organization_slug', 'o.state as organization_state'])
       .select(['o.region', 'o.quotas as organization_quotas', 'o.version as organization_version'])
-      .where('k.public_key', 'in', publicKeys)
+      .where(isAnyOf(access.database.kind, 'k.public_key', publicKeys))
       .execute(),
   );
 }
