@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { openStore } from '#lib/store/open-store.ts';
 import type { Organization, Project } from '#lib/store/records.ts';
 import type { Store } from '#lib/store/store.ts';
@@ -23,21 +23,11 @@ export interface StoreUnderTest {
   addProject(slug: string): Promise<{ readonly project: Project; readonly publicKey: string }>;
 }
 
-const cleanups: (() => Promise<void> | void)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-export function atEnd(cleanup: () => Promise<void> | void): void {
-  cleanups.push(cleanup);
-}
-
 /** On SQLite, unless it is told where PostgreSQL is. */
 export async function openStoreUnderTest(databaseUrl?: string): Promise<StoreUnderTest> {
   const dataDir = await mkdtemp(join(tmpdir(), 'tideway-config-'));
   const store = await openStore({ dataDir, databaseUrl });
-  atEnd(async () => {
+  onTestFinished(async () => {
     await store.close();
     await rm(dataDir, { recursive: true, force: true });
   });
@@ -90,7 +80,7 @@ export function openCache(test: StoreUnderTest, options: Partial<ConfigCacheOpti
     },
     ...options,
   });
-  atEnd(() => cache.close());
+  onTestFinished(() => cache.close());
   return cache;
 }
 

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type RedisServer, startRedis } from '../../test/support/redis.ts';
 import { until } from '../../test/support/until.ts';
 import type { ConfigCache, Lookup } from './config-cache.ts';
-import { atEnd, openCache, openStoreUnderTest, PATIENCE_MS, type StoreUnderTest } from './config-testing.ts';
+import { openCache, openStoreUnderTest, PATIENCE_MS, type StoreUnderTest } from './config-testing.ts';
 import { CONFIG_SHARDS, configKey, configShardOf, configStateKey } from './redis-config-keys.ts';
 import { createRedisConfigs } from './redis-configs.ts';
 
@@ -145,7 +145,7 @@ describe('shared', () => {
 describe('Redis away', () => {
   test('killed: everything goes on by the store, and it is used again when it is back', async () => {
     const redis = await startRedis();
-    atEnd(() => redis.stop());
+    onTestFinished(() => redis.stop());
     const projects = await Promise.all(['a', 'b', 'c'].map((slug) => under.addProject(slug)));
     const [a, b, c] = projects.map(({ publicKey }) => publicKey);
     if (a === undefined || b === undefined || c === undefined) throw new Error('there are three');
@@ -168,7 +168,7 @@ describe('Redis away', () => {
 
   test('paused: nobody waits for it for long, and nothing old is answered afterwards', async () => {
     const redis = await startRedis();
-    atEnd(() => redis.stop());
+    onTestFinished(() => redis.stop());
     const { project, publicKey } = await under.addProject('web');
     const shared = createRedisConfigs({ url: redis.url, changes: under.seen.changes, keepMs: 60_000 });
     const cache = openCache(under, { shared });

@@ -1,9 +1,10 @@
 import type { Client } from '@connectrpc/connect';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import { onTestFinished } from 'vitest';
 import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
 import type { ConfigCache } from '#lib/config-cache/config-cache.ts';
-import { atEnd, openCache, type StoreUnderTest } from '#lib/config-cache/config-testing.ts';
+import { openCache, type StoreUnderTest } from '#lib/config-cache/config-testing.ts';
 import { Gate } from '#lib/server/gate.ts';
 import { runService } from '#lib/server/run-service.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
@@ -38,7 +39,7 @@ export async function startConfigService(
     drainTimeoutMs: 1000,
     logger: createLogger('config', 'silent'),
   });
-  atEnd(() => running.stop());
+  onTestFinished(() => running.stop());
   const url = `http://127.0.0.1:${running.port}`;
   return { url, cache, client: clientOf(url), stop: () => running.stop() };
 }

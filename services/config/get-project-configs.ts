@@ -1,4 +1,4 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, type DescField, type UnknownField } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
   type GetProjectConfigsRequest,
@@ -55,65 +55,69 @@ export async function getProjectConfigs(
 class ResponseWriter {
   readonly #response: GetProjectConfigsResponse;
   readonly #relay: Relay;
-  readonly #passesBytes: boolean;
+  readonly #passed: UnknownField[] | undefined;
+  readonly #writer = new BinaryWriter();
   #sizeBytes = 0;
 
   constructor(response: GetProjectConfigsResponse, relay: Relay, isBinary: boolean) {
     this.#response = response;
     this.#relay = relay;
-    this.#passesBytes = isBinary && relay.isTrusted;
-    if (this.#passesBytes) response.$unknown = [];
+    if (!isBinary || !relay.isTrusted) return;
+    this.#passed = [];
+    response.$unknown = this.#passed;
   }
 
   add({ publicKey, revision }: KnownKey, lookup: Lookup | undefined): void {
     if (lookup?.kind !== 'config') {
-      this.#push({ publicKey, answer: answerOf(lookup) });
-      return;
-    }
-    if (lookup.revision === revision) {
-      this.#push({ publicKey, answer: { case: 'unchanged', value: true } });
+      this.#flag(publicKey, flagOf(lookup));
       return;
     }
     const { bytes } = lookup;
     // A single config is answered, however large it is.
-    if (this.#sizeBytes > 0 && this.#sizeBytes + bytes.byteLength > MAX_RESPONSE_BYTES) {
-      this.#push({ publicKey, answer: { case: 'pending', value: true } });
+    const isTooMuch = this.#sizeBytes > 0 && this.#sizeBytes + bytes.byteLength > MAX_RESPONSE_BYTES;
+    if (lookup.revision === revision) this.#flag(publicKey, 'unchanged');
+    else if (isTooMuch) this.#flag(publicKey, 'pending');
+    else this.#config(publicKey, bytes);
+  }
+
+  #config(publicKey: string, bytes: Uint8Array): void {
+    this.#sizeBytes += bytes.byteLength;
+    if (this.#passed !== undefined) {
+      this.#pass(publicKey, KeyAnswerSchema.field.config, (writer) => writer.bytes(bytes));
       return;
     }
-    this.#sizeBytes += bytes.byteLength;
-    if (this.#passesBytes) {
-      this.#pass(new BinaryWriter().tag(1, WireType.LengthDelimited).string(publicKey), bytes);
+    const config = decodeConfig(bytes);
+    const value = this.#relay.isTrusted ? config : limited(config);
+    this.#response.answers.push(create(KeyAnswerSchema, { publicKey, answer: { case: 'config', value } }));
+  }
+
+  #flag(publicKey: string, name: Flag): void {
+    if (this.#passed !== undefined) {
+      this.#pass(publicKey, KeyAnswerSchema.field[name], (writer) => writer.bool(true));
     } else {
-      const config = decodeConfig(bytes);
-      const value = this.#relay.isTrusted ? config : limited(config);
-      this.#push({ publicKey, answer: { case: 'config', value } });
+      this.#response.answers.push(create(KeyAnswerSchema, { publicKey, answer: { case: name, value: true } }));
     }
   }
 
-  #push(answer: Pick<KeyAnswer, 'publicKey' | 'answer'>): void {
-    const message = create(KeyAnswerSchema, answer);
-    if (this.#passesBytes) this.#passAnswer(toBinary(KeyAnswerSchema, message));
-    else this.#response.answers.push(message);
-  }
-
-  #pass(head: BinaryWriter, config: Uint8Array): void {
-    this.#passAnswer(head.tag(2, WireType.LengthDelimited).bytes(config).finish());
-  }
-
-  #passAnswer(answer: Uint8Array): void {
-    const data = new BinaryWriter().bytes(answer).finish();
-    this.#response.$unknown?.push({ no: 1, wireType: WireType.LengthDelimited, data });
+  #pass(publicKey: string, field: DescField, write: (writer: BinaryWriter) => BinaryWriter): void {
+    const wireType = field.fieldKind === 'message' ? WireType.LengthDelimited : WireType.Varint;
+    const start = this.#writer.fork().tag(KeyAnswerSchema.field.publicKey.number, WireType.LengthDelimited);
+    const data = write(start.string(publicKey).tag(field.number, wireType)).join().finish();
+    const { number } = GetProjectConfigsResponseSchema.field.answers;
+    this.#passed?.push({ no: number, wireType: WireType.LengthDelimited, data });
   }
 }
 
-function answerOf(lookup: Exclude<Lookup, { kind: 'config' }> | undefined): KeyAnswer['answer'] {
+type Flag = Exclude<KeyAnswer['answer']['case'], 'config' | undefined>;
+
+function flagOf(lookup: Exclude<Lookup, { kind: 'config' }> | undefined): Flag {
   switch (lookup?.kind) {
     case 'disabled':
     case 'unknown':
-      return { case: 'disabled', value: true };
+      return 'disabled';
     case 'unavailable':
-      return { case: 'unavailable', value: true };
+      return 'unavailable';
     default:
-      return { case: 'pending', value: true };
+      return 'pending';
   }
 }

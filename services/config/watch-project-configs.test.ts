@@ -1,13 +1,13 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { WatchProjectConfigsResponse } from '#gen/tideway/config/v1/config_service_pb.ts';
-import { atEnd, openStoreUnderTest, PATIENCE_MS } from '#lib/config-cache/config-testing.ts';
+import { openStoreUnderTest, PATIENCE_MS } from '#lib/config-cache/config-testing.ts';
 import { asRelay, type ServiceUnderTest, startConfigService } from './config-testing.ts';
 
 /** A relay that watches: its responses, one after the other. */
 async function startWatch(service: ServiceUnderTest, since = '') {
   const stopped = new AbortController();
-  atEnd(() => stopped.abort());
+  onTestFinished(() => stopped.abort());
   const responses = service.client
     .watchProjectConfigs({ since }, { ...asRelay(), signal: stopped.signal })
     [Symbol.asyncIterator]();
