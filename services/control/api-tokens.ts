@@ -10,7 +10,7 @@ import { type ApiToken, ApiTokenSchema } from '#gen/tideway/control/v1/resources
 import { scopeSet } from '#lib/auth/scopes.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization } from './caller.ts';
+import { type Caller, type Control, found, reachOrganization, requireScopes } from './caller.ts';
 import { requireText, stateOf, timeOf } from './messages.ts';
 
 export async function createApiToken(
@@ -20,8 +20,7 @@ export async function createApiToken(
 ): Promise<ApiToken> {
   const organization = await reachOrganization(control, caller, request, 'organization:write');
   const { name, scopes, expireTime } = found(request.create);
-  // Nobody gives what they don't have: a token that makes tokens would be worth every scope.
-  for (const scope of scopeSet(scopes)) await control.gate.requireScope(caller.principal, organization.id, scope);
+  await requireScopes(control, caller, organization, scopeSet(scopes));
   const expiresMs = expireTime && timestampMs(expireTime);
   if (expiresMs !== undefined && expiresMs <= control.now()) {
     throw invalidField('create.expire_time', 'must be in the future');

@@ -52,6 +52,19 @@ export async function reachOrganization(
   return organization;
 }
 
+/**
+ * Nobody gives what they don't have: a token that makes tokens, or owners, would be worth every scope.
+ * @throws Refusal `scope_missing`
+ */
+export async function requireScopes(
+  { gate }: Control,
+  { principal }: Caller,
+  organization: Organization,
+  given: Iterable<Scope>,
+): Promise<void> {
+  for (const scope of given) await gate.requireScope(principal, organization.id, scope);
+}
+
 /** The same for a project. Whether there is one is told only to who has the scope. */
 export async function reachProject(
   control: Control,

@@ -5,8 +5,9 @@ import type {
   ListInvitationsRequest,
 } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { type Invitation, InvitationSchema } from '#gen/tideway/control/v1/resources_pb.ts';
+import { ROLE_SCOPES } from '#lib/auth/roles.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization } from './caller.ts';
+import { type Caller, type Control, found, reachOrganization, requireScopes } from './caller.ts';
 import { roleFrom, roleOf, timeOf } from './messages.ts';
 
 /** For an invitation that waits for its reader to come back from a holiday. */
@@ -18,10 +19,12 @@ export async function createInvitation(
   caller: Caller,
 ): Promise<Invitation> {
   const organization = await reachOrganization(control, caller, request, 'members:write');
-  const { email, role } = found(request.create);
+  const asked = found(request.create);
+  const role = roleFrom(asked.role, 'create.role');
+  await requireScopes(control, caller, organization, ROLE_SCOPES[role]);
   const { invitation, secret } = await control.store.invitations.create(caller.principal.actor, organization.id, {
-    email,
-    role: roleFrom(role, 'create.role'),
+    email: asked.email,
+    role,
     expiresMs: control.now() + INVITATION_TTL_MS,
   });
   return { ...invitationOf(invitation), token: secret };

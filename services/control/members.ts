@@ -6,8 +6,9 @@ import type {
   UpdateMemberRequest,
 } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { type Member, MemberSchema } from '#gen/tideway/control/v1/resources_pb.ts';
+import { ROLE_SCOPES } from '#lib/auth/roles.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization } from './caller.ts';
+import { type Caller, type Control, found, reachOrganization, requireScopes } from './caller.ts';
 import { roleFrom, roleOf, timeOf } from './messages.ts';
 import { applyUpdate } from './update.ts';
 
@@ -29,6 +30,7 @@ export async function updateMember(control: Control, request: UpdateMemberReques
   const update = applyUpdate(MemberSchema, memberOf(current), found(request.update), request.updateMask);
   if (!update.fields.has('role')) return memberOf(current);
   const role = roleFrom(update.result.role, 'update.role');
+  await requireScopes(control, caller, organization, ROLE_SCOPES[role]);
   return memberOf(await store.members.setRole(caller.principal.actor, organization.id, request.member, role));
 }
 

@@ -1261,7 +1261,8 @@ export const ControlService: GenService<{
     output: typeof ListMembersResponseSchema;
   },
   /**
-   * UpdateMember gives a member another role. Needs `members:write`. An organization's last owner stays one.
+   * UpdateMember gives a member another role. Needs `members:write`, and the scopes that the role has. An organization's
+   * last owner stays one.
    *
    * @generated from rpc tideway.control.v1.ControlService.UpdateMember
    */
@@ -1282,7 +1283,7 @@ export const ControlService: GenService<{
   },
   /**
    * CreateInvitation invites the holder of an address, and takes the place of an earlier invitation of it. Needs
-   * `members:write`.
+   * `members:write`, and the scopes that the role has.
    *
    * @generated from rpc tideway.control.v1.ControlService.CreateInvitation
    */
