@@ -1,6 +1,7 @@
 import { type Json, type JsonObject, seconds, typed } from './json.ts';
 import { edgeHealthCheck, edgeSizes, edgeTimeouts } from './limits.ts';
 import type { Endpoint } from './options.ts';
+import { wholeAnswers } from './whole-answers.ts';
 
 /** One service and its processes, spoken to in h2c. */
 export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
@@ -10,7 +11,9 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
     connect_timeout: seconds(edgeTimeouts.connectSec),
     lb_policy: 'LEAST_REQUEST',
     // Zero: a service that drains or is down gets nothing, also if it is the only one. The edge then says so at once.
-    common_lb_config: { healthy_panic_threshold: { value: 0 } },
+    // Changes of health count at once. Merged over a second, Envoy's default, a replica that died would be tried, and one
+    // that came back not be, for that long: with the second of two down in that second, nobody would be asked.
+    common_lb_config: { healthy_panic_threshold: { value: 0 }, update_merge_window: '0s' },
     load_assignment: {
       cluster_name: name,
       endpoints: [{ lb_endpoints: endpoints.map(lbEndpoint) }],
@@ -19,6 +22,7 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed(
         'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
         {
+          http_filters: [wholeAnswers, upstreamCodec],
           common_http_protocol_options: { idle_timeout: seconds(edgeTimeouts.upstreamIdleSec) },
           explicit_http_config: {
             http2_protocol_options: {
@@ -70,6 +74,11 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
     },
   };
 }
+
+const upstreamCodec: JsonObject = {
+  name: 'envoy.filters.http.upstream_codec',
+  typed_config: typed('envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec'),
+};
 
 export const pings: JsonObject = {
   interval: seconds(edgeTimeouts.pingIntervalSec),

@@ -7,6 +7,7 @@ import { pathsOf, pathVariablesOf } from './json-paths.ts';
 import { knownFieldsScript } from './known-fields.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
+import { holdUntilWhole } from './whole-answers.ts';
 
 /**
  * Which path goes where, and how patiently. The first match wins.
@@ -29,15 +30,15 @@ export function virtualHost(options: EdgeOptions): JsonObject {
     },
     routes: [
       route({ prefix: '/events/' }, 'stream', listening),
-      route({ prefix: '/publish/' }, 'publish', unary('connect-failure,refused-stream,reset')),
+      repeatable({ prefix: '/publish/' }, 'publish'),
       route(
         { path: '/tideway.stream.v1.PublishService/PublishStream' },
         'publish',
         openEnded(edgeTimeouts.publishStreamIdleSec),
       ),
-      route({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish', unary('connect-failure,refused-stream,reset')),
+      repeatable({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish'),
       route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
-      route({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream', unary('connect-failure,refused-stream,reset')),
+      repeatable({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream'),
       // Changes are made once: what may have arrived is not sent again.
       route({ prefix: `/${ControlService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
       ownPagesOnly(
@@ -71,6 +72,11 @@ type Match =
 
 function route(match: Match, cluster: string, action: JsonObject): JsonObject {
   return { match, route: { cluster, ...action } };
+}
+
+/** One request, one answer, and no harm in asking twice: also if a replica died in the middle of answering. */
+function repeatable(match: Match, cluster: string): JsonObject {
+  return { ...route(match, cluster, unary('connect-failure,refused-stream,reset')), metadata: holdUntilWhole };
 }
 
 /** Parameters of a query, in regular expressions. */
@@ -191,6 +197,6 @@ const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy
     'x-user-agent',
     'grpc-timeout',
   ].join(', '),
-  expose_headers: 'grpc-status, grpc-message, grpc-status-details-bin, retry-after',
+  expose_headers: 'grpc-status, grpc-message, grpc-status-details-bin, retry-after, tideway-duplicate',
   max_age: '7200',
 });

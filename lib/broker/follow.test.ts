@@ -16,7 +16,7 @@ afterEach(() => {
 /** A real broker in memory whose live delivery and answers a test can cut, as a network would. */
 function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {}) {
   const broker = createMemoryBroker(options);
-  const line = { live: true, answers: true, refused: 0 };
+  const line = { live: true, answers: true, silent: undefined as ChannelKey | undefined, refused: 0 };
   let interrupted = () => {};
   const answer = <T>(value: () => Promise<T>): Promise<T> => (line.answers ? value() : refuse());
   const refuse = () => {
@@ -27,7 +27,11 @@ function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {}) {
     name: broker.name,
     publish: (...args) => broker.publish(...args),
     read: (...args) => answer(() => broker.read(...args)),
-    tails: (...args) => answer(() => broker.tails(...args)),
+    tails: (channels) =>
+      answer(async () => {
+        const tails = await broker.tails(channels);
+        return tails.map((tail, n) => (channels[n] === line.silent ? undefined : tail));
+      }),
     listen: (channel, onEntry) => answer(() => broker.listen(channel, (entry) => line.live && onEntry(entry))),
     onInterruption: (callback) => {
       interrupted = callback;
@@ -272,6 +276,18 @@ describe('while the broker is away', () => {
     await follow(broker, { patienceMs: 50 }).follow(CHANNEL, undefined, notes);
     line.answers = false;
     await vi.waitFor(() => expect(notes.finished).toBe('unavailable'));
+  });
+
+  test('of one channel alone, the readers of others are told nothing', async () => {
+    const { broker, line } = cuttable();
+    const follower = follow(broker, { patienceMs: 50 });
+    const other = channelKey(1n, 'a46b7cf6-c4a9-4d7b-9a33-4fdc4c6b4f10');
+    const [concerned, unconcerned] = [new Notes(), new Notes()];
+    await follower.follow(CHANNEL, undefined, concerned);
+    await follower.follow(other, undefined, unconcerned);
+    line.silent = CHANNEL;
+    await vi.waitFor(() => expect(concerned.finished).toBe('unavailable'));
+    expect(unconcerned.finished).toBeUndefined();
   });
 
   test('a new one is refused, and the next finds a feed that works', async () => {

@@ -163,6 +163,21 @@ describe('a Cluster', () => {
     await until('the last is delivered', () => received.at(-1)?.id === tail?.last);
   });
 
+  test('a master stands still: the tails of channels on the others come as ever', async () => {
+    const broker = open(servers.url, { commandTimeoutMs: 500 });
+    const channels = Array.from({ length: 12 }, newChannel);
+    await Promise.all(channels.map((channel) => publishes(broker, channel)));
+    const homes = await Promise.all(channels.map((channel) => masterOf(channel, servers.masters)));
+    const [silent] = homes;
+    silent?.pause();
+    try {
+      const tails = await broker.tails(channels);
+      expect(tails.map((tail) => tail !== undefined)).toEqual(homes.map((home) => home !== silent));
+    } finally {
+      silent?.resume();
+    }
+  });
+
   test('a master dies with what its replica never got: publishes heal, and the log goes on from there', async () => {
     const broker = open(servers.url, { commandTimeoutMs: 500 });
     const channel = newChannel();

@@ -1,4 +1,4 @@
-import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
+import { Code, ConnectError, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import { Refusal, toConnectError } from './refusal.ts';
 import { convertStoreError } from './store-refusal.ts';
 
@@ -33,4 +33,35 @@ async function* convertWhile<T>(messages: AsyncIterable<T>, convert: (error: unk
   } catch (error) {
     throw convert(error);
   }
+}
+
+/** Who may call a method, decided before a byte of any message is read: what nobody sends is not even decompressed. */
+export interface Admission<Claims> {
+  /** For the method's options. */
+  readonly requestGate: (context: HandlerContext) => Promise<void>;
+  /** What the caller was admitted with. */
+  claimsOf(context: HandlerContext): Claims;
+}
+
+/** @param authenticate Takes the call's headers. Throws a Refusal, or what the store throws. */
+export function admit<Claims extends object>(
+  authenticate: (headers: Headers) => Claims | Promise<Claims>,
+): Admission<Claims> {
+  const key = createContextKey<Claims | undefined>(undefined);
+  return {
+    async requestGate({ requestHeader, values }) {
+      try {
+        values.set(key, await authenticate(requestHeader));
+      } catch (thrown) {
+        // Interceptors come after this.
+        const error = convertStoreError(thrown);
+        throw error instanceof Refusal ? toConnectError(error) : error;
+      }
+    },
+    claimsOf({ values }) {
+      const claims = values.get(key);
+      if (claims === undefined) throw new Error('a method without its request gate');
+      return claims;
+    },
+  };
 }

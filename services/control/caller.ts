@@ -5,6 +5,7 @@ import type { Scope } from '#lib/auth/scopes.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { originOf } from '#lib/server/origin.ts';
 import { Refusal } from '#lib/server/refusal.ts';
+import type { Admission } from '#lib/server/rpc.ts';
 import type { Organization, Project } from '#lib/store/records.ts';
 import type { Store } from '#lib/store/store.ts';
 
@@ -28,14 +29,14 @@ export interface Caller {
 /** Makes an RPC's handler of a use case. No call reaches one but through the gate. */
 export function guarded<I extends DescMessage, O extends DescMessage>(
   control: Control,
+  callers: Admission<Principal>,
   method: DescMethodUnary<I, O>,
   act: (control: Control, request: MessageShape<I>, caller: Caller) => Promise<MessageInitShape<O>>,
 ) {
   const { gate, publicUrl } = control;
   return async (request: MessageShape<I>, context: HandlerContext): Promise<MessageInitShape<O>> => {
-    const principal = await gate.authenticateCaller(context.requestHeader);
     gate.validate(method.input, request);
-    return act(control, request, { principal, edgeUrl: publicUrl ?? originOf(context) });
+    return act(control, request, { principal: callers.claimsOf(context), edgeUrl: publicUrl ?? originOf(context) });
   };
 }
 

@@ -3,6 +3,7 @@ import { PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import type { Broker } from '#lib/broker/broker.ts';
 import type { Gate } from '#lib/server/gate.ts';
+import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
 import { httpPublishRoute } from './http-publish.ts';
 import { publishMessage } from './publish-message.ts';
@@ -22,28 +23,30 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
   const unaryRate = { name: 'unary', perSec: ratePerSec } as const;
   const streamRate = { name: 'stream', perSec: streamRatePerSec } as const;
   const draining = new AbortController();
+  const publishers = admit((headers) => gate.authenticatePublisher(headers.get('authorization') ?? undefined));
   return {
     services: [PublishService],
     http: [httpPublishRoute(gate, broker, unaryRate)],
     rpc(router) {
-      router.service(PublishService, {
-        async publish(message, { requestHeader }) {
-          const claims = await gate.authenticatePublisher(requestHeader.get('authorization') ?? undefined);
-          gate.validate(PublishRequestSchema, message);
-          gate.requireClaims(claims, message.orgId, message.channelId);
-          return publishMessage(broker, message, toBinary(PublishRequestSchema, message), unaryRate);
+      router.service(
+        PublishService,
+        {
+          async publish(message, context) {
+            gate.validate(PublishRequestSchema, message);
+            gate.requireClaims(publishers.claimsOf(context), message.orgId, message.channelId);
+            return publishMessage(broker, message, toBinary(PublishRequestSchema, message), unaryRate);
+          },
+          publishStream: (requests, context) =>
+            publishStream(requests, {
+              gate,
+              broker,
+              claims: publishers.claimsOf(context),
+              rate: streamRate,
+              signal: AbortSignal.any([context.signal, draining.signal]),
+            }),
         },
-        async *publishStream(requests, { requestHeader, signal }) {
-          const claims = await gate.authenticatePublisher(requestHeader.get('authorization') ?? undefined);
-          yield* publishStream(requests, {
-            gate,
-            broker,
-            claims,
-            rate: streamRate,
-            signal: AbortSignal.any([signal, draining.signal]),
-          });
-        },
-      });
+        { requestGate: publishers.requestGate },
+      );
     },
     async drain() {
       draining.abort();

@@ -2,7 +2,8 @@ import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import type { Broker } from '#lib/broker/broker.ts';
 import { Follower } from '#lib/broker/follow.ts';
-import type { Gate } from '#lib/server/gate.ts';
+import { bearer, type Gate } from '#lib/server/gate.ts';
+import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
 import type { Logger } from '#lib/telemetry/logger.ts';
 import { Delivery } from './delivery.ts';
@@ -31,15 +32,24 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
     onError: (error) => logger.error({ err: error }, 'a listener was ended by an unexpected error'),
   });
   const listeners = new Listeners({ ...options, follower });
+  const authorized = admit((headers) => gate.authenticateListener(bearer(headers.get('authorization') ?? undefined)));
+  const starters = admit(async (headers) => ({ starter: await gate.authenticateStarter(headers) }));
   return {
     services: [StreamService],
     http: [eventsRoute(gate, listeners)],
     rpc(router) {
-      router.service(StreamService, {
-        subscribe: (request, { requestHeader, signal }) =>
-          subscribe(request, requestHeader.get('authorization') ?? undefined, signal, gate, listeners),
-        startStream: (request, call) => startStream(request, call, options),
-      });
+      router.rpc(
+        StreamService.method.subscribe,
+        (request, context) => subscribe(request, authorized.claimsOf(context), context.signal, gate, listeners),
+        { requestGate: authorized.requestGate },
+      );
+      router.rpc(
+        StreamService.method.startStream,
+        (request, call) => startStream(request, starters.claimsOf(call).starter, call, options),
+        {
+          requestGate: starters.requestGate,
+        },
+      );
     },
     drain: (spreadMs) => listeners.drain(spreadMs),
     close: () => listeners.close(),

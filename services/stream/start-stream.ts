@@ -5,6 +5,7 @@ import {
   StartStreamRequestSchema,
   type StartStreamResponseSchema,
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import type { Principal } from '#lib/auth/principal.ts';
 import type { StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
 import { originOf } from '#lib/server/origin.ts';
@@ -17,13 +18,16 @@ export interface StartStreamOptions {
   readonly publicUrl: string | undefined;
 }
 
-/** StreamService.StartStream: a channel and a token to listen to it. Nothing is stored. */
+/**
+ * StreamService.StartStream: a channel and a token to listen to it. Nothing is stored.
+ * @param starter who was let in; undefined: anybody may.
+ */
 export async function startStream(
   request: StartStreamRequest,
+  starter: Principal | undefined,
   call: { readonly requestHeader: Headers; readonly url: string },
   { gate, signer, publicUrl }: StartStreamOptions,
 ): Promise<MessageInitShape<typeof StartStreamResponseSchema>> {
-  const starter = await gate.authenticateStarter(call.requestHeader);
   gate.validate(StartStreamRequestSchema, request);
   const orgId = parseOrgId(request.organization, 'organization');
   if (request.orgId !== undefined && request.orgId !== orgId) {

@@ -1,8 +1,9 @@
 import type { SubscribeRequest, SubscribeResponse } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { SubscribeRequestSchema } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import type { StreamClaims } from '#lib/auth/stream-token.ts';
 import { channelKey } from '#lib/broker/broker.ts';
 import { parseEntryId } from '#lib/broker/entry-id.ts';
-import { bearer, type Gate } from '#lib/server/gate.ts';
+import type { Gate } from '#lib/server/gate.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 import type { Listeners } from './listeners.ts';
 import { RpcSink } from './rpc-sink.ts';
@@ -11,12 +12,11 @@ import { rpcWire } from './rpc-wire.ts';
 /** StreamService.Subscribe: the typed face of a channel, by the same ids as the events of the HTTP form. */
 export async function* subscribe(
   request: SubscribeRequest,
-  authorization: string | undefined,
+  claims: StreamClaims,
   signal: AbortSignal,
   gate: Gate,
   listeners: Listeners,
 ): AsyncGenerator<SubscribeResponse> {
-  const claims = await gate.authenticateListener(bearer(authorization));
   gate.validate(SubscribeRequestSchema, request);
   gate.requireClaims(claims, request.orgId, request.channelId);
   const cursor = request.lastEventId === '' ? undefined : parseEntryId(request.lastEventId);

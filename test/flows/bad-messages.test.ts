@@ -196,6 +196,17 @@ describe('too much', () => {
     }
   });
 
+  test('of nobody is not even looked at: first of all it is asked who sends it', async () => {
+    for (const body of [Buffer.from([255]), gzipSync(Buffer.alloc(64 * 1024 * 1024)), new Uint8Array(200_000)]) {
+      const call = await callBytes(body, { 'Content-Encoding': 'gzip', Authorization: 'Bearer nonsense' });
+      expect([call.status, call.json.code, call.json.message]).toEqual([
+        401,
+        'unauthenticated',
+        'Token validation failed',
+      ]);
+    }
+  });
+
   test('is refused where it only unfolds', async () => {
     const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024));
     const call = await callBytes(bomb, { 'Content-Encoding': 'gzip' });

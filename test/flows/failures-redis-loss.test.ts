@@ -34,7 +34,7 @@ function homesOf(cluster: RedisClusterServers, { orgId }: Deployment, { channels
 }
 
 // Each has servers of its own, and most of their time is waiting.
-describe.concurrent('a broker that is away for long, or comes back with less', () => {
+describe.concurrent('a broker that is away for long, or comes back with less', { timeout: 90_000 }, () => {
   test('Redis comes back empty: what is published from then on arrives, and cursors are told', async () => {
     await using redis = await startRedis();
     await using deployment = await startDeployment({ redisUrl: redis.url });

@@ -6,6 +6,7 @@ import { type Channel, type Deployment, listenBySse, startDeployment } from '../
 import { BROKER_AWAY, HEALTHY, type HealthReport, untilHealthIs } from '../support/health.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { type RedisProxy, startRedisProxy } from '../support/redis-proxy.ts';
+import type { SseListener } from '../support/sse-listener.ts';
 import { expectRetryable, startStreams, untilAllGoOn } from '../support/streams.ts';
 import { until } from '../support/until.ts';
 
@@ -36,7 +37,7 @@ async function untilAllSay(expected: HealthReport): Promise<void> {
 }
 
 /** What a browser meets that comes while the broker is away: an answer that makes it come back. */
-async function expectNewListenerIsPutOff(checker: Checker, channel: Channel) {
+async function expectNewListenerIsPutOff(checker: Checker, channel: Channel): Promise<SseListener> {
   const listener = listenBySse(deployment, channel, checker.listener(channel.id));
   await until('a new listener is answered', () => listener.errors.length > 0);
   expect(listener.failedWith).toBeUndefined();
@@ -57,9 +58,9 @@ test('Redis restarts with its data: publishers are told to try again, listeners 
   await untilAllSay(HEALTHY);
   await untilAllGoOn(streams.publishers);
   await streams.end();
+  await until('who came while Redis was away has it all', () => late.hasEnded);
   expect(checker.verdict()).toEqual(FLAWLESS);
   expectRetryable(streams.publishers);
-  late.close();
 });
 
 test('Redis stands still for 10 s: publishers are answered in time, listeners miss nothing', async () => {
@@ -68,10 +69,11 @@ test('Redis stands still for 10 s: publishers are answered in time, listeners mi
   await untilAllGoOn(streams.publishers);
   redis.pause();
   const pause = delay(10_000);
+  let late: SseListener | undefined;
   try {
     await untilAllSay(BROKER_AWAY);
     await until('every publisher is refused', () => streams.publishers.every(({ refusals }) => refusals.length > 0));
-    await expectNewListenerIsPutOff(checker, streams.channels[0] as Channel);
+    late = await expectNewListenerIsPutOff(checker, streams.channels[0] as Channel);
     await pause;
   } finally {
     redis.resume();
@@ -79,6 +81,7 @@ test('Redis stands still for 10 s: publishers are answered in time, listeners mi
   await untilAllSay(HEALTHY);
   await untilAllGoOn(streams.publishers);
   await streams.end();
+  await until('who came meanwhile has it all', () => late?.hasEnded === true);
   expect(checker.verdict()).toEqual(FLAWLESS);
   expectRetryable(streams.publishers);
   const slowestMs = Math.max(...streams.publishers.map((publisher) => publisher.slowestMs));

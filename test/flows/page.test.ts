@@ -128,6 +128,8 @@ describe('the page', () => {
     const other = await startStory();
     try {
       await page.goto(other.url);
+      // The page is loaded before it has learnt whom to publish as.
+      await page.locator('#start:enabled').waitFor();
       other.monolith.kill('SIGKILL');
       await other.monolith.exited;
       await press('Start a stream');

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { create, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
@@ -165,7 +166,7 @@ function timed(face: (message: PublishRequest) => Promise<Acknowledged | Refused
     try {
       sent = await face(message);
     } catch (error) {
-      sent = { kind: 'refused', code: 'no answer', text: String(error), retryAfterMs: undefined };
+      sent = { kind: 'refused', code: 'no answer', text: inspect(error), retryAfterMs: undefined };
     }
     return { ...sent, tookMs: performance.now() - startMs };
   };

@@ -34,6 +34,7 @@ export class StreamingPublisher {
   /** Sent on the present call or the one before, in order; the answers come in the same order. */
   #underWay: PublishRequest[] = [];
   #sequence = 0;
+  #call = 0;
   #ending = false;
   #hasEnded = false;
 
@@ -54,7 +55,8 @@ export class StreamingPublisher {
     while (!this.#hasEnded || this.#underWay.length > 0) {
       try {
         const headers = { authorization: `Bearer ${token}` };
-        for await (const { result } of this.#client.publishStream(this.#requests(), { headers })) {
+        const requests = this.#requests(++this.#call);
+        for await (const { result } of this.#client.publishStream(requests, { headers })) {
           const message = this.#underWay.shift();
           if (message === undefined) throw new Error('an answer to nothing');
           if (result.case !== 'published') throw new Error(`refused: ${result.value?.message}`);
@@ -69,10 +71,10 @@ export class StreamingPublisher {
     }
   }
 
-  async *#requests() {
-    const call = [...this.#underWay];
-    for (const message of call) yield { message };
-    while (!this.#hasEnded) {
+  /** Those of a call that is over may be asked for more once again: they have nothing more to say. */
+  async *#requests(call: number) {
+    for (const message of [...this.#underWay]) yield { message };
+    while (!this.#hasEnded && call === this.#call) {
       if (this.#underWay.length < WINDOW) {
         const phase = this.#ending ? Phase.END : Phase.DELTA;
         const message = newMessage(this.#options.orgId, this.#options.channel, phase, this.#sequence++);
