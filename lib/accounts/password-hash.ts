@@ -1,7 +1,7 @@
 import { type Argon2Parameters, argon2, randomBytes, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 
-/** What a hash costs. OWASP's first recommendation for argon2id: 19 MiB, two passes, one lane. */
+/** What a hash costs: what OWASP asks of argon2id at least. */
 export interface HashCost {
   readonly memoryKiB: number;
   readonly passes: number;
