@@ -24,10 +24,10 @@ export function httpFormsOf(service: DescService): HttpForm[] {
   });
 }
 
-/** Matches every path of the services' calls: a regular expression for Envoy. */
+/** Matches every path of the services' calls, with the slash at its end that the transcoder passes over. */
 export function pathsOf(services: readonly DescService[]): string {
   const patterns = services.flatMap(httpFormsOf).map(({ template }) => patternOf(template));
-  return [...new Set(patterns)].sort().join('|');
+  return `(${[...new Set(patterns)].sort().join('|')})/?`;
 }
 
 /** The names of all variables in the paths, as both of JSON's spellings have them. */

@@ -90,7 +90,9 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local fields = fieldsOf(headers:get(':method'), (headers:get(':path'):gsub('%?.*', '')))
+  -- As the transcoder sees it, which passes over a slash at the end.
+  local path = headers:get(':path'):gsub('%?.*', ''):gsub('/+$', '')
+  local fields = fieldsOf(headers:get(':method'), path)
   local body = fields and handle:body()
   if not body or body:length() == 0 then return end
   local text = body:getBytes(0, body:length())

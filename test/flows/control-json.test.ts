@@ -231,6 +231,7 @@ describe('what is wrong is a 400 that says where', () => {
     ],
     ['one within a list', 'PATCH', '', { quotas: [{ id: 'a' }, { nope: 1 }] }, 'quotas.nope: there is no such field'],
     ['one in a call', 'POST', '/keys', { label: 'x' }, 'label: there is no such field'],
+    ['one behind a slash', 'POST', '/keys/', { label: 'x' }, 'label: there is no such field'],
     ['JSON that is none', 'PATCH', '', '{name: "x"}', 'The body is not JSON: see byte 2'],
     ['JSON and more', 'PATCH', '', '{"name": "x"} {}', 'The body is not JSON: see byte 15'],
     ['endless JSON', 'PATCH', '', '['.repeat(5000), /^The body is not JSON: see byte \d+$/],
