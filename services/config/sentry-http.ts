@@ -22,8 +22,8 @@ export class SentryRefusal extends Error {
 
 export interface SignedCall {
   readonly call: HttpCall;
-  readonly body: Uint8Array;
-  readonly json: Readonly<Record<string, unknown>>;
+  /** @throws SentryRefusal unless the body is a JSON object. */
+  json(): Readonly<Record<string, unknown>>;
   /** @throws SentryRefusal unless this relay has signed the body just now. */
   requireSignatureOf(relay: SigningRelay): void;
   /** The relay that has signed the body. @throws SentryRefusal */
@@ -54,23 +54,19 @@ async function readSigned(call: HttpCall): Promise<SignedCall> {
   const { request } = call;
   const encoding = headerOf(request, 'content-encoding') ?? 'identity';
   if (encoding !== '' && encoding !== 'identity') throw new SentryRefusal(415, 'unsupported content encoding');
+  // What can be told without a body is told without one.
+  const signature = parseSignature(headerOf(request, 'x-sentry-relay-signature') ?? '');
+  if (signature === undefined) throw new SentryRefusal(401, 'missing or malformed relay signature');
+  if (isExpired(signature, Date.now())) throw new SentryRefusal(401, 'relay signature expired');
   const body = await readBody(request, MAX_JSON_BYTES, () => new Refusal('too_large', { text: 'payload too large' }));
-  const parse = () => {
-    const signature = parseSignature(headerOf(request, 'x-sentry-relay-signature') ?? '');
-    if (signature === undefined) throw new SentryRefusal(401, 'missing or malformed relay signature');
-    if (isExpired(signature, Date.now())) throw new SentryRefusal(401, 'relay signature expired');
-    return signature;
-  };
   return {
     call,
-    body,
-    json: readJson(body),
+    json: () => readJson(body),
     requireSignatureOf(relay) {
-      if (!verifies(parse(), body, relay.key)) throw new SentryRefusal(401, 'invalid relay signature');
+      if (!verifies(signature, body, relay.key)) throw new SentryRefusal(401, 'invalid relay signature');
     },
     requireRelay(relays) {
       requireRelayId(headerOf(request, 'x-sentry-relay-id'));
-      const signature = parse();
       const relay = relays.keys.find(({ key }) => verifies(signature, body, key));
       if (relay === undefined) throw new SentryRefusal(401, 'invalid relay signature');
       return relay;
@@ -100,10 +96,8 @@ function readJson(body: Uint8Array): Readonly<Record<string, unknown>> {
 }
 
 /** What is neither of the refusals goes on to whoever called. */
-function sendRefusal({ request, response }: HttpCall, error: unknown): void {
+function sendRefusal({ response }: HttpCall, error: unknown): void {
   if (!(error instanceof SentryRefusal || error instanceof Refusal)) throw error;
-  // Who has not sent all of it reads the answer only then.
-  request.resume();
   if (error instanceof Refusal && error.retryAfterSec !== undefined) {
     response.setHeader('Retry-After', String(error.retryAfterSec));
   }

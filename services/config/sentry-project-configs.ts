@@ -19,7 +19,7 @@ export function projectConfigsRoute(cache: ConfigCache, relays: Relays): HttpRou
     if (signed.call.query.get('version') !== String(VERSION)) {
       throw new SentryRefusal(400, `only version ${VERSION} of this endpoint is supported`);
     }
-    const request = readRequest(signed.json);
+    const request = readRequest(signed.json());
     if (request.isFull && !relay.isTrusted) throw new SentryRefusal(403, 'full configs are for trusted relays only');
     return {
       ...(await answer(cache, request)),

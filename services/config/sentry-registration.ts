@@ -17,14 +17,15 @@ export function registrationRoutes(relays: Relays, challenges: Challenges): Http
   const registered = new LRUCache<string, SigningRelay>({ max: MAX_REGISTERED });
   return [
     signedRoute('api/0/relays/register/challenge', (signed) => {
-      const relayId = requireRelayId(signed.json['relay_id']);
-      const relay = requireKnown(relays, signed.json['public_key']);
+      const { relay_id, public_key } = signed.json();
+      const relayId = requireRelayId(relay_id);
+      const relay = requireKnown(relays, public_key);
       signed.requireSignatureOf(relay);
       return { relay_id: relayId, token: challenges.make({ relayId, publicKey: relay.publicKey }, Date.now()) };
     }),
     signedRoute('api/0/relays/register/response', (signed) => {
-      const relayId = requireRelayId(signed.json['relay_id']);
-      const { token } = signed.json;
+      const { relay_id, token } = signed.json();
+      const relayId = requireRelayId(relay_id);
       const challenge = typeof token === 'string' ? challenges.read(token, Date.now()) : undefined;
       if (challenge?.relayId !== relayId) throw new SentryRefusal(401, 'unknown or expired challenge');
       const relay = requireKnown(relays, challenge.publicKey);
@@ -34,7 +35,7 @@ export function registrationRoutes(relays: Relays, challenges: Challenges): Http
     }),
     signedRoute('api/0/relays/publickeys', (signed) => {
       signed.requireRelay(relays);
-      const asked = signed.json['relay_ids'];
+      const { relay_ids: asked } = signed.json();
       if (!Array.isArray(asked) || asked.length > MAX_ASKED) {
         throw new SentryRefusal(400, `relay_ids must be a list of at most ${MAX_ASKED}`);
       }
