@@ -16,5 +16,6 @@ COPY gen gen
 COPY lib lib
 COPY services services
 COPY envoy envoy
+COPY cli cli
 USER node
 CMD ["node", "services/monolith/main.ts"]

@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// Three kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start
-// real Redis servers; test/flows starts the product as a user does, with real Envoy in front.
+// Kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start real
+// Redis servers, `*.postgres.test.ts` real PostgreSQL; test/flows starts the product as a user does, with real Envoy in front.
 export default defineConfig({
   test: {
     projects: [
@@ -9,13 +9,22 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
-          exclude: ['**/*.redis.test.ts'],
+          exclude: ['**/*.redis.test.ts', '**/*.postgres.test.ts'],
         },
       },
       {
         test: {
           name: 'redis',
           include: ['lib/**/*.redis.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'postgres',
+          include: ['lib/**/*.postgres.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,

@@ -82,14 +82,18 @@ export function parseUint64(text: string): bigint | undefined {
   return value < 1n << 64n ? value : undefined;
 }
 
-interface DevFile {
+export interface DevFile {
   readonly edgeUrl: string;
   readonly orgId: string;
   readonly publishToken: string | undefined;
   readonly apiToken: string | undefined;
+  readonly operatorToken: string | undefined;
+  readonly organization: string | undefined;
+  readonly project: string | undefined;
 }
 
-async function readDevFile(file: string): Promise<DevFile | 'invalid' | undefined> {
+/** What `npm start` wrote; undefined: nothing. */
+export async function readDevFile(file: string): Promise<DevFile | 'invalid' | undefined> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -106,13 +110,22 @@ async function readDevFile(file: string): Promise<DevFile | 'invalid' | undefine
     const edgeUrl = field('edge_url');
     const orgId = field('org_id');
     if (!edgeUrl || !normalizeUrl(edgeUrl) || !orgId) return 'invalid';
-    return { edgeUrl, orgId, publishToken: field('publish_token'), apiToken: field('api_token') };
+    return {
+      edgeUrl,
+      orgId,
+      publishToken: field('publish_token'),
+      apiToken: field('api_token'),
+      operatorToken: field('operator_token'),
+      organization: field('organization'),
+      project: field('project'),
+    };
   } catch {
     return 'invalid';
   }
 }
 
-function normalizeUrl(text: string): string | undefined {
+/** Without a trailing slash; undefined: not one that a command can use. */
+export function normalizeUrl(text: string): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) return undefined;
   // A user and password in the URL would end up in every message that names it.

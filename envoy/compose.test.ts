@@ -20,11 +20,13 @@ interface ComposeService {
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const compose = parse(read('docker-compose.yml'), { merge: true });
 const services: Readonly<Record<string, ComposeService>> = compose.services;
-const ours = ['publish', 'stream', 'cleanup'];
+const ours = ['publish', 'stream', 'cleanup', 'control', 'config'];
 const portSettings: Readonly<Record<string, string>> = {
   publish: 'PUBLISH_PORT',
   stream: 'GATEWAY_PORT',
   cleanup: 'CLEANUP_PORT',
+  control: 'CONTROL_PORT',
+  config: 'CONFIG_PORT',
 };
 const edge = composeEdge(new Env({ NODE_ENV: 'production' }));
 
@@ -57,7 +59,7 @@ describe('containers and the edge', () => {
     expect(bases).toEqual(Array(2).fill(`node:${devDependencies.node}-slim`));
   });
 
-  test.each(['publish', 'stream'] as const)('the edge finds %s by its name and port', (name) => {
+  test.each(['publish', 'stream', 'control', 'config'] as const)('the edge finds %s by its name and port', (name) => {
     expect(edge.upstreams[name]).toEqual([{ host: name, port: service(name).environment?.[portSettings[name] ?? ''] }]);
   });
 
@@ -96,11 +98,17 @@ describe('settings', () => {
 
   test('secrets are asked for, and have no default', () => {
     const all = Object.values(services).flatMap(({ environment = {} }) => Object.entries(environment));
-    const secrets = all.filter(([name]) => /SECRET|PRIVATE_KEY|TOKEN$/.test(name));
+    const named = all.filter(([name]) => /SECRET|PRIVATE_KEY|PASSWORD|TOKEN$/.test(name));
+    // Nobody needs an OpenID provider; without its issuer the secret is not read.
+    const secrets = named.filter(([name]) => name !== 'OIDC_CLIENT_SECRET');
+    expect(String(new Map(named).get('OIDC_CLIENT_SECRET'))).toMatch(/^\$\{OIDC_CLIENT_SECRET:-\}$/);
     expect(secrets.map(([name]) => name).sort()).toEqual([
       'GATEWAY_JWT_PRIVATE_KEY',
+      'POSTGRES_PASSWORD',
       'PUBLISH_JWT_SECRET',
+      'RELAY_TOKEN',
       'TIDEWAY_API_TOKEN',
+      'TIDEWAY_OPERATOR_TOKEN',
     ]);
     for (const [name, value] of secrets) expect(value).toMatch(new RegExp(`^\\$\\{${name}:\\?[^}]+\\}$`));
   });

@@ -9,7 +9,7 @@ import { virtualHost } from './routes.ts';
 
 /** The whole configuration of Envoy: the one source for a developer's machine, containers and tests. */
 export function envoyConfig(options: EdgeOptions): JsonObject {
-  const { publish, stream, web } = options.upstreams;
+  const { publish, stream, control, config, web } = options.upstreams;
   return {
     admin: admin(options.admin),
     static_resources: {
@@ -17,6 +17,8 @@ export function envoyConfig(options: EdgeOptions): JsonObject {
       clusters: [
         cluster('publish', publish),
         cluster('stream', stream),
+        cluster('control', control),
+        cluster('config', config),
         ...(web === undefined ? [] : [cluster('web', web)]),
       ],
     },

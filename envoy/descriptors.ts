@@ -1,11 +1,15 @@
 import { create, type DescFile, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { file_google_rpc_error_details } from '#gen/google/rpc/error_details_pb.ts';
+import { file_tideway_control_v1_account_service } from '#gen/tideway/control/v1/account_service_pb.ts';
+import { file_tideway_control_v1_control_service } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { file_tideway_stream_v1_publish_service } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { file_tideway_stream_v1_stream_service } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 
 // Error details are named by nobody's import, and the transcoder writes them into JSON errors.
 const roots = [
+  file_tideway_control_v1_account_service,
+  file_tideway_control_v1_control_service,
   file_tideway_stream_v1_publish_service,
   file_tideway_stream_v1_stream_service,
   file_google_rpc_error_details,

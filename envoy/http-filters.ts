@@ -1,3 +1,8 @@
+import type { DescService } from '@bufbuild/protobuf';
+import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
+import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
+import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { type JsonObject, typed } from './json.ts';
 import { edgeSizes } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
@@ -15,7 +20,13 @@ export function httpFilters(options: EdgeOptions): JsonObject[] {
         max_request_bytes: edgeSizes.transcodedBodyBytes,
       }),
     },
-    transcoder(options.descriptorSet),
+    // Off but for the routes that bring a script.
+    { name: LUA, typed_config: typed('envoy.extensions.filters.http.lua.v3.Lua') },
+    {
+      name: TRANSCODER,
+      // What is empty is said too: `"projects": []` is easier to read for a program than nothing.
+      typed_config: transcoder(options.descriptorSet, AIP_SERVICES, { always_print_primitive_fields: true }),
+    },
     {
       name: 'envoy.filters.http.router',
       // Clients need not know what Envoy measured, and must not steer its retries.
@@ -46,22 +57,28 @@ function addressRateLimit(ratePerSec: number): JsonObject {
   };
 }
 
+export const LUA = 'envoy.filters.http.lua';
+export const TRANSCODER = 'envoy.filters.http.grpc_json_transcoder';
+
+/** Whose JSON forms are resources, in the style of Google's AIPs. */
+export const AIP_SERVICES = [ControlService, AccountService];
+
+/** Whose JSON forms are messages, and server-sent events of them. */
+export const STREAM_SERVICES = [PublishService, StreamService];
+
 /** JSON to RPC and back, by the google.api.http annotations of the contracts. */
-function transcoder(descriptorSet: Uint8Array): JsonObject {
-  return {
-    name: 'envoy.filters.http.grpc_json_transcoder',
-    typed_config: typed('envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder', {
-      proto_descriptor_bin: Buffer.from(descriptorSet).toString('base64'),
-      services: ['tideway.stream.v1.PublishService', 'tideway.stream.v1.StreamService'],
-      print_options: {
-        preserve_proto_field_names: true,
-        stream_newline_delimited: true,
-        stream_sse_style_delimited: true,
-      },
-      // Errors as {"code", "message", "details"}.
-      convert_grpc_status: true,
-      // A misspelt last_event_id would replay everything without a word, and a body would overrule its path.
-      request_validation_options: { reject_unknown_query_parameters: true, reject_binding_body_field_collisions: true },
-    }),
-  };
+export function transcoder(
+  descriptorSet: Uint8Array,
+  services: readonly DescService[],
+  printOptions: JsonObject,
+): JsonObject {
+  return typed('envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder', {
+    proto_descriptor_bin: Buffer.from(descriptorSet).toString('base64'),
+    services: services.map(({ typeName }) => typeName),
+    print_options: { preserve_proto_field_names: true, ...printOptions },
+    // Errors as {"code", "message", "details"}.
+    convert_grpc_status: true,
+    // A misspelt last_event_id would replay everything without a word, and a body would overrule its path.
+    request_validation_options: { reject_unknown_query_parameters: true, reject_binding_body_field_collisions: true },
+  });
 }

@@ -10,7 +10,7 @@ const upstream = [{ host: '127.0.0.1', port: 9000 }];
 const config = envoyConfig({
   listen: { host: '127.0.0.1', port: 8080 },
   admin: { loopbackPort: 9901 },
-  upstreams: { publish: upstream, stream: upstream, web: upstream },
+  upstreams: { publish: upstream, stream: upstream, control: upstream, config: upstream, web: upstream },
   reflection: true,
   ratePerAddressPerSec: 0,
   trustedHops: 0,
@@ -60,7 +60,7 @@ describe('timeouts, on both sides', () => {
     const [idle, ...others] = valuesOf('clusters')
       .flat()
       .flatMap((cluster) => valuesOf('idle_timeout', cluster).map(secondsOf));
-    expect(others).toEqual([idle, idle]);
+    expect(new Set(others)).toEqual(new Set([idle]));
     expect(idle).toBeGreaterThan(edgeTimeouts.listenIdleSec);
     expect(idle).toBeLessThan(server.KEEP_ALIVE_TIMEOUT_MS / 1_000);
   });

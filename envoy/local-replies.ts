@@ -5,7 +5,9 @@ const reconnectMs = 3_000;
 
 // Once the transcoder has taken a request, its path is the RPC's, and what was asked for is in a header of Envoy's.
 const isJsonApi: JsonObject = {
-  or_filter: { filters: [pathStarts('/v1/'), pathStarts('/v1/', 'x-envoy-original-path')] },
+  or_filter: {
+    filters: ['/v1/', '/auth/'].flatMap((prefix) => [pathStarts(prefix), pathStarts(prefix, 'x-envoy-original-path')]),
+  },
 };
 
 /**

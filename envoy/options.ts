@@ -13,6 +13,8 @@ export interface EdgeOptions {
   readonly upstreams: {
     readonly publish: readonly Endpoint[];
     readonly stream: readonly Endpoint[];
+    readonly control: readonly Endpoint[];
+    readonly config: readonly Endpoint[];
     /** Takes every path that nobody else has. Without it they are 404. */
     readonly web?: readonly Endpoint[];
   };

@@ -1,4 +1,10 @@
+import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
+import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
+import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { AIP_SERVICES, LUA, STREAM_SERVICES, TRANSCODER, transcoder } from './http-filters.ts';
 import { type JsonObject, seconds, typed } from './json.ts';
+import { pathsOf, pathVariablesOf } from './json-paths.ts';
+import { knownFieldsScript } from './known-fields.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
 import { holdUntilWhole } from './whole-answers.ts';
@@ -33,25 +39,36 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       repeatable({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish'),
       route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
       repeatable({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream'),
+      // Changes are made once: what may have arrived is not sent again.
+      route({ prefix: `/${ControlService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
+      ownPagesOnly(
+        route({ prefix: `/${AccountService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
+      ),
+      // What relays ask has no effect: it is safe to ask again.
+      route({ path: `/${ConfigService.typeName}/WatchProjectConfigs` }, 'config', listening),
+      route({ prefix: `/${ConfigService.typeName}/` }, 'config', unary('connect-failure,refused-stream,reset')),
+      route({ prefix: '/api/0/relays/' }, 'config', unary('connect-failure,refused-stream,reset')),
       route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
       route({ path: '/readyz' }, 'stream', unary('connect-failure,refused-stream')),
       pathVariableInQuery,
-      // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is unknown to the
-      // service too, and it says so.
-      {
-        ...route({ prefix: '/v1/' }, 'stream', unary('connect-failure,refused-stream')),
-        typed_per_filter_config: { 'envoy.filters.http.buffer': bodyLimit },
-      },
+      streamJson(options),
+      // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is nothing.
+      { ...noSuchPath({ prefix: '/v1/' }), typed_per_filter_config: jsonChecks },
+      // Here what stays are the redirects to and from an OpenID provider.
+      ownPagesOnly(route({ prefix: '/auth/' }, 'control', unary('connect-failure,refused-stream')), jsonChecks),
       options.upstreams.web
         ? route({ prefix: '/' }, 'web', unary('connect-failure,refused-stream'))
-        : { match: { prefix: '/' }, direct_response: { status: 404, body: { inline_string: 'Not found' } } },
+        : noSuchPath({ prefix: '/' }),
     ],
   };
 }
 
-type Match = { readonly path: string } | { readonly prefix: string };
+type Match =
+  | { readonly path: string }
+  | { readonly prefix: string }
+  | { readonly safe_regex: { readonly regex: string } };
 
 function route(match: Match, cluster: string, action: JsonObject): JsonObject {
   return { match, route: { cluster, ...action } };
@@ -63,7 +80,7 @@ function repeatable(match: Match, cluster: string): JsonObject {
 }
 
 /** Parameters of a query, in regular expressions. */
-const pathVariables = '(organization|org_id|orgId|channel_id|channelId)([=.&].*)?';
+const pathVariables = `(${pathVariablesOf([...STREAM_SERVICES, ...AIP_SERVICES]).join('|')})([=.&].*)?`;
 const escapedName = '[^=&]*%.*';
 
 /** One request, one answer. */
@@ -116,25 +133,60 @@ const pathVariableInQuery: JsonObject = {
     ],
   },
   typed_per_filter_config: {
-    'envoy.filters.http.grpc_json_transcoder': typed('envoy.config.route.v3.FilterConfig', { disabled: true }),
+    [TRANSCODER]: typed('envoy.config.route.v3.FilterConfig', { disabled: true }),
   },
   direct_response: {
     status: 400,
     body: {
-      inline_string: 'The path alone names the organization and the channel, and names in the query have no escapes',
+      inline_string: 'What the path names is no parameter of the query, and names of parameters have no escapes',
     },
   },
 };
+
+/** The JSON forms of messages, which say nothing of what is empty; many are server-sent events. */
+function streamJson({ descriptorSet }: EdgeOptions): JsonObject {
+  return {
+    ...noSuchPath({ safe_regex: { regex: pathsOf(STREAM_SERVICES) } }),
+    typed_per_filter_config: {
+      'envoy.filters.http.buffer': bodyLimit,
+      [TRANSCODER]: transcoder(descriptorSet, STREAM_SERVICES, {
+        stream_newline_delimited: true,
+        stream_sse_style_delimited: true,
+      }),
+    },
+  };
+}
+
+function noSuchPath(match: Match): JsonObject {
+  return { match, direct_response: { status: 404, body: { inline_string: 'Not found' } } };
+}
 
 /** The transcoder's own limit counts each piece of a body, not the whole. */
 const bodyLimit: JsonObject = typed('envoy.extensions.filters.http.buffer.v3.BufferPerRoute', {
   buffer: { max_request_bytes: edgeSizes.transcodedBodyBytes },
 });
 
-/** Any page may call: what protects a stream is its token, and no cookie is ever read. */
+/** What the JSON forms of resources are held to before they are RPCs. */
+const jsonChecks: JsonObject = {
+  'envoy.filters.http.buffer': bodyLimit,
+  [LUA]: typed('envoy.extensions.filters.http.lua.v3.LuaPerRoute', {
+    source_code: { inline_string: knownFieldsScript(AIP_SERVICES) },
+  }),
+};
+
+/** Another origin's page is not told what was answered, not even that anything was. */
+function ownPagesOnly(of: JsonObject, filters: JsonObject = {}): JsonObject {
+  const without = typed('envoy.config.route.v3.FilterConfig', { disabled: true });
+  return { ...of, typed_per_filter_config: { ...filters, 'envoy.filters.http.cors': without } };
+}
+
+/**
+ * Any page may call with a token. No page of another origin may with a cookie: it is told to nobody that credentials may
+ * come along, browsers send it with no write of another site, and the services take it from pages of our own alone.
+ */
 const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy', {
   allow_origin_string_match: [{ safe_regex: { regex: '.*' } }],
-  allow_methods: 'GET, POST, OPTIONS',
+  allow_methods: 'GET, POST, PATCH, DELETE, OPTIONS',
   allow_headers: [
     'authorization',
     'content-type',

@@ -4,12 +4,19 @@ import { edgeSizes } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
 
 /** Where the services of docker-compose.yml answer, by their names there. */
-export const composePorts = { edge: 8080, admin: 9901, publish: 9001, stream: 9002 } as const;
+export const composePorts = {
+  edge: 8080,
+  admin: 9901,
+  publish: 9001,
+  stream: 9002,
+  control: 9004,
+  config: 9005,
+} as const;
 
 /** In front of the monolith on this machine. */
 export function localEdge(env: Env, adminSocketPath: string): EdgeOptions {
   const monolith = [{ host: '127.0.0.1', port: env.port('PORT', 9000) }];
-  const upstreams = { publish: monolith, stream: monolith };
+  const upstreams = { publish: monolith, stream: monolith, control: monolith, config: monolith };
   return {
     ...settings(env),
     // What runs on a developer's machine is nobody else's business.
@@ -29,6 +36,8 @@ export function composeEdge(env: Env): EdgeOptions {
     upstreams: {
       publish: [{ host: 'publish', port: composePorts.publish }],
       stream: [{ host: 'stream', port: composePorts.stream }],
+      control: [{ host: 'control', port: composePorts.control }],
+      config: [{ host: 'config', port: composePorts.config }],
     },
     tcpUserTimeout: true,
   };

@@ -113,8 +113,8 @@ function firstEnd(children) {
 
 /** @param {{ url: string, devFile: string }} settings */
 function developmentWelcome({ url, devFile }) {
-  const { org_id: orgId } = JSON.parse(readFileSync(devFile, 'utf8'));
-  return welcome({ url, devFile, orgId, channelId: randomUUID() });
+  const { org_id: orgId, dsn } = JSON.parse(readFileSync(devFile, 'utf8'));
+  return welcome({ url, devFile, orgId, channelId: randomUUID(), dsn });
 }
 
 await run('tideway', main);

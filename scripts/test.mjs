@@ -19,6 +19,7 @@ const steps = [
   check('architecture', 'node', 'scripts/check-architecture.mjs'),
   tests('unit tests', 'unit'),
   tests('broker suites on real Redis', 'redis'),
+  tests('store suites on real PostgreSQL', 'postgres'),
   tests('story tests through real Envoy', 'flows'),
 ];
 

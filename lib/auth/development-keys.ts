@@ -12,12 +12,14 @@ export interface DevelopmentKeys {
   readonly publicKeyPem: string;
   /** HS256: publishers' tokens. */
   readonly publishSecret: string;
+  /** What operates the installation. */
   readonly apiToken: string;
 }
 
 const FOLDER = 'keys';
 const FILE = 'development-keys.json';
-const SECRET_PREFIX = 'tideway-development-';
+/** What marks a development secret wherever it is copied to. */
+export const DEVELOPMENT_SECRET_PREFIX = 'tideway-development-';
 /**
  * What marks a development key pair wherever it is copied to: a public exponent as sound as the usual 65537, which
  * nothing else in use makes.
@@ -44,7 +46,7 @@ export async function loadOrCreateDevelopmentKeys(dir: string): Promise<Developm
 
 /** True for a secret, a token or a PEM key that a development server made. Production must refuse these. */
 export function isDevelopmentSecret(text: string): boolean {
-  if (text.trim().startsWith(SECRET_PREFIX)) return true;
+  if (text.trim().startsWith(DEVELOPMENT_SECRET_PREFIX)) return true;
   return text.includes('-----BEGIN ') && exponentOf(normalizePem(text)) === BigInt(DEVELOPMENT_EXPONENT);
 }
 
@@ -56,8 +58,8 @@ async function makeKeys(): Promise<DevelopmentKeys> {
   return {
     privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-    publishSecret: SECRET_PREFIX + randomBytes(32).toString('base64url'),
-    apiToken: SECRET_PREFIX + randomBytes(32).toString('base64url'),
+    publishSecret: DEVELOPMENT_SECRET_PREFIX + randomBytes(32).toString('base64url'),
+    apiToken: DEVELOPMENT_SECRET_PREFIX + randomBytes(32).toString('base64url'),
   };
 }
 

@@ -1,8 +1,9 @@
-import { timingSafeEqual } from 'node:crypto';
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf';
-import { createValidator, type Validator } from '@bufbuild/protovalidate';
+import { createValidator, type Validator, type Violation } from '@bufbuild/protovalidate';
 import { KeysUnavailableError } from '#lib/auth/key-source.ts';
+import { type CallerVerifier, type Principal, TokensUnavailableError } from '#lib/auth/principal.ts';
 import type { PublishClaims, PublishTokenVerifier } from '#lib/auth/publish-token.ts';
+import type { Scope } from '#lib/auth/scopes.ts';
 import type { StreamClaims, StreamTokenVerifier } from '#lib/auth/stream-token.ts';
 import { invalidField, invalidFields, Refusal, type RefusalReason } from './refusal.ts';
 
@@ -37,13 +38,30 @@ export class Gate {
     return claimsOf(result, 'stream_token_invalid');
   }
 
-  /** Somebody who may start streams: anybody in development, the holder of the API token otherwise. @throws Refusal */
-  authenticateStarter(authorization: string | undefined): void {
-    const { apiToken, openStart } = this.#options;
-    if (openStart) return;
-    const token = bearer(authorization);
-    if (apiToken === undefined) throw new Refusal('no_api_token');
-    if (!sameSecret(token, apiToken)) throw new Refusal('api_token_invalid');
+  /**
+   * Somebody who manages things, by the headers of the call. What it may do is asked by {@link requireScope}.
+   * @throws Refusal
+   */
+  authenticateCaller(headers: Headers): Promise<Principal> {
+    return authenticate(headers, this.#options.callers ?? []);
+  }
+
+  /** Somebody who may start streams. Undefined: anybody may, as in development. @throws Refusal */
+  async authenticateStarter(headers: Headers): Promise<Principal | undefined> {
+    const { starters } = this.#options;
+    if (starters === 'anybody') return undefined;
+    if (starters === undefined || starters.length === 0) throw new Refusal('no_starters');
+    return authenticate(headers, starters);
+  }
+
+  /**
+   * Holds a caller to what it may do in an organization. To somebody without a part in it, it does not exist.
+   * @throws Refusal `not_found`, `scope_missing`
+   */
+  async requireScope(principal: Principal, organizationId: bigint, scope: Scope): Promise<void> {
+    const scopes = await principal.scopesIn(organizationId);
+    if (scopes === undefined) throw new Refusal('not_found');
+    if (!scopes.has(scope)) throw new Refusal('scope_missing', { text: `This needs the scope ${scope}` });
   }
 
   /** Holds a message to the rules of its contract. @throws Refusal with every violation */
@@ -53,7 +71,7 @@ export class Gate {
     if (result.kind === 'error') throw result.error;
     throw invalidFields(
       result.violations.map((violation) => ({
-        field: violation.field.map((step) => ('name' in step ? step.name : '')).join('.'),
+        field: pathOf(violation.field),
         description: violation.message,
       })),
     );
@@ -74,9 +92,10 @@ export class Gate {
 export interface GateOptions {
   readonly publishTokens?: PublishTokenVerifier | undefined;
   readonly streamTokens?: StreamTokenVerifier | undefined;
-  readonly apiToken?: string | undefined;
-  /** StartStream needs no token. Development only. */
-  readonly openStart?: boolean;
+  /** Who may manage things. */
+  readonly callers?: readonly CallerVerifier[];
+  /** Who may start streams. Anybody: in development only. */
+  readonly starters?: readonly CallerVerifier[] | 'anybody';
 }
 
 /** The token of an Authorization header. @throws Refusal */
@@ -108,8 +127,26 @@ function keysAway(error: unknown): never {
   throw error;
 }
 
-function sameSecret(a: string, b: string): boolean {
-  const left = Buffer.from(a);
-  const right = Buffer.from(b);
-  return left.byteLength === right.byteLength && timingSafeEqual(left, right);
+/** As in `create.scopes[0]`. */
+function pathOf(steps: Violation['field']): string {
+  let path = '';
+  for (const step of steps) {
+    if ('name' in step) path += path === '' ? step.name : `.${step.name}`;
+    else if (step.kind === 'list_sub') path += `[${step.index}]`;
+  }
+  return path;
+}
+
+function tokensAway(error: unknown): never {
+  if (error instanceof TokensUnavailableError) throw new Refusal('control_away', { cause: error });
+  throw error;
+}
+
+async function authenticate(headers: Headers, verifiers: readonly CallerVerifier[]): Promise<Principal> {
+  for (const verifier of verifiers) {
+    const principal = await verifier.authenticate(headers).catch(tokensAway);
+    if (principal !== undefined) return principal;
+  }
+  bearer(headers.get('authorization') ?? undefined);
+  throw new Refusal('api_token_invalid');
 }

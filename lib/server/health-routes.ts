@@ -1,10 +1,10 @@
-import type { BrokerHealth } from './broker-health.ts';
+import type { DependencyHealth } from './dependency-health.ts';
 import { type HttpRoute, sendJson } from './http-route.ts';
 
 /**
- * Conduit's health forms: `/healthz` says that the process runs, `/readyz` that it takes work and reaches its broker.
+ * Conduit's health forms: `/healthz` says that the process runs, `/readyz` that it takes work and reaches what it needs.
  */
-export function healthRoutes(broker: BrokerHealth, isDraining: () => boolean): HttpRoute[] {
+export function healthRoutes(needs: readonly DependencyHealth[], isDraining: () => boolean): HttpRoute[] {
   const startedMs = performance.now();
   return [
     {
@@ -19,11 +19,13 @@ export function healthRoutes(broker: BrokerHealth, isDraining: () => boolean): H
       path: /^\/readyz\/?$/,
       cors: true,
       handle: async ({ response }) => {
-        const reachable = await broker.reachable();
-        const ready = reachable && !isDraining();
+        const found = await Promise.all(
+          needs.map(async (need) => ({ name: need.dependency.name, reachable: await need.reachable() })),
+        );
+        const ready = found.every(({ reachable }) => reachable) && !isDraining();
         sendJson(response, ready ? 200 : 503, {
           status: ready ? 'ok' : 'fail',
-          dependencies: { [broker.brokerName]: reachable ? 'ok' : 'fail' },
+          dependencies: Object.fromEntries(found.map(({ name, reachable }) => [name, reachable ? 'ok' : 'fail'])),
         });
       },
     },

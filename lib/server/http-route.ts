@@ -1,5 +1,6 @@
 import type { NodeServerRequest, NodeServerResponse } from './node-http.ts';
 import { Refusal } from './refusal.ts';
+import { convertStoreError } from './store-refusal.ts';
 
 /**
  * Routes that belong to somebody else's wire protocol, and health: answered beside the RPCs, on the same port.
@@ -11,7 +12,7 @@ export interface HttpRoute {
   readonly path: RegExp;
   /** Answers with `Access-Control-Allow-Origin: *`, and preflights. */
   readonly cors: boolean;
-  /** A Refusal that is thrown becomes the answer; anything else a 500 that says nothing. */
+  /** A Refusal that is thrown, or the store's, becomes the answer; anything else a 500 that says nothing. */
   handle(call: HttpCall): Promise<void> | void;
 }
 
@@ -46,7 +47,8 @@ export function routeHttp(
         return;
       }
       const query = new URLSearchParams(question < 0 ? '' : url.slice(question + 1));
-      const fail = (error: unknown) => {
+      const fail = (thrown: unknown) => {
+        const error = convertStoreError(thrown);
         if (!(error instanceof Refusal)) onError(error);
         refuse(response, error);
       };

@@ -27,6 +27,27 @@ export const REFUSALS = {
   publish_token_invalid: { code: Code.Unauthenticated, status: 401, text: 'Token validation failed' },
   stream_token_invalid: { code: Code.Unauthenticated, status: 401, text: 'Invalid token' },
   api_token_invalid: { code: Code.Unauthenticated, status: 401, text: 'Invalid API token' },
+  relay_token_invalid: { code: Code.Unauthenticated, status: 401, text: 'Invalid relay token' },
+  scope_missing: { code: Code.PermissionDenied, status: 403, text: 'The scope for this is missing' },
+  sign_in_refused: { code: Code.Unauthenticated, status: 401, text: 'Wrong e-mail address or password' },
+  session_missing: { code: Code.Unauthenticated, status: 401, text: 'Sign in first' },
+  identity_refused: {
+    code: Code.PermissionDenied,
+    status: 403,
+    text: 'The OpenID provider did not confirm the sign-in',
+  },
+  email_unverified: {
+    code: Code.PermissionDenied,
+    status: 403,
+    text: 'The OpenID provider has not verified the e-mail address',
+  },
+  sign_up_closed: { code: Code.PermissionDenied, status: 403, text: 'No new accounts are made here' },
+  invitation_missing: {
+    code: Code.PermissionDenied,
+    status: 403,
+    text: 'An account needs an invitation for its address',
+  },
+  other_origin: { code: Code.PermissionDenied, status: 403, text: 'A page of another origin may not do this' },
   claims_differ: { code: Code.PermissionDenied, status: 403, text: 'Invalid token claims' },
   invalid_protobuf: { code: Code.InvalidArgument, status: 400, text: 'Invalid protobuf' },
   invalid_argument: { code: Code.InvalidArgument, status: 400, text: 'Invalid request' },
@@ -34,16 +55,28 @@ export const REFUSALS = {
   method_not_allowed: { code: Code.Unimplemented, status: 405, text: 'Method not allowed' },
   too_large: { code: Code.ResourceExhausted, status: 413, text: 'Message too large' },
   rate_limited: { code: Code.ResourceExhausted, status: 429, text: 'Rate limit exceeded', retryAfterMs: 1000 },
+  too_many_attempts: { code: Code.ResourceExhausted, status: 429, text: 'Too many attempts', retryAfterMs: 60_000 },
   stream_ended: { code: Code.FailedPrecondition, status: 409, text: 'Stream ended' },
   no_signing_key: {
     code: Code.FailedPrecondition,
     status: 412,
     text: 'StartStream has no key to sign with: set GATEWAY_JWT_PRIVATE_KEY',
   },
-  no_api_token: {
+  no_starters: {
     code: Code.FailedPrecondition,
     status: 412,
-    text: 'StartStream is closed: set TIDEWAY_API_TOKEN',
+    text: 'StartStream is closed: set TIDEWAY_API_TOKEN or CONTROL_URL',
+  },
+  already_exists: { code: Code.AlreadyExists, status: 409, text: 'Already exists' },
+  etag_differs: {
+    code: Code.Aborted,
+    status: 409,
+    text: 'It has changed and has another etag: read it again',
+  },
+  last_owner: {
+    code: Code.FailedPrecondition,
+    status: 409,
+    text: 'The last owner of an organization stays one: make another one first',
   },
   earlier_refused: {
     code: Code.Aborted,
@@ -59,7 +92,21 @@ export const REFUSALS = {
     retryAfterMs: 1000,
   },
   too_many_listeners: { code: Code.Unavailable, status: 503, text: 'Too many listeners', retryAfterMs: 3000 },
+  too_many_watchers: {
+    code: Code.ResourceExhausted,
+    status: 429,
+    text: 'Too many relays watch here',
+    retryAfterMs: 3000,
+  },
   keys_away: { code: Code.Unavailable, status: 503, text: 'Token keys can not be loaded', retryAfterMs: 1000 },
+  store_away: { code: Code.Unavailable, status: 503, text: 'The database is away', retryAfterMs: 1000 },
+  control_away: { code: Code.Unavailable, status: 503, text: 'API tokens can not be checked', retryAfterMs: 1000 },
+  identity_away: {
+    code: Code.Unavailable,
+    status: 503,
+    text: 'The OpenID provider does not answer',
+    retryAfterMs: 1000,
+  },
   draining: { code: Code.Unavailable, status: 503, text: 'Server is draining', retryAfterMs: 0 },
 } as const satisfies Record<string, TableEntry>;
 

@@ -1,13 +1,15 @@
 import { Code, ConnectError, createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import { Refusal, toConnectError } from './refusal.ts';
+import { convertStoreError } from './store-refusal.ts';
 
 /**
- * Turns what a use case throws into an RPC error, once, for unary and streaming calls: a Refusal by the table; anything
- * else is INTERNAL and says nothing, and `onError` hears of it.
+ * Turns what a use case throws into an RPC error, once, for unary and streaming calls: a Refusal and the store's by the
+ * table; anything else is INTERNAL and says nothing, and `onError` hears of it.
  */
 export function refusalInterceptor(onError: (error: unknown) => void): Interceptor {
   return (next) => async (request) => {
-    const convert = (error: unknown): ConnectError => {
+    const convert = (thrown: unknown): ConnectError => {
+      const error = convertStoreError(thrown);
       if (error instanceof Refusal) return toConnectError(error);
       if (error instanceof ConnectError) return error;
       // A caller that goes makes all kinds of errors on the way out, and hears none of them.
@@ -41,17 +43,18 @@ export interface Admission<Claims> {
   claimsOf(context: HandlerContext): Claims;
 }
 
-/** @param authenticate Takes the Authorization header. Throws a Refusal. */
+/** @param authenticate Takes the call's headers. Throws a Refusal, or what the store throws. */
 export function admit<Claims extends object>(
-  authenticate: (authorization: string | undefined) => Claims | Promise<Claims>,
+  authenticate: (headers: Headers) => Claims | Promise<Claims>,
 ): Admission<Claims> {
   const key = createContextKey<Claims | undefined>(undefined);
   return {
     async requestGate({ requestHeader, values }) {
       try {
-        values.set(key, await authenticate(requestHeader.get('authorization') ?? undefined));
-      } catch (error) {
+        values.set(key, await authenticate(requestHeader));
+      } catch (thrown) {
         // Interceptors come after this.
+        const error = convertStoreError(thrown);
         throw error instanceof Refusal ? toConnectError(error) : error;
       }
     },

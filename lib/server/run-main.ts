@@ -1,12 +1,22 @@
 import { inspect } from 'node:util';
 import { KeySettingError } from '#lib/auth/key-pem.ts';
 import { InvalidRedisUrlError } from '#lib/broker/redis-url.ts';
+import { InvalidDatabaseUrlError } from '#lib/store/postgres-url.ts';
+import { SchemaTooNewError, StoreUnavailableError } from '#lib/store/store-errors.ts';
 import { ConfigError } from './env.ts';
 import { PortTakenError } from './listen.ts';
 import type { RunningService } from './run-service.ts';
 
 /** What whoever starts it can mend, and whose message says how. */
-const EXPECTED = [ConfigError, KeySettingError, InvalidRedisUrlError, PortTakenError];
+const EXPECTED = [
+  ConfigError,
+  KeySettingError,
+  InvalidDatabaseUrlError,
+  InvalidRedisUrlError,
+  PortTakenError,
+  SchemaTooNewError,
+  StoreUnavailableError,
+];
 
 /**
  * Runs a service as a process: one clear line and exit code 1 where it can't start, a drain on SIGTERM and SIGINT, and

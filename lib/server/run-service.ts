@@ -5,8 +5,9 @@ import { file_google_rpc_error_details } from '#gen/google/rpc/error_details_pb.
 import type { Broker } from '#lib/broker/broker.ts';
 import { createHealth, ServingStatus } from '#lib/grpc-health/health.ts';
 import { createReflection } from '#lib/grpc-reflection/reflection.ts';
+import type { Store } from '#lib/store/store.ts';
 import type { Logger } from '#lib/telemetry/logger.ts';
-import { BrokerHealth } from './broker-health.ts';
+import { type Dependency, DependencyHealth } from './dependency-health.ts';
 import { healthRoutes } from './health-routes.ts';
 import { type HttpRoute, routeHttp } from './http-route.ts';
 import { RPC_MAX_MESSAGE_BYTES } from './limits.ts';
@@ -28,7 +29,9 @@ export interface ServiceParts {
 export interface RunOptions {
   readonly host: string;
   readonly port: number;
-  readonly broker: Broker;
+  /** What its services need; closed when it stops. */
+  readonly broker?: Broker | undefined;
+  readonly store?: Store | undefined;
   readonly parts: readonly ServiceParts[];
   readonly reflection: boolean;
   readonly drainTimeoutMs: number;
@@ -44,8 +47,9 @@ export interface RunningService {
   stop(): Promise<void>;
 }
 
-/** grpc.health.v1 knows the broker by this name; "" means serving and not draining. */
+/** grpc.health.v1 knows what a service needs by these names; "" means serving and not draining. */
 export const BROKER_HEALTH_SERVICE = 'tideway.broker';
+export const STORE_HEALTH_SERVICE = 'tideway.store';
 
 /** Longer than Envoy's health check interval: by then it sends nothing new here. */
 export const DRAIN_NOTICE_MS = 2_500;
@@ -54,7 +58,7 @@ export const DRAIN_NOTICE_MS = 2_500;
 const CLOSE_RESERVE_MS = 1_000;
 
 export async function runService(options: RunOptions): Promise<RunningService> {
-  const { broker, parts, logger, drainTimeoutMs } = options;
+  const { parts, logger, drainTimeoutMs } = options;
   const onError = (error: unknown) => logger.error({ err: error }, 'unexpected error');
   let stopping: Promise<void> | undefined;
 
@@ -63,10 +67,13 @@ export async function runService(options: RunOptions): Promise<RunningService> {
   health.set('', ServingStatus.SERVING);
   for (const { typeName } of services) health.set(typeName, ServingStatus.SERVING);
   // Once for each change: between them the refusals of thousands of requests would say the same.
-  const brokerHealth = new BrokerHealth(broker, (reachable, cause) => {
-    health.set(BROKER_HEALTH_SERVICE, reachable ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
-    if (reachable) logger.info({ broker: broker.name }, 'broker reached');
-    else logger.warn({ broker: broker.name, err: cause }, 'broker away');
+  const needs = dependenciesOf(options).map((dependency) => {
+    const { name, healthService } = dependency;
+    return new DependencyHealth(dependency, (reachable, cause) => {
+      health.set(healthService, reachable ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
+      if (reachable) logger.info({ dependency: name }, 'dependency reached');
+      else logger.warn({ dependency: name, err: cause }, 'dependency away');
+    });
   });
 
   const handler = connectNodeAdapter({
@@ -80,13 +87,13 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     jsonOptions: { registry: createRegistry(file_google_rpc_error_details) },
     readMaxBytes: RPC_MAX_MESSAGE_BYTES,
     fallback: routeHttp(
-      [...parts.flatMap((part) => part.http), ...healthRoutes(brokerHealth, () => stopping !== undefined)],
+      [...parts.flatMap((part) => part.http), ...healthRoutes(needs, () => stopping !== undefined)],
       onError,
     ),
   });
   const listening = await listen({ host: options.host, port: options.port, handler, onError });
-  brokerHealth.watch();
-  logger.info({ port: listening.port, broker: broker.name }, 'listening');
+  for (const need of needs) need.watch();
+  logger.info({ port: listening.port, needs: needs.map(({ dependency }) => dependency.name) }, 'listening');
 
   async function drain(): Promise<void> {
     logger.info({ connections: listening.connections() }, 'draining');
@@ -105,8 +112,8 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     clearTimeout(cut);
     listening.destroy();
     for (const part of parts) part.close?.();
-    brokerHealth.stop();
-    await broker.close();
+    for (const need of needs) need.stop();
+    await Promise.all(needs.map(({ dependency }) => dependency.close()));
     logger.info('stopped');
   }
 
@@ -117,4 +124,25 @@ export async function runService(options: RunOptions): Promise<RunningService> {
       return stopping;
     },
   };
+}
+
+function dependenciesOf({ broker, store }: RunOptions): Dependency[] {
+  const needs: Dependency[] = [];
+  if (broker !== undefined) {
+    needs.push({
+      name: broker.name,
+      healthService: BROKER_HEALTH_SERVICE,
+      ping: (timeoutMs) => broker.ping(timeoutMs),
+      close: () => broker.close(),
+    });
+  }
+  if (store !== undefined) {
+    needs.push({
+      name: store.kind,
+      healthService: STORE_HEALTH_SERVICE,
+      ping: (timeoutMs) => store.ping(timeoutMs),
+      close: () => store.close(),
+    });
+  }
+  return needs;
 }

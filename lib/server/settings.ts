@@ -10,6 +10,7 @@ import { createStreamTokenVerifier, type StreamTokenVerifier } from '#lib/auth/s
 import { createStreamTokenSigner, type StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import { DEFAULT_RETENTION } from '#lib/broker/broker.ts';
 import type { OpenBrokerOptions } from '#lib/broker/open-broker.ts';
+import type { OpenStoreOptions } from '#lib/store/open-store.ts';
 import { ConfigError, type Env } from './env.ts';
 
 /**
@@ -26,6 +27,8 @@ export interface CommonSettings {
 }
 
 const DEVELOPMENT_NAME = 'tideway';
+/** Of what is typed into a settings file, and can be guessed at from anywhere. */
+const MIN_OPERATOR_TOKEN_LENGTH = 32;
 const STREAM_TOKEN_TTL_SEC = 3600;
 /** Renewed at each start. */
 const DEVELOPMENT_PUBLISH_TOKEN_TTL_SEC = 30 * 86_400;
@@ -141,9 +144,40 @@ export async function streamTokens(
   };
 }
 
-/** The API token in force. @throws ConfigError */
-export function apiToken(env: Env, development: DevelopmentKeys | undefined): string | undefined {
-  return secretOf(env, 'TIDEWAY_API_TOKEN') ?? development?.apiToken;
+/** What applications may start streams with, beside API tokens that have the scope for it. @throws ConfigError */
+export function startToken(env: Env): string | undefined {
+  return secretOf(env, 'TIDEWAY_API_TOKEN');
+}
+
+/**
+ * What those who operate Tideway manage every organization with. In development there always is one.
+ * @throws ConfigError
+ */
+export function operatorToken(env: Env, development: DevelopmentKeys | undefined): string | undefined {
+  const name = 'TIDEWAY_OPERATOR_TOKEN';
+  const secret = secretOf(env, name);
+  if (secret !== undefined && secret.length < MIN_OPERATOR_TOKEN_LENGTH) {
+    throw new ConfigError(`${name} must have at least ${MIN_OPERATOR_TOKEN_LENGTH} characters`);
+  }
+  return secret ?? development?.apiToken;
+}
+
+/** Where the data of the control plane is. */
+export function storeSettings(env: Env): OpenStoreOptions {
+  return { databaseUrl: env.text('DATABASE_URL'), dataDir: dataDir(env) };
+}
+
+/** Where clients reach the edge: a part of the URLs and DSNs that they are told. @throws ConfigError */
+export function publicUrl(env: Env): string | undefined {
+  return httpUrl(env, 'TIDEWAY_PUBLIC_URL');
+}
+
+/** An http or https URL without a trailing slash. @throws ConfigError */
+export function httpUrl(env: Env, setting: string): string | undefined {
+  const text = env.text(setting);
+  if (text === undefined) return undefined;
+  if (!URL.canParse(text) || !/^https?:/.test(text)) throw new ConfigError(`${setting} must be an http or https URL`);
+  return text.replace(/\/+$/, '');
 }
 
 /** `<prefix>_JWKS` (a path or a URL), else `<prefix>_PUBLIC_KEY` (PEM), else none. */

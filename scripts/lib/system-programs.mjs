@@ -5,6 +5,8 @@ import { Failure } from './failure.mjs';
 import { runCommand } from './run-command.mjs';
 
 const redisNames = ['redis-server'];
+/** Debian keeps PostgreSQL's programs out of the PATH, as several versions may be there. */
+const postgresFolder = '/usr/lib/postgresql';
 const chromiumNames = ['chromium', 'chromium-browser', 'google-chrome'];
 const chromiumApps = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
@@ -16,7 +18,10 @@ export function findChromium() {
   return findProgram(chromiumNames) ?? chromiumApps.find((path) => existsSync(path));
 }
 
-/** What the tests need of the system: Redis and a browser. Installed by root on Debian and Ubuntu, asked for elsewhere. */
+/**
+ * What the tests need of the system: Redis, PostgreSQL and a browser. Installed by root on Debian and Ubuntu, asked for
+ * elsewhere.
+ */
 export async function ensureSystemPrograms() {
   const missing = missingPackages();
   if (missing.length === 0) return;
@@ -33,6 +38,7 @@ export async function ensureSystemPrograms() {
 function missingPackages() {
   return [
     ...(findProgram(redisNames) === undefined ? ['redis-server'] : []),
+    ...(findProgram(['initdb']) === undefined && !existsSync(postgresFolder) ? ['postgresql'] : []),
     ...(findChromium() === undefined ? ['chromium'] : []),
   ];
 }
@@ -41,7 +47,7 @@ function missingPackages() {
 function howToInstall(missing) {
   const how =
     process.platform === 'darwin'
-      ? 'brew install redis, and Google Chrome'
+      ? 'brew install redis postgresql@15, and Google Chrome'
       : `apt-get install ${missing.join(' ')}, as root`;
   return `the tests need ${missing.join(' and ')}: ${how}`;
 }

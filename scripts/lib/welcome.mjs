@@ -1,11 +1,11 @@
 // @ts-check
 
 /**
- * What a new user reads: the page, and two lines for a second terminal. The lines read tokens where they are kept, so
+ * What a new user reads: the page, the DSN for an SDK, and lines for a second terminal. The lines read tokens where they are kept, so
  * that none is printed, and go on working after a restart.
- * @param {{ url: string, devFile: string, orgId: string, channelId: string }} what
+ * @param {{ url: string, devFile: string, orgId: string, channelId: string, dsn: string | undefined }} what
  */
-export function welcome({ url, devFile, orgId, channelId }) {
+export function welcome({ url, devFile, orgId, channelId, dsn }) {
   const json = "-H 'Content-Type: application/json'";
   const start = `curl -sS ${url}/v1/organizations/${orgId}/streams ${json} -d '{"channel_id":"${channelId}"}'`;
   const eventsUrl = `node -pe 'const c = JSON.parse(require("fs").readFileSync(0)).conduit; c.url + "?token=" + c.token + "&channel_id=" + c.channel_id'`;
@@ -22,6 +22,8 @@ curl -sS ${url}/v1/messages:publish -H "Authorization: Bearer $(${token})" ${jso
 
 Or: npm run -s listen -- --channel ${channelId}
     npm run -s publish -- --channel ${channelId} hello
+
+${dsn ? `The DSN of the first project: ${dsn}\n` : ''}Organizations, projects, keys and tokens: npm run -s admin -- --help
 
 Ctrl-C ends everything.
 `;

@@ -1,38 +1,32 @@
 import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PublishTokenSigner } from '#lib/auth/publish-token-signer.ts';
 
 /** What a development server tells the tools of this machine, in `<data dir>/dev.json`, anew at each start. */
 export interface DevelopmentFile {
   readonly edge_url: string;
-  /** The organization that development publishes and listens as. */
+  /** The organization that development publishes and listens as: its number, and its slug. */
   readonly org_id: number;
+  readonly organization: string;
+  /** The slug of a project to send events to, and where: undefined if it was disabled. */
+  readonly project: string | undefined;
+  readonly dsn: string | undefined;
   /** Undefined where publishers sign with keys that this server does not have. */
   readonly publish_token: string | undefined;
+  /** An API token of the organization, with every scope. Undefined while the organization is disabled. */
   readonly api_token: string | undefined;
+  /** Manages every organization. */
+  readonly operator_token: string | undefined;
 }
 
-const DEVELOPMENT_ORG = 1;
+export async function writeDevelopmentFile(dir: string, file: DevelopmentFile): Promise<DevelopmentFile> {
+  await writePrivately(join(dir, 'dev.json'), `${JSON.stringify(file, null, 2)}\n`);
+  return file;
+}
 
-export async function writeDevelopmentFile(
-  dir: string,
-  options: {
-    readonly edgeUrl: string;
-    readonly publishSigner: PublishTokenSigner | undefined;
-    readonly apiToken: string | undefined;
-  },
-): Promise<DevelopmentFile> {
-  const file: DevelopmentFile = {
-    edge_url: options.edgeUrl,
-    org_id: DEVELOPMENT_ORG,
-    publish_token: await options.publishSigner?.sign({ subject: 'development' }),
-    api_token: options.apiToken,
-  };
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  // Written beside it and renamed: whoever reads it meanwhile gets the old one or the new one.
-  const path = join(dir, 'dev.json');
-  await writeFile(`${path}.new`, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
+/** Beside it and renamed: whoever reads it meanwhile gets the old one or the new one, and nobody else gets any. */
+export async function writePrivately(path: string, text: string): Promise<void> {
+  await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
+  await writeFile(`${path}.new`, text, { mode: 0o600 });
   await chmod(`${path}.new`, 0o600);
   await rename(`${path}.new`, path);
-  return file;
 }

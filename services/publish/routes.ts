@@ -23,7 +23,7 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
   const unaryRate = { name: 'unary', perSec: ratePerSec } as const;
   const streamRate = { name: 'stream', perSec: streamRatePerSec } as const;
   const draining = new AbortController();
-  const publishers = admit((authorization) => gate.authenticatePublisher(authorization));
+  const publishers = admit((headers) => gate.authenticatePublisher(headers.get('authorization') ?? undefined));
   return {
     services: [PublishService],
     http: [httpPublishRoute(gate, broker, unaryRate)],

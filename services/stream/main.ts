@@ -1,9 +1,19 @@
+import { createApiTokens } from '#lib/auth/api-tokens.ts';
+import { remoteTokens } from '#lib/auth/remote-tokens.ts';
 import { openBroker } from '#lib/broker/open-broker.ts';
+import { startersOf } from '#lib/server/callers.ts';
 import { Env } from '#lib/server/env.ts';
 import { Gate } from '#lib/server/gate.ts';
 import { runMain } from '#lib/server/run-main.ts';
 import { runService } from '#lib/server/run-service.ts';
-import { apiToken, commonSettings, developmentKeys, sharedBroker, streamTokens } from '#lib/server/settings.ts';
+import {
+  commonSettings,
+  developmentKeys,
+  httpUrl,
+  sharedBroker,
+  startToken,
+  streamTokens,
+} from '#lib/server/settings.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { streamService } from './routes.ts';
 import { streamSettings } from './settings.ts';
@@ -14,11 +24,12 @@ await runMain('stream', async () => {
   const logger = createLogger('stream', common.logLevel);
   const development = await developmentKeys(env);
   const tokens = await streamTokens(env, development, (error) => logger.warn({ err: error }));
+  const controlUrl = httpUrl(env, 'CONTROL_URL');
   const broker = openBroker(sharedBroker(env, common));
+  const control = controlUrl === undefined ? undefined : remoteTokens(controlUrl);
   const gate = new Gate({
     streamTokens: tokens.verifier,
-    apiToken: apiToken(env, development),
-    openStart: !common.isProduction,
+    starters: common.isProduction ? startersOf(startToken(env), control && createApiTokens(control)) : 'anybody',
   });
   return runService({
     ...common,
@@ -26,6 +37,9 @@ await runMain('stream', async () => {
     broker,
     logger,
     reflection: !common.isProduction,
-    parts: [streamService({ gate, broker, logger, signer: tokens.signer, ...streamSettings(env) })],
+    parts: [
+      streamService({ gate, broker, logger, signer: tokens.signer, ...streamSettings(env) }),
+      { services: [], rpc() {}, http: [], close: () => control?.close() },
+    ],
   });
 });

@@ -32,12 +32,8 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
     onError: (error) => logger.error({ err: error }, 'a listener was ended by an unexpected error'),
   });
   const listeners = new Listeners({ ...options, follower });
-  const authorized = admit((authorization) => gate.authenticateListener(bearer(authorization)));
-  const starters = admit((authorization) => {
-    gate.authenticateStarter(authorization);
-    // The API token says nothing about its holder.
-    return {};
-  });
+  const authorized = admit((headers) => gate.authenticateListener(bearer(headers.get('authorization') ?? undefined)));
+  const starters = admit(async (headers) => ({ starter: await gate.authenticateStarter(headers) }));
   return {
     services: [StreamService],
     http: [eventsRoute(gate, listeners)],
@@ -47,9 +43,13 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
         (request, context) => subscribe(request, authorized.claimsOf(context), context.signal, gate, listeners),
         { requestGate: authorized.requestGate },
       );
-      router.rpc(StreamService.method.startStream, (request, call) => startStream(request, call, options), {
-        requestGate: starters.requestGate,
-      });
+      router.rpc(
+        StreamService.method.startStream,
+        (request, call) => startStream(request, starters.claimsOf(call).starter, call, options),
+        {
+          requestGate: starters.requestGate,
+        },
+      );
     },
     drain: (spreadMs) => listeners.drain(spreadMs),
     close: () => listeners.close(),

@@ -5,8 +5,10 @@ import {
   StartStreamRequestSchema,
   type StartStreamResponseSchema,
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import type { Principal } from '#lib/auth/principal.ts';
 import type { StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
+import { originOf } from '#lib/server/origin.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 
 export interface StartStreamOptions {
@@ -16,9 +18,13 @@ export interface StartStreamOptions {
   readonly publicUrl: string | undefined;
 }
 
-/** StreamService.StartStream: a channel and a token to listen to it. Nothing is stored. */
+/**
+ * StreamService.StartStream: a channel and a token to listen to it. Nothing is stored.
+ * @param starter who was let in; undefined: anybody may.
+ */
 export async function startStream(
   request: StartStreamRequest,
+  starter: Principal | undefined,
   call: { readonly requestHeader: Headers; readonly url: string },
   { gate, signer, publicUrl }: StartStreamOptions,
 ): Promise<MessageInitShape<typeof StartStreamResponseSchema>> {
@@ -27,15 +33,9 @@ export async function startStream(
   if (request.orgId !== undefined && request.orgId !== orgId) {
     throw invalidField('org_id', "must be the path's organization");
   }
+  if (starter !== undefined) await gate.requireScope(starter, orgId, 'streams:start');
   if (signer === undefined) throw new Refusal('no_signing_key');
   const channelId = request.channelId?.toLowerCase() ?? randomUUID();
   const token = await signer.sign({ orgId, channelId });
   return { conduit: { token, channelId, url: `${publicUrl ?? originOf(call)}/events/${orgId}` } };
-}
-
-/** The origin the caller used, as the edge passes it on. It is told to nobody but the caller. */
-function originOf({ requestHeader, url }: { readonly requestHeader: Headers; readonly url: string }): string {
-  const { host, protocol } = new URL(url);
-  const asked = requestHeader.get('x-forwarded-proto');
-  return `${asked === 'https' || asked === 'http' ? `${asked}:` : protocol}//${host}`;
 }

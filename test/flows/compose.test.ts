@@ -9,6 +9,8 @@ import { composeEdge } from '../../envoy/variants.ts';
 import { root, withPrograms } from '../../scripts/lib/project.mjs';
 import { runCommand } from '../../scripts/lib/run-command.mjs';
 import { type Edge, startEdge } from '../support/edge.ts';
+import { JsonApi } from '../support/json-api.ts';
+import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { type ServiceName, type ServiceProcess, startService } from '../support/tideway.ts';
 
@@ -30,6 +32,8 @@ const secrets = {
   PUBLISH_JWT_SECRET: 'what a publisher and the service share in this test',
   GATEWAY_JWT_PRIVATE_KEY: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   TIDEWAY_API_TOKEN: 'what an application starts streams with in this test',
+  TIDEWAY_OPERATOR_TOKEN: 'what this installation is managed with in this test',
+  POSTGRES_PASSWORD: 'what control and PostgreSQL share in this test',
 };
 
 /** As compose fills in its variables. */
@@ -62,17 +66,26 @@ async function healthcheck(name: string, port: number, env: Readonly<Record<stri
   return runCommand(program, here, { env: withPrograms({ PATH: process.env['PATH'], ...env }) });
 }
 
-const portSettings = { publish: 'PUBLISH_PORT', stream: 'GATEWAY_PORT', cleanup: 'CLEANUP_PORT' } as const;
+const portSettings = {
+  control: 'CONTROL_PORT',
+  publish: 'PUBLISH_PORT',
+  stream: 'GATEWAY_PORT',
+  cleanup: 'CLEANUP_PORT',
+} as const;
 const names = Object.keys(portSettings) as (keyof typeof portSettings & ServiceName)[];
 const running: Partial<Record<ServiceName, ServiceProcess>> = {};
 let redis: RedisServer;
+let postgres: PostgresServer;
+let databaseUrl: string;
 let edge: Edge;
 
 beforeAll(async () => {
   redis = await startRedis();
+  postgres = await startPostgres();
+  databaseUrl = await postgres.createDatabase();
   for (const name of names) {
     const { [portSettings[name]]: _, ...env } = environmentOf(name, { ...secrets, REDIS_URL: redis.url });
-    running[name] = await startService(name, env);
+    running[name] = await startService(name, { ...env, ...elsewhere(env) });
   }
   const {
     listen: _listen,
@@ -80,7 +93,8 @@ beforeAll(async () => {
     upstreams: _upstreams,
     ...settings
   } = composeEdge(new Env(environmentOf('edge-config', {})));
-  edge = await startEdge({ publish: [portOf('publish')], stream: [portOf('stream')] }, settings);
+  const upstreams = { publish: [portOf('publish')], stream: [portOf('stream')], control: [portOf('control')] };
+  edge = await startEdge(upstreams, settings);
 });
 
 afterAll(async () => {
@@ -89,8 +103,17 @@ afterAll(async () => {
     process.kill('SIGKILL');
     await process.exited;
   }
+  await postgres?.stop();
   await redis?.stop();
 });
+
+/** What has a name among containers, and an address here. */
+function elsewhere(env: Readonly<Record<string, string>>): Record<string, string> {
+  return {
+    ...(env['DATABASE_URL'] === undefined ? {} : { DATABASE_URL: databaseUrl }),
+    ...(env['CONTROL_URL'] === undefined ? {} : { CONTROL_URL: `http://127.0.0.1:${portOf('control')}` }),
+  };
+}
 
 function portOf(name: ServiceName): number {
   const process = running[name];
@@ -101,6 +124,8 @@ function portOf(name: ServiceName): number {
 test('no service starts without its secrets', () => {
   expect(() => environmentOf('publish', {})).toThrow('PUBLISH_JWT_SECRET');
   expect(() => environmentOf('stream', {})).toThrow('GATEWAY_JWT_PRIVATE_KEY');
+  expect(() => environmentOf('control', { POSTGRES_PASSWORD: 'x' })).toThrow('TIDEWAY_OPERATOR_TOKEN');
+  expect(() => environmentOf('control', { TIDEWAY_OPERATOR_TOKEN: 'x' })).toThrow('POSTGRES_PASSWORD');
 });
 
 test.each(names)('%s is healthy by its own check, and not where nothing answers', async (name) => {
@@ -139,6 +164,18 @@ test('a stream goes through, with tokens of this deployment', async () => {
   const query = new URLSearchParams({ token: conduit.token, channel_id: conduit.channel_id });
   const events = await fetch(`${edge.url}/events/7?${query}`);
   expect(await events.text()).toContain(`id: ${id}\n`);
+});
+
+test('the operator makes an organization, and its token starts streams of it', async () => {
+  const operator = new JsonApi(edge.url, secrets.TIDEWAY_OPERATOR_TOKEN);
+  const { id } = await operator.fetch('POST', '/v1/organizations', { name: 'Acme' });
+  const app = { name: 'app', scopes: ['streams:start'] };
+  const { token } = await operator.fetch('POST', `/v1/organizations/${id}/tokens`, app);
+  const started = await new JsonApi(edge.url, token).call('POST', `/v1/organizations/${id}/streams`, {});
+  expect(started.status).toBe(200);
+  const project = await operator.fetch('POST', `/v1/organizations/${id}/projects`, { name: 'Shop' });
+  const { keys } = await operator.fetch('GET', `/v1/organizations/${id}/projects/shop/keys`);
+  expect(keys[0].dsn).toBe(`http://${keys[0].public_key}@localhost:8080/${project.id}`);
 });
 
 test('nobody starts a stream without the API token, and nobody learns what can be called', async () => {

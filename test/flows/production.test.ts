@@ -18,11 +18,13 @@ import { freePort, type ServiceProcess, startMonolith, startService } from '../s
 // In production nothing is made up: every key is set by the operator, and what helps a developer is not there.
 const API_TOKEN = 'an API token that an operator chose';
 let conduit: ConduitEnv;
+let dataDir: string;
 let service: ServiceProcess;
 let edge: Edge;
 
 beforeAll(async () => {
   conduit = makeConduitEnv();
+  dataDir = await mkdtemp(join(tmpdir(), 'tideway-'));
   service = await startService('monolith', productionEnv());
   edge = await startEdge({ publish: [service.port], stream: [service.port] }, { reflection: false });
 });
@@ -30,6 +32,7 @@ afterAll(async () => {
   await edge?.stop();
   service?.kill('SIGKILL');
   await service?.exited;
+  await rm(dataDir, { recursive: true, force: true });
 });
 
 function productionEnv(changes: Readonly<Record<string, string | undefined>> = {}): Record<string, string> {
@@ -38,6 +41,7 @@ function productionEnv(changes: Readonly<Record<string, string | undefined>> = {
     ...conduit.env,
     GATEWAY_JWT_PRIVATE_KEY: conduit.privateKeyPem,
     TIDEWAY_API_TOKEN: API_TOKEN,
+    TIDEWAY_DATA_DIR: dataDir,
     ...changes,
   };
   return Object.fromEntries(
@@ -119,13 +123,13 @@ describe('what is not set', () => {
     }
   });
 
-  test('the API token: StartStream says so', async () => {
+  test('the API token: it starts no stream', async () => {
     const closed = await startService('monolith', productionEnv({ TIDEWAY_API_TOKEN: undefined }));
     try {
       const closedEdge = await startEdge({ publish: [closed.port], stream: [closed.port] });
       const { status, json } = await start(closedEdge.url, API_TOKEN);
       await closedEdge.stop();
-      expect([status, json.code, json.message]).toEqual([400, 9, 'StartStream is closed: set TIDEWAY_API_TOKEN']);
+      expect([status, json.code, json.message]).toEqual([401, 16, 'Invalid API token']);
     } finally {
       closed.kill('SIGKILL');
       await closed.exited;

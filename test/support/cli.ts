@@ -34,7 +34,7 @@ export async function cliHome(development: Development, edgeUrl: string) {
 }
 
 export function startCli(
-  command: 'publish' | 'listen',
+  command: 'publish' | 'listen' | 'admin',
   args: readonly string[],
   env: Readonly<Record<string, string>>,
 ): CliProcess {
@@ -73,7 +73,7 @@ export function startCli(
 
 /** Runs a command to its end. */
 export async function runCli(
-  command: 'publish' | 'listen',
+  command: 'publish' | 'listen' | 'admin',
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   input = '',

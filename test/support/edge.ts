@@ -13,6 +13,9 @@ import { ensureEnvoy, envoyArguments } from '../../scripts/lib/envoy.mjs';
 export interface EdgeUpstreams {
   readonly publish: readonly number[];
   readonly stream: readonly number[];
+  /** Without any, nobody answers for it. */
+  readonly control?: readonly number[];
+  readonly config?: readonly number[];
   readonly web?: readonly number[];
 }
 
@@ -53,6 +56,8 @@ export async function startEdge(
     upstreams: {
       publish: endpoints(upstreams.publish),
       stream: endpoints(upstreams.stream),
+      control: endpoints(upstreams.control ?? []),
+      config: endpoints(upstreams.config ?? []),
       ...(upstreams.web === undefined ? {} : { web: endpoints(upstreams.web) }),
     },
   });

@@ -24,7 +24,10 @@ export async function startStory(
   const monolith = await startMonolith(env);
   try {
     const ports = [monolith.port];
-    const edge = await startEdge({ publish: ports, stream: ports, web: ports }, edgeChanges);
+    const edge = await startEdge(
+      { publish: ports, stream: ports, control: ports, config: ports, web: ports },
+      edgeChanges,
+    );
     return {
       edge,
       monolith,

@@ -15,13 +15,15 @@ export interface ServiceProcess {
   readonly exited: Promise<number | NodeJS.Signals>;
 }
 
-export type ServiceName = 'monolith' | 'publish' | 'stream' | 'cleanup';
+export type ServiceName = 'monolith' | 'publish' | 'stream' | 'cleanup' | 'control' | 'config';
 
 const PORT_SETTINGS: Record<ServiceName, string> = {
   monolith: 'PORT',
   publish: 'PUBLISH_PORT',
   stream: 'GATEWAY_PORT',
   cleanup: 'CLEANUP_PORT',
+  control: 'CONTROL_PORT',
+  config: 'CONFIG_PORT',
 };
 const ROOT = new URL('../../', import.meta.url);
 const START_TIMEOUT_MS = 20_000;
@@ -91,6 +93,10 @@ export interface Development {
   readonly org_id: number;
   readonly publish_token: string;
   readonly api_token: string;
+  readonly operator_token: string;
+  readonly organization: string;
+  readonly project: string;
+  readonly dsn: string;
 }
 
 /** A monolith with a data folder of its own, and what its dev.json says. */

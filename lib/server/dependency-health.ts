@@ -1,23 +1,29 @@
-import type { Broker } from '#lib/broker/broker.ts';
+/** What a service can't do its work without: a broker, a store. */
+export interface Dependency {
+  /** What it is called in health answers, as in `redis`. */
+  readonly name: string;
+  /** What grpc.health.v1 knows it by. */
+  readonly healthService: string;
+  /** Resolves if it answers within `timeoutMs`. */
+  ping(timeoutMs: number): Promise<void>;
+  /** Ends all connections. Never throws. */
+  close(): Promise<void>;
+}
 
 /**
- * Whether the broker answers, asked at most once at a time and at most every {@link REUSE_MS}: a crowd of probes is one
+ * Whether a dependency answers, asked at most once at a time and at most every {@link REUSE_MS}: a crowd of probes is one
  * ping. With {@link WATCH_MS} and {@link PING_TIMEOUT_MS} a change is known within two seconds.
  */
-export class BrokerHealth {
-  readonly #broker: Broker;
+export class DependencyHealth {
+  readonly dependency: Dependency;
   readonly #onChange: (reachable: boolean, cause: unknown) => void;
   #asking: Promise<boolean> | undefined;
   #reachable: boolean | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(broker: Broker, onChange: (reachable: boolean, cause: unknown) => void) {
-    this.#broker = broker;
+  constructor(dependency: Dependency, onChange: (reachable: boolean, cause: unknown) => void) {
+    this.dependency = dependency;
     this.#onChange = onChange;
-  }
-
-  get brokerName(): string {
-    return this.#broker.name;
   }
 
   /** Asks now and then again and again, so that whoever watches hears of a change. */
@@ -33,7 +39,7 @@ export class BrokerHealth {
 
   reachable(): Promise<boolean> {
     // One at a time: the failure of an old question must not come after the success of a newer one.
-    this.#asking ??= this.#broker
+    this.#asking ??= this.dependency
       .ping(PING_TIMEOUT_MS)
       .then(
         () => this.#settle(true),

@@ -1,0 +1,15 @@
+import type { Role } from '#lib/store/records.ts';
+import { SCOPES, type Scope, scopeSet } from './scopes.ts';
+
+const NAMES: Readonly<Record<Role, readonly Scope[]>> = {
+  member: ['projects:read', 'organization:read', 'members:read', 'events:read'],
+  admin: ['projects:write', 'organization:read', 'members:read', 'events:read', 'streams:start'],
+  owner: SCOPES,
+};
+
+/** What a role allows in its organization: as the contract says of Role. */
+export const ROLE_SCOPES: Readonly<Record<Role, ReadonlySet<Scope>>> = {
+  member: scopeSet(NAMES.member),
+  admin: scopeSet(NAMES.admin),
+  owner: scopeSet(NAMES.owner),
+};

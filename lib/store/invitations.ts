@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import type { Access } from './access.ts';
+import { isUuid } from './identifiers.ts';
+import { insertMember, requireOrganization } from './members.ts';
+import type { Mutation } from './mutation.ts';
+import { Paging } from './page.ts';
+import type { Invitation, Member, NewInvitation } from './records.ts';
+import { found } from './row-changes.ts';
+import type { InvitationTable } from './schema.ts';
+import { hashOfSecret, newInvitationSecret } from './secrets.ts';
+import type { Actor, Invitations, Page, PageRequest } from './store.ts';
+import { StoreRefusal } from './store-errors.ts';
+import { emailKey } from './users.ts';
+
+export function createInvitations(access: Access): Invitations {
+  return {
+    create: (actor, organizationId, input) => createInvitation(access, actor, organizationId, input),
+    list: (organizationId, query) => listInvitations(access, organizationId, query),
+    find: async (secret) => {
+      const row = await access.read((db) =>
+        db
+          .selectFrom('invitations')
+          .selectAll()
+          .where('secret_hash', '=', hashOfSecret(secret))
+          .where('expires_ms', '>', BigInt(Date.now()))
+          .executeTakeFirst(),
+      );
+      return row && invitationOf(row);
+    },
+    accept: (actor, secret, userId) => acceptInvitation(access, actor, secret, userId),
+    revoke: (actor, organizationId, id) => revokeInvitation(access, actor, organizationId, id),
+  };
+}
+
+function createInvitation(access: Access, actor: Actor, organizationId: bigint, input: NewInvitation) {
+  const { secret, hash } = newInvitationSecret();
+  return access.mutate(actor, async (mutation) => {
+    const { tx, nowMs } = mutation;
+    await requireOrganization(tx, organizationId);
+    const email_key = emailKey(input.email);
+    await requireNoMember(mutation, organizationId, email_key);
+    await tx
+      .deleteFrom('invitations')
+      .where('organization_id', '=', organizationId)
+      .where('email_key', '=', email_key)
+      .execute();
+    const id = randomUUID();
+    const number = await mutation.record({
+      action: 'invitation.create',
+      target: targetOf(organizationId, id),
+      organizationId,
+    });
+    const row: InvitationTable = {
+      id,
+      organization_id: organizationId,
+      email: input.email,
+      email_key,
+      role: input.role,
+      secret_hash: hash,
+      expires_ms: BigInt(input.expiresMs),
+      created_ms: nowMs,
+      number,
+    };
+    await tx.insertInto('invitations').values(row).execute();
+    return { invitation: invitationOf(row), secret };
+  });
+}
+
+async function requireNoMember({ tx }: Mutation, organizationId: bigint, email_key: string): Promise<void> {
+  const member = await tx
+    .selectFrom('members')
+    .innerJoin('users', 'users.id', 'members.user_id')
+    .select('users.id')
+    .where('members.organization_id', '=', organizationId)
+    .where('users.email_key', '=', email_key)
+    .executeTakeFirst();
+  if (member !== undefined) throw new StoreRefusal('member_exists', 'a member has this address');
+}
+
+async function listInvitations(access: Access, organizationId: bigint, query: PageRequest): Promise<Page<Invitation>> {
+  const paging = new Paging(query, 'invitations', organizationId);
+  const rows = await access.read((db) =>
+    db
+      .selectFrom('invitations')
+      .selectAll()
+      .where('organization_id', '=', organizationId)
+      .where('expires_ms', '>', BigInt(Date.now()))
+      .where('number', '>', paging.after ?? 0n)
+      .orderBy('number')
+      .limit(paging.limit)
+      .execute(),
+  );
+  return paging.page(rows, ({ number }) => number, invitationOf);
+}
+
+function acceptInvitation(access: Access, actor: Actor, secret: string, userId: string): Promise<Member> {
+  const hash = hashOfSecret(secret);
+  return access.mutate(actor, async (mutation) => {
+    const { tx, nowMs } = mutation;
+    const row = await tx
+      .selectFrom('invitations')
+      .selectAll()
+      .where('secret_hash', '=', hash)
+      .where('expires_ms', '>', nowMs)
+      .executeTakeFirst();
+    const { id, organization_id: organizationId, role } = found(row, 'invitation');
+    const member = await insertMember(mutation, organizationId, userId, role);
+    await mutation.record({ action: 'invitation.accept', target: targetOf(organizationId, id), organizationId });
+    await tx.deleteFrom('invitations').where('id', '=', id).execute();
+    return member;
+  });
+}
+
+function revokeInvitation(access: Access, actor: Actor, organizationId: bigint, id: string): Promise<Invitation> {
+  return access.mutate(actor, async (mutation) => {
+    const { tx } = mutation;
+    if (!isUuid(id)) throw new StoreRefusal('not_found', 'invitation not found');
+    const row = await tx
+      .selectFrom('invitations')
+      .selectAll()
+      .where('organization_id', '=', organizationId)
+      .where('id', '=', id)
+      .executeTakeFirst();
+    const invitation = invitationOf(found(row, 'invitation'));
+    await mutation.record({ action: 'invitation.revoke', target: targetOf(organizationId, id), organizationId });
+    await tx.deleteFrom('invitations').where('id', '=', id).execute();
+    return invitation;
+  });
+}
+
+function targetOf(organizationId: bigint, id: string): string {
+  return `organizations/${organizationId}/invitations/${id}`;
+}
+
+function invitationOf(row: InvitationTable): Invitation {
+  return {
+    id: row.id,
+    organizationId: row.organization_id,
+    email: row.email,
+    role: row.role,
+    expiresMs: Number(row.expires_ms),
+    createdMs: Number(row.created_ms),
+  };
+}

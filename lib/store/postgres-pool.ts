@@ -1,0 +1,124 @@
+import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
+import pg from 'pg';
+import { StoreUnavailableError } from './store-errors.ts';
+
+/**
+ * Each wait of a query ends by itself, the server's first: for a connection, for a lock, for the answer. The last is
+ * ours, for a server that is paused or a network that swallows everything.
+ */
+const CONNECT_TIMEOUT_MS = 3_000;
+const LOCK_TIMEOUT_MS = 3_000;
+const STATEMENT_TIMEOUT_MS = 4_000;
+const ANSWER_TIMEOUT_MS = 5_000;
+const IDLE_TIMEOUT_MS = 30_000;
+/** More would only wait in PostgreSQL instead of here. */
+const MAX_CONNECTIONS = 10;
+
+/**
+ * Classes of SQLSTATE that time or an operator mends: connection, transaction rollback (serialization, deadlock),
+ * resources, limits on statements and shutdown. And a lock that was not to be had, and a standby that can't write.
+ */
+const UNAVAILABLE_STATES = /^(08|40|53|57|58|55P03|25006)/;
+const INT8_OID = 20;
+
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === INT8_OID ? (text: string) => BigInt(text) : pg.types.getTypeParser(oid, format ?? 'text'),
+};
+
+export interface PoolOptions {
+  readonly url: string;
+  readonly maxConnections?: number;
+  /** For migrations, which may take long. */
+  readonly unhurried?: boolean;
+}
+
+/** pg's pool as Kysely takes it: what can't be helped by the caller is StoreUnavailableError, and broken connections go. */
+export function createPostgresPool({
+  url,
+  maxConnections = MAX_CONNECTIONS,
+  unhurried = false,
+}: PoolOptions): PostgresPool {
+  const pool = new pg.Pool({
+    ...connectionOptions(url),
+    types,
+    max: maxConnections,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    ...(unhurried
+      ? {}
+      : {
+          lock_timeout: LOCK_TIMEOUT_MS,
+          statement_timeout: STATEMENT_TIMEOUT_MS,
+          idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+          query_timeout: ANSWER_TIMEOUT_MS,
+        }),
+  });
+  // Of idle connections, which the pool drops by itself.
+  pool.on('error', () => undefined);
+  return {
+    options: pool.options,
+    connect: async () => {
+      try {
+        return new Client(await pool.connect());
+      } catch (error) {
+        throw translated(error);
+      }
+    },
+    end: () => pool.end(),
+  };
+}
+
+export function connectionOptions(url: string): pg.ClientConfig {
+  return {
+    connectionString: url,
+    application_name: 'tideway',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+  };
+}
+
+class Client implements PostgresPoolClient {
+  readonly #client: pg.PoolClient;
+  /** It may be in the middle of anything: nothing more is asked of it, and the pool gets no such connection back. */
+  #broken: StoreUnavailableError | undefined;
+
+  constructor(client: pg.PoolClient) {
+    this.#client = client;
+    client.on('error', this.#onError);
+  }
+
+  query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>>;
+  query(): never;
+  async query<R>(sql?: string, parameters: readonly unknown[] = []): Promise<PostgresQueryResult<R>> {
+    if (sql === undefined) throw new Error('the store has no cursors');
+    if (this.#broken) throw this.#broken;
+    try {
+      return (await this.#client.query(sql, [...parameters])) as unknown as PostgresQueryResult<R>;
+    } catch (error) {
+      const problem = translated(error);
+      if (problem instanceof StoreUnavailableError && !(error instanceof pg.DatabaseError)) this.#broken = problem;
+      throw problem;
+    }
+  }
+
+  release(destroy = false): void {
+    this.#client.off('error', this.#onError);
+    this.#client.release(destroy || this.#broken !== undefined);
+  }
+
+  // A borrowed connection that breaks between two queries says so here, and would end the process unheard.
+  readonly #onError = (error: Error) => {
+    this.#broken = unavailable(error);
+  };
+}
+
+/** What the server did not say itself is about the way to it. */
+function translated(error: unknown): unknown {
+  if (error instanceof pg.DatabaseError && !UNAVAILABLE_STATES.test(error.code ?? '')) return error;
+  return unavailable(error);
+}
+
+function unavailable(cause: unknown): StoreUnavailableError {
+  return new StoreUnavailableError('PostgreSQL did not do it, or did not answer', { cause });
+}

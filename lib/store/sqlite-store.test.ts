@@ -1,0 +1,95 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, expect, test } from 'vitest';
+import { createStore } from './sql-store.ts';
+import { openSqlite, sqliteFile } from './sqlite-database.ts';
+import { describeStoreContract } from './store-contract.ts';
+import { describeCrashes } from './store-crashes.ts';
+import { StoreUnavailableError } from './store-errors.ts';
+import type { StoreSpace } from './store-harness.ts';
+
+async function newSpace(): Promise<StoreSpace & { readonly file: string; databaseUrl: string; dataDir: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'tideway-store-'));
+  const dataDir = join(folder, 'data');
+  return {
+    file: sqliteFile(dataDir),
+    databaseUrl: '',
+    dataDir,
+    open: async (migrations) => createStore(await openSqlite(dataDir, migrations)),
+    execute: async (sql) => {
+      const database = new DatabaseSync(sqliteFile(dataDir), { timeout: 5_000 });
+      try {
+        if (sql.startsWith('select')) return database.prepare(sql).all();
+        database.exec(sql);
+        return [];
+      } finally {
+        database.close();
+      }
+    },
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+describeStoreContract('SQLite', { newSpace });
+describeCrashes('SQLite', { newSpace });
+
+describe('SQLite', () => {
+  test('its files are for their owner only', async () => {
+    await using space = await newSpace();
+    const store = await space.open();
+    await store.organizations.create('system', { name: 'Acme', region: '' });
+    for (const file of ['', '-wal', '-shm']) expect((await stat(space.file + file)).mode & 0o077).toBe(0);
+    await store.close();
+  });
+
+  test('waits for another process that writes, without holding up its own reads', async () => {
+    await using space = await newSpace();
+    const store = await space.open();
+    const other = new DatabaseSync(space.file);
+    other.exec('begin immediate');
+    const making = store.organizations.create('system', { name: 'Acme', region: '' });
+    expect((await store.organizations.list({})).items).toEqual([]);
+    other.exec('commit');
+    other.close();
+    expect((await making).id).toBe(1n);
+    await store.close();
+  });
+
+  test('a long loop of changes leaves timers and sockets their turn', async () => {
+    await using space = await newSpace();
+    const store = await space.open();
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    let changes = 0;
+    while (turns < 3) {
+      await store.regions.put('system', { name: 'local', url: `http://127.0.0.1:${changes++}` });
+    }
+    clearInterval(timer);
+    expect(changes).toBeGreaterThan(1);
+    await store.close();
+  });
+
+  test('a full disk is said, nothing is half done, and it goes on afterwards', async () => {
+    await using space = await newSpace();
+    const database = await openSqlite(join(space.file, '..'));
+    const store = createStore(database);
+    const pages = async (count: number) => {
+      const { sql } = await import('kysely');
+      await sql.raw(`pragma max_page_count = ${count}`).execute(database.writer);
+    };
+    await pages(1);
+    const quotas = { name: 'x'.repeat(20_000), region: '' };
+    const creations = Array.from({ length: 20 }, () => store.organizations.create('system', quotas));
+    const results = await Promise.allSettled(creations);
+    const failed = results.filter((result) => result.status === 'rejected');
+    expect(failed.length).toBeGreaterThan(0);
+    for (const { reason } of failed) expect(reason).toBeInstanceOf(StoreUnavailableError);
+    const made = results.length - failed.length;
+    expect((await store.organizations.list({})).items).toHaveLength(made);
+    await pages(1_000_000);
+    expect((await store.organizations.create('system', quotas)).id).toBe(BigInt(made + 1));
+    await store.close();
+  });
+});

@@ -1,0 +1,66 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import type {
+  CreateApiTokenRequest,
+  GetApiTokenRequest,
+  ListApiTokensRequest,
+  RevokeApiTokenRequest,
+} from '#gen/tideway/control/v1/control_service_pb.ts';
+import { type ApiToken, ApiTokenSchema } from '#gen/tideway/control/v1/resources_pb.ts';
+import { scopeSet } from '#lib/auth/scopes.ts';
+import { invalidField } from '#lib/server/refusal.ts';
+import type * as records from '#lib/store/records.ts';
+import { type Caller, type Control, found, reachOrganization, requireScopes } from './caller.ts';
+import { requireText, stateOf, timeOf } from './messages.ts';
+
+export async function createApiToken(
+  control: Control,
+  request: CreateApiTokenRequest,
+  caller: Caller,
+): Promise<ApiToken> {
+  const organization = await reachOrganization(control, caller, request, 'organization:write');
+  const { name, scopes, expireTime } = found(request.create);
+  await requireScopes(control, caller, organization, scopeSet(scopes));
+  const expiresMs = expireTime && timestampMs(expireTime);
+  if (expiresMs !== undefined && expiresMs <= control.now()) {
+    throw invalidField('create.expire_time', 'must be in the future');
+  }
+  const { token, secret } = await control.store.apiTokens.create(caller.principal.actor, organization.id, {
+    name: requireText('create.name', name),
+    scopes,
+    expiresMs,
+  });
+  return { ...apiTokenOf(token), token: secret };
+}
+
+export async function getApiToken(control: Control, request: GetApiTokenRequest, caller: Caller): Promise<ApiToken> {
+  const organization = await reachOrganization(control, caller, request, 'organization:read');
+  return apiTokenOf(found(await control.store.apiTokens.get(organization.id, request.token)));
+}
+
+export async function listApiTokens(control: Control, request: ListApiTokensRequest, caller: Caller) {
+  const organization = await reachOrganization(control, caller, request, 'organization:read');
+  const { items, nextPageToken } = await control.store.apiTokens.list(organization.id, request);
+  return { tokens: items.map(apiTokenOf), nextPageToken };
+}
+
+export async function revokeApiToken(
+  control: Control,
+  request: RevokeApiTokenRequest,
+  caller: Caller,
+): Promise<ApiToken> {
+  const organization = await reachOrganization(control, caller, request, 'organization:write');
+  return apiTokenOf(await control.store.apiTokens.revoke(caller.principal.actor, organization.id, request.token));
+}
+
+function apiTokenOf(record: records.ApiToken): ApiToken {
+  return create(ApiTokenSchema, {
+    id: record.id,
+    name: record.name,
+    scopes: [...record.scopes],
+    state: stateOf(record.state),
+    expireTime: timeOf(record.expiresMs),
+    createTime: timeOf(record.createdMs),
+    lastUseTime: timeOf(record.lastUsedMs),
+  });
+}

@@ -1,0 +1,84 @@
+import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
+import type { Principal } from '#lib/auth/principal.ts';
+import type { Scope } from '#lib/auth/scopes.ts';
+import type { Gate } from '#lib/server/gate.ts';
+import { originOf } from '#lib/server/origin.ts';
+import { Refusal } from '#lib/server/refusal.ts';
+import type { Admission } from '#lib/server/rpc.ts';
+import type { Organization, Project } from '#lib/store/records.ts';
+import type { Store } from '#lib/store/store.ts';
+
+/** What the calls of this service work with. */
+export interface Control {
+  readonly gate: Gate;
+  readonly store: Store;
+  /** Where the edge is reached, without a trailing slash: a part of every DSN. Undefined: where the call came in. */
+  readonly publicUrl: string | undefined;
+  /** The region of organizations that are made without one. */
+  readonly defaultRegion: string;
+  readonly now: () => number;
+}
+
+/** Who calls, and where the edge is for them. */
+export interface Caller {
+  readonly principal: Principal;
+  readonly edgeUrl: string;
+}
+
+/** Makes an RPC's handler of a use case. No call reaches one but through the gate. */
+export function guarded<I extends DescMessage, O extends DescMessage>(
+  control: Control,
+  callers: Admission<Principal>,
+  method: DescMethodUnary<I, O>,
+  act: (control: Control, request: MessageShape<I>, caller: Caller) => Promise<MessageInitShape<O>>,
+) {
+  const { gate, publicUrl } = control;
+  return async (request: MessageShape<I>, context: HandlerContext): Promise<MessageInitShape<O>> => {
+    gate.validate(method.input, request);
+    return act(control, request, { principal: callers.claimsOf(context), edgeUrl: publicUrl ?? originOf(context) });
+  };
+}
+
+/** The organization of a path, if the caller has the scope in it. @throws Refusal `not_found`, `scope_missing` */
+export async function reachOrganization(
+  { gate, store }: Control,
+  { principal }: Caller,
+  path: { readonly organization: string },
+  scope: Scope,
+): Promise<Organization> {
+  const organization = await store.organizations.get(path.organization);
+  if (organization === undefined) throw new Refusal('not_found');
+  await gate.requireScope(principal, organization.id, scope);
+  return organization;
+}
+
+/**
+ * Nobody gives what they don't have: a token that makes tokens, or owners, would be worth every scope.
+ * @throws Refusal `scope_missing`
+ */
+export async function requireScopes(
+  { gate }: Control,
+  { principal }: Caller,
+  organization: Organization,
+  given: Iterable<Scope>,
+): Promise<void> {
+  for (const scope of given) await gate.requireScope(principal, organization.id, scope);
+}
+
+/** The same for a project. Whether there is one is told only to who has the scope. */
+export async function reachProject(
+  control: Control,
+  caller: Caller,
+  path: { readonly organization: string; readonly project: string },
+  scope: Scope,
+): Promise<Project> {
+  const organization = await reachOrganization(control, caller, path, scope);
+  return found(await control.store.projects.get(organization.id, path.project));
+}
+
+/** @throws Refusal `not_found` */
+export function found<T>(record: T | undefined): T {
+  if (record === undefined) throw new Refusal('not_found');
+  return record;
+}

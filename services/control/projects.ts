@@ -1,0 +1,114 @@
+import { create } from '@bufbuild/protobuf';
+import type {
+  CreateProjectRequest,
+  GetProjectRequest,
+  ListProjectsRequest,
+  UpdateProjectRequest,
+} from '#gen/tideway/control/v1/control_service_pb.ts';
+import {
+  FilterSettingsSchema,
+  type Project,
+  ProjectSchema,
+  ScrubbingSettingsSchema,
+} from '#gen/tideway/control/v1/resources_pb.ts';
+import { invalidField } from '#lib/server/refusal.ts';
+import type * as records from '#lib/store/records.ts';
+import { type Caller, type Control, found, reachOrganization, reachProject } from './caller.ts';
+import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
+import { applyUpdate, type Update, updateResource } from './update.ts';
+
+export async function createProject(control: Control, request: CreateProjectRequest, caller: Caller): Promise<Project> {
+  const organization = await reachOrganization(control, caller, request, 'projects:write');
+  const asked = found(request.create);
+  requireActive(asked.state);
+  requireJsonObject('create.scrubbing.pii_config_json', asked.scrubbing?.piiConfigJson);
+  const project = await control.store.projects.create(caller.principal.actor, organization.id, {
+    name: requireText('create.name', asked.name),
+    slug: asked.slug,
+    platform: asked.platform,
+    // What is not said is as a new project has it.
+    allowedDomains: asked.allowedDomains.length > 0 ? asked.allowedDomains : undefined,
+    filters: asked.filters,
+    scrubbing: asked.scrubbing,
+    quotas: asked.quotas,
+    retentionDays: asked.retentionDays > 0 ? asked.retentionDays : undefined,
+  });
+  return projectOf(project);
+}
+
+export async function getProject(control: Control, request: GetProjectRequest, caller: Caller): Promise<Project> {
+  return projectOf(await reachProject(control, caller, request, 'projects:read'));
+}
+
+export async function listProjects(control: Control, request: ListProjectsRequest, caller: Caller) {
+  const organization = await reachOrganization(control, caller, request, 'projects:read');
+  const { items, nextPageToken } = await control.store.projects.list(organization.id, request);
+  return { projects: items.map(projectOf), nextPageToken };
+}
+
+export async function updateProject(control: Control, request: UpdateProjectRequest, caller: Caller): Promise<Project> {
+  const { store } = control;
+  const update = found(request.update);
+  const project = await updateResource(
+    update.etag,
+    () => reachProject(control, caller, request, 'projects:write'),
+    (current) => applyUpdate(ProjectSchema, projectOf(current), update, request.updateMask),
+    (change, etag) => {
+      const { organizationId, id } = change.result;
+      return store.projects.update(caller.principal.actor, organizationId, id, patchOf(change), { etag });
+    },
+  );
+  return projectOf(project);
+}
+
+function patchOf({ result, fields }: Update<Project>): records.ProjectPatch {
+  if (fields.has('retention_days') && result.retentionDays === 0) {
+    throw invalidField('update.retention_days', 'must be above 0');
+  }
+  requireJsonObject('update.scrubbing.pii_config_json', result.scrubbing?.piiConfigJson);
+  return {
+    slug: fields.has('slug') ? requireText('update.slug', result.slug) : undefined,
+    name: fields.has('name') ? requireText('update.name', result.name) : undefined,
+    platform: fields.has('platform') ? result.platform : undefined,
+    state: fields.has('state') ? stateFrom(result.state) : undefined,
+    allowedDomains: fields.has('allowed_domains') ? result.allowedDomains : undefined,
+    filters: fields.has('filters') ? create(FilterSettingsSchema, result.filters) : undefined,
+    scrubbing: fields.has('scrubbing') ? create(ScrubbingSettingsSchema, result.scrubbing) : undefined,
+    quotas: fields.has('quotas') ? result.quotas : undefined,
+    retentionDays: fields.has('retention_days') ? result.retentionDays : undefined,
+  };
+}
+
+/** @throws Refusal */
+function requireJsonObject(field: string, text = ''): void {
+  if (text === '') return;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw invalidField(field, 'must be JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidField(field, 'must be a JSON object');
+  }
+}
+
+function projectOf(record: records.Project): Project {
+  return create(ProjectSchema, {
+    id: record.id,
+    organizationId: record.organizationId,
+    slug: record.slug,
+    name: record.name,
+    platform: record.platform,
+    state: stateOf(record.state),
+    revision: record.revision,
+    allowedDomains: [...record.allowedDomains],
+    filters: record.filters,
+    scrubbing: record.scrubbing,
+    quotas: [...record.quotas],
+    retentionDays: record.retentionDays,
+    createTime: timeOf(record.createdMs),
+    updateTime: timeOf(record.updatedMs),
+    etag: record.etag,
+  });
+}
