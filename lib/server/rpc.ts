@@ -8,15 +8,7 @@ import { convertStoreError } from './store-refusal.ts';
  */
 export function refusalInterceptor(onError: (error: unknown) => void): Interceptor {
   return (next) => async (request) => {
-    const convert = (thrown: unknown): ConnectError => {
-      const error = convertStoreError(thrown);
-      if (error instanceof Refusal) return toConnectError(error);
-      if (error instanceof ConnectError) return error;
-      // A caller that goes makes all kinds of errors on the way out, and hears none of them.
-      if (request.signal.aborted) return new ConnectError('the caller went away', Code.Canceled);
-      onError(error);
-      return new ConnectError('internal error', Code.Internal);
-    };
+    const convert = (thrown: unknown) => toRpcError(thrown, request.signal, onError);
     try {
       const response = await next(request);
       if (!response.stream) return response;
@@ -25,6 +17,16 @@ export function refusalInterceptor(onError: (error: unknown) => void): Intercept
       throw convert(error);
     }
   };
+}
+
+function toRpcError(thrown: unknown, signal: AbortSignal, onError: (error: unknown) => void): ConnectError {
+  const error = convertStoreError(thrown);
+  if (error instanceof Refusal) return toConnectError(error);
+  if (error instanceof ConnectError) return error;
+  // A caller that goes makes all kinds of errors on the way out, and hears none of them.
+  if (signal.aborted) return new ConnectError('the caller went away', Code.Canceled);
+  onError(error);
+  return new ConnectError('internal error', Code.Internal);
 }
 
 async function* convertWhile<T>(messages: AsyncIterable<T>, convert: (error: unknown) => ConnectError) {
@@ -37,8 +39,8 @@ async function* convertWhile<T>(messages: AsyncIterable<T>, convert: (error: unk
 
 /** Who may call a method, decided before a byte of any message is read: what nobody sends is not even decompressed. */
 export interface Admission<Claims> {
-  /** For the method's options. */
-  readonly requestGate: (context: HandlerContext) => Promise<void>;
+  /** For the method's options. What is unexpected is answered as {@link refusalInterceptor} does. */
+  requestGate(onError: (error: unknown) => void): (context: HandlerContext) => Promise<void>;
   /** What the caller was admitted with. */
   claimsOf(context: HandlerContext): Claims;
 }
@@ -49,15 +51,16 @@ export function admit<Claims extends object>(
 ): Admission<Claims> {
   const key = createContextKey<Claims | undefined>(undefined);
   return {
-    async requestGate({ requestHeader, values }) {
-      try {
-        values.set(key, await authenticate(requestHeader));
-      } catch (thrown) {
-        // Interceptors come after this.
-        const error = convertStoreError(thrown);
-        throw error instanceof Refusal ? toConnectError(error) : error;
-      }
-    },
+    requestGate:
+      (onError) =>
+      async ({ requestHeader, values, signal }) => {
+        try {
+          values.set(key, await authenticate(requestHeader));
+        } catch (thrown) {
+          // Interceptors come after this.
+          throw toRpcError(thrown, signal, onError);
+        }
+      },
     claimsOf({ values }) {
       const claims = values.get(key);
       if (claims === undefined) throw new Error('a method without its request gate');

@@ -18,7 +18,8 @@ import { refusalInterceptor } from './rpc.ts';
 export interface ServiceParts {
   /** The typed services it answers, for health and reflection. */
   readonly services: readonly DescService[];
-  readonly rpc: (router: ConnectRouter) => void;
+  /** `onError` hears of what request gates meet unexpectedly. */
+  readonly rpc: (router: ConnectRouter, onError: (error: unknown) => void) => void;
   readonly http: readonly HttpRoute[];
   /** Ends what would stay open by itself, spread over `spreadMs`, and resolves when it is done. */
   drain?(spreadMs: number): Promise<void>;
@@ -78,7 +79,7 @@ export async function runService(options: RunOptions): Promise<RunningService> {
 
   const handler = connectNodeAdapter({
     routes(router) {
-      for (const part of parts) part.rpc(router);
+      for (const part of parts) part.rpc(router, onError);
       health.routes(router);
       if (options.reflection) createReflection({ services, files: [file_google_rpc_error_details] }).routes(router);
     },

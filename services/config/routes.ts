@@ -30,7 +30,7 @@ export function configService({ gate, cache, relays: settings }: ConfigServiceOp
   return {
     services: [ConfigService],
     http: [projectConfigsRoute(cache, relays), ...registrationRoutes(relays, challenges)],
-    rpc(router) {
+    rpc(router, onError) {
       router.service(
         ConfigService,
         {
@@ -44,7 +44,7 @@ export function configService({ gate, cache, relays: settings }: ConfigServiceOp
             yield* watchers.watch(request, signal);
           },
         },
-        { requestGate: callers.requestGate },
+        { requestGate: callers.requestGate(onError) },
       );
     },
     async drain() {

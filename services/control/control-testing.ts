@@ -87,6 +87,8 @@ function clientFor(store: Store, principal: Principal): Client<typeof ControlSer
   };
   return createClient(
     ControlService,
-    createRouterTransport(rpc, { router: { interceptors: [refusalInterceptor(onError)] } }),
+    createRouterTransport((router) => rpc(router, onError), {
+      router: { interceptors: [refusalInterceptor(onError)] },
+    }),
   );
 }

@@ -55,13 +55,13 @@ export function controlService(control: Control): ServiceParts {
   return {
     services: [ControlService],
     http: [],
-    rpc(router) {
+    rpc(router, onError) {
       router.service(ControlService, calls, {
         // A setting with a misspelt name must not be passed over without a word, in JSON sent here no more than in JSON
         // sent to the edge.
         jsonOptions: { ignoreUnknownFields: false, registry: createRegistry(file_google_rpc_error_details) },
         readMaxBytes: MAX_REQUEST_BYTES,
-        requestGate: callers.requestGate,
+        requestGate: callers.requestGate(onError),
       });
     },
   };

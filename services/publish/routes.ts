@@ -27,7 +27,7 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
   return {
     services: [PublishService],
     http: [httpPublishRoute(gate, broker, unaryRate)],
-    rpc(router) {
+    rpc(router, onError) {
       router.service(
         PublishService,
         {
@@ -45,7 +45,7 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
               signal: AbortSignal.any([context.signal, draining.signal]),
             }),
         },
-        { requestGate: publishers.requestGate },
+        { requestGate: publishers.requestGate(onError) },
       );
     },
     async drain() {

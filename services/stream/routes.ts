@@ -37,17 +37,17 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
   return {
     services: [StreamService],
     http: [eventsRoute(gate, listeners)],
-    rpc(router) {
+    rpc(router, onError) {
       router.rpc(
         StreamService.method.subscribe,
         (request, context) => subscribe(request, authorized.claimsOf(context), context.signal, gate, listeners),
-        { requestGate: authorized.requestGate },
+        { requestGate: authorized.requestGate(onError) },
       );
       router.rpc(
         StreamService.method.startStream,
         (request, call) => startStream(request, starters.claimsOf(call).starter, call, options),
         {
-          requestGate: starters.requestGate,
+          requestGate: starters.requestGate(onError),
         },
       );
     },
