@@ -33,6 +33,9 @@ Where to
 Ids of stored messages go to standard output, everything else to standard error. If standard output closes, publishing
 goes on. Ctrl-C ends the input of --lines: what was read is published, then END; a second one stops at once.
 
+Tideway ends a stream to which nothing is published for two minutes (its CLEANUP_STREAM_IDLE_SEC), so that of a quiet
+\`tail -f\` too.
+
 Exit codes: 0 all is stored, 1 refused, 2 wrong usage or input, 3 the edge is away, 130 interrupted`;
 
 export interface PublishOptions {
