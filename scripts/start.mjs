@@ -19,6 +19,7 @@ import { welcome } from './lib/welcome.mjs';
 
 /** @typedef {import('./lib/child.mjs').Child} Child */
 
+const DEFAULT_DATA_DIR = '.tideway';
 const READY_DEADLINE_MS = 30_000;
 /** A developer's Ctrl-C should not take as long as a deployment's drain. */
 const DEVELOPMENT_DRAIN_SEC = 2;
@@ -71,9 +72,21 @@ function readSettings(given) {
     TIDEWAY_PUBLIC_URL: given['TIDEWAY_PUBLIC_URL'] || url,
     DRAIN_TIMEOUT_SEC: drainSec,
   });
-  const devFile = resolve(root, given['TIDEWAY_DATA_DIR'] || '.tideway', 'dev.json');
+  const folder = resolve(root, given['TIDEWAY_DATA_DIR'] || DEFAULT_DATA_DIR);
+  const devFile = join(folder, 'dev.json');
+  const dataDir = folder === resolve(root, DEFAULT_DATA_DIR) ? undefined : folder;
   // What is no number is refused by the service, which says so.
-  return { isProduction, edgeHost, edgePort, port, url, env, devFile, drainMs: (Number(drainSec) || 0) * 1_000 };
+  return {
+    isProduction,
+    edgeHost,
+    edgePort,
+    port,
+    url,
+    env,
+    devFile,
+    dataDir,
+    drainMs: (Number(drainSec) || 0) * 1_000,
+  };
 }
 
 /**
@@ -111,10 +124,10 @@ function firstEnd(children) {
   return Promise.race(children.map(async (child) => ({ name: child.name, ...(await child.ended) })));
 }
 
-/** @param {{ url: string, devFile: string }} settings */
-function developmentWelcome({ url, devFile }) {
+/** @param {{ url: string, devFile: string, dataDir: string | undefined }} settings */
+function developmentWelcome({ url, devFile, dataDir }) {
   const { org_id: orgId, dsn } = JSON.parse(readFileSync(devFile, 'utf8'));
-  return welcome({ url, devFile, orgId, channelId: randomUUID(), dsn });
+  return welcome({ url, devFile, orgId, channelId: randomUUID(), dsn, dataDir });
 }
 
 await run('tideway', main);

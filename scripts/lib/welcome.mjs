@@ -3,9 +3,11 @@
 /**
  * What a new user reads: the page, the DSN for an SDK, and lines for a second terminal. The lines read tokens where they are kept, so
  * that none is printed, and go on working after a restart.
- * @param {{ url: string, devFile: string, orgId: string, channelId: string, dsn: string | undefined }} what
+ * @param {{ url: string, devFile: string, orgId: string, channelId: string, dsn: string | undefined, dataDir: string | undefined }} what
+ *   `dataDir`: where it is set; a second terminal would not know of it
  */
-export function welcome({ url, devFile, orgId, channelId, dsn }) {
+export function welcome({ url, devFile, orgId, channelId, dsn, dataDir }) {
+  const command = `${dataDir === undefined ? '' : `TIDEWAY_DATA_DIR=${shellQuoted(dataDir)} `}npm run -s`;
   const json = "-H 'Content-Type: application/json'";
   const start = `curl -sS ${url}/v1/organizations/${orgId}/streams ${json} -d '{"channel_id":"${channelId}"}'`;
   const eventsUrl = `node -pe 'const c = JSON.parse(require("fs").readFileSync(0)).conduit; c.url + "?token=" + c.token + "&channel_id=" + c.channel_id'`;
@@ -20,10 +22,10 @@ curl -sSN "$(${start} | ${eventsUrl})"
 Publish, as often as you like (PHASE_END instead of PHASE_DELTA ends the stream):
 curl -sS ${url}/v1/messages:publish -H "Authorization: Bearer $(${token})" ${json} -d '${message}'
 
-Or: npm run -s listen -- --channel ${channelId}
-    npm run -s publish -- --channel ${channelId} hello
+Or: ${command} listen -- --channel ${channelId}
+    ${command} publish -- --channel ${channelId} hello
 
-${dsn ? `The DSN of the first project: ${dsn}\n` : ''}Organizations, projects, keys and tokens: npm run -s admin -- --help
+${dsn ? `The DSN of the first project: ${dsn}\n` : ''}Organizations, projects, keys and tokens: ${command} admin -- --help
 
 Ctrl-C ends everything.
 `;
@@ -35,4 +37,9 @@ Ctrl-C ends everything.
  */
 function quoted(path) {
   return JSON.stringify(path).replaceAll("'", "'\\''");
+}
+
+/** @param {string} word */
+function shellQuoted(word) {
+  return /^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

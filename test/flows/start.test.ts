@@ -111,9 +111,12 @@ describe('npm start', () => {
     const [listen = '', publish = ''] = text.split('\n').filter((line) => line.startsWith('curl'));
     const listening = runCommand('bash', ['-c', listen], { cwd: tmpdir() });
     const delta = await runCommand('bash', ['-c', publish], { cwd: tmpdir() });
+    const [, byNpm = ''] = /^ +(.* publish -- .*)$/m.exec(text) ?? [];
+    const hello = await runCommand('bash', ['-c', byNpm], { cwd: root });
     const end = await runCommand('bash', ['-c', publish.replace('PHASE_DELTA', 'PHASE_END')], { cwd: tmpdir() });
     const { output } = await listening;
-    const ids = [delta, end].map((answer) => JSON.parse(answer.output).id);
+    const [first, last] = [delta, end].map((answer) => JSON.parse(answer.output).id);
+    const ids = [first, hello.output.trim(), last];
     expect([...output.matchAll(/^id: (.*)$/gm)].map((match) => match[1])).toEqual(ids);
   });
 
