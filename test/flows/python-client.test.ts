@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makePythonClient, type PythonClient } from '../support/python.ts';
 import { type Story, startStory } from '../support/story.ts';
 
-// The contracts serve other languages than ours: the program beside this file, through the edge.
+// The contracts serve other languages than ours: the programs beside this file, through the edge.
 let story: Story;
 let python: PythonClient;
 
@@ -38,5 +38,21 @@ test('a Python client generated from proto/ publishes, listens, resumes and asks
     resumed: true,
     refused: ['INVALID_ARGUMENT', ['channel_id', 'message_id', 'org_id', 'phase']],
     stranger: ['UNAUTHENTICATED', []],
+  });
+});
+
+test('a Python client generated from proto/ manages organizations, projects and keys', async () => {
+  const printed = await python.run('python_control.py', `127.0.0.1:${story.edge.port}`, story.development.api_token);
+  // STATE_ACTIVE is 1.
+  expect(JSON.parse(printed)).toEqual({
+    organization: [1, story.development.organization, 1],
+    project: ['from-python', 'python', true],
+    key: [32, true, false],
+    limited: [60, '18446744073709551615', true],
+    kept: true,
+    stale: ['ABORTED', 'ETAG_DIFFERS'],
+    foreign: ['NOT_FOUND', 'NOT_FOUND'],
+    taken: ['ALREADY_EXISTS', 'ALREADY_EXISTS'],
+    stranger: ['UNAUTHENTICATED', 'MISSING_AUTHORIZATION'],
   });
 });
