@@ -55,7 +55,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       pathVariableInQuery,
       streamJson(options),
       // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is nothing.
-      { ...noSuchPath({ prefix: '/v1/' }), typed_per_filter_config: jsonChecks },
+      { ...untranscoded({ prefix: '/v1/' }), typed_per_filter_config: jsonChecks },
       // Here what stays are the redirects to and from an OpenID provider.
       ownPagesOnly(route({ prefix: '/auth/' }, 'control', unary('connect-failure,refused-stream')), jsonChecks),
       options.upstreams.web
@@ -146,7 +146,7 @@ const pathVariableInQuery: JsonObject = {
 /** The JSON forms of messages, which say nothing of what is empty; many are server-sent events. */
 function streamJson({ descriptorSet }: EdgeOptions): JsonObject {
   return {
-    ...noSuchPath({ safe_regex: { regex: pathsOf(STREAM_SERVICES) } }),
+    ...untranscoded({ safe_regex: { regex: pathsOf(STREAM_SERVICES) } }),
     typed_per_filter_config: {
       'envoy.filters.http.buffer': bodyLimit,
       [TRANSCODER]: transcoder(descriptorSet, STREAM_SERVICES, {
@@ -155,6 +155,14 @@ function streamJson({ descriptorSet }: EdgeOptions): JsonObject {
       }),
     },
   };
+}
+
+/**
+ * A service says that there is nothing. Envoy could, but on routes that it answers itself the CORS filter does nothing,
+ * neither for preflights nor for what the transcoder then sends elsewhere.
+ */
+function untranscoded(match: Match): JsonObject {
+  return route(match, 'stream', unary('connect-failure,refused-stream'));
 }
 
 function noSuchPath(match: Match): JsonObject {

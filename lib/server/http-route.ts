@@ -59,7 +59,10 @@ export function routeHttp(
       }
       return;
     }
-    refuse(response, new Refusal('not_found'));
+    const refusal = new Refusal('not_found');
+    // The edge passes on what it knows no RPC for: the answer has the form of the JSON APIs' errors.
+    if (path.startsWith('/v1/')) sendJson(response, refusal.status, { code: refusal.code, message: refusal.message });
+    else refuse(response, refusal);
   };
 }
 

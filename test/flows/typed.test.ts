@@ -9,6 +9,9 @@ import {
 } from '#gen/google/rpc/error_details_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from '#gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts';
+import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
+import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
+import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
@@ -150,20 +153,21 @@ describe.each(transports)('$name', ({ open }) => {
   });
 });
 
+/** What the edge has for others, by name. */
+const SERVICES = [ConfigService, AccountService, ControlService, PublishService, StreamService].map(
+  ({ typeName }) => typeName,
+);
+
 describe('health and reflection, as tools ask for them', () => {
   test('health: Check, List and Watch', async () => {
     const health = createClient(Health, createGrpcTransport({ baseUrl: story.url }));
-    for (const service of ['', 'tideway.broker', PublishService.typeName, StreamService.typeName]) {
+    const known = ['', 'tideway.broker', 'tideway.store', ...SERVICES];
+    for (const service of known) {
       expect([service, (await health.check({ service })).status]).toEqual([service, ServingStatus.SERVING]);
     }
     expect((await failureOf(health.check({ service: 'unheard.of' }))).code).toBe(Code.NotFound);
     const { statuses } = await health.list({});
-    expect(Object.keys(statuses).sort()).toEqual([
-      '',
-      'tideway.broker',
-      PublishService.typeName,
-      StreamService.typeName,
-    ]);
+    expect(Object.keys(statuses).sort()).toEqual(expect.arrayContaining(known));
     for await (const { status } of health.watch({ service: 'tideway.broker' })) {
       expect(status).toBe(ServingStatus.SERVING);
       break;
@@ -187,8 +191,7 @@ describe('health and reflection, as tools ask for them', () => {
         { name: 'grpc.health.v1.Health' },
         { name: 'grpc.reflection.v1.ServerReflection' },
         { name: 'grpc.reflection.v1alpha.ServerReflection' },
-        { name: PublishService.typeName },
-        { name: StreamService.typeName },
+        ...SERVICES.map((name) => ({ name })),
       ],
     });
     const files = file?.case === 'fileDescriptorResponse' ? file.value.fileDescriptorProto : [];
