@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 // Redis servers, `*.postgres.test.ts` real PostgreSQL; test/flows starts the product as a user does, with real Envoy in front.
 export default defineConfig({
   test: {
+    // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.
+    maxWorkers: 4,
     projects: [
       {
         test: {

@@ -40,8 +40,8 @@ describe('roles', () => {
     const invite = (role: Role) => narrow.createInvitation({ ...path, create: { email: 'x@example.com', role } });
     expect(await promote(Role.MEMBER)).toMatchObject({ role: Role.MEMBER });
     expect(await invite(Role.MEMBER)).toMatchObject({ role: Role.MEMBER });
-    for (const attempt of [promote(Role.OWNER), invite(Role.OWNER), promote(Role.ADMIN)]) {
-      await expect(attempt).rejects.toMatchObject({ code: Code.PermissionDenied });
+    for (const attempt of [() => promote(Role.OWNER), () => invite(Role.OWNER), () => promote(Role.ADMIN)]) {
+      await expect(attempt()).rejects.toMatchObject({ code: Code.PermissionDenied });
     }
   });
 
