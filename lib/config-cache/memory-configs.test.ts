@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import type { ConfigEntry } from './config-entry.ts';
 import { MemoryConfigs } from './memory-configs.ts';
 
-const MAX_BYTES = 32 * 1024 * 1024;
+const MAX_BYTES = 16 * 1024 * 1024;
 
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
@@ -37,9 +37,10 @@ test.each([
   }
   const bytes = usedBytes() - before;
   expect(configs.bytes).toBeLessThanOrEqual(MAX_BYTES);
-  // The measure itself is a rough one: others' garbage, and memory that goes a little later.
-  expect(bytes).toBeLessThan(1.25 * MAX_BYTES);
-});
+  // The measure is a rough one: garbage of the test runner in the same heap, and memory that goes a little later. Without
+  // the bound it would be five times as much.
+  expect(bytes).toBeLessThan(1.5 * MAX_BYTES);
+}, 30_000);
 
 test('whoever asks for keys that do not exist pushes out none that do', () => {
   const configs = new MemoryConfigs(MAX_BYTES);
