@@ -12,6 +12,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
           exclude: ['**/*.redis.test.ts', '**/*.postgres.test.ts'],
+          // A deadline for what hangs, not for what is slow: the machine may be busy.
+          testTimeout: 30_000,
         },
       },
       {
