@@ -1,6 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import type { Broker, PublishRate } from '#lib/broker/broker.ts';
+import { endOfTurn } from '#lib/server/end-of-turn.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
 import { type HttpCall, type HttpRoute, sendText } from '#lib/server/http-route.ts';
 import { headerOf, readBody } from '#lib/server/node-http.ts';
@@ -30,6 +31,7 @@ export function httpPublishRoute(gate: Gate, broker: Broker, rate: PublishRate):
       gate.requireClaims(claims, orgId, message.channelId);
       const { id, duplicate } = await publishMessage(broker, message, data, rate);
       if (duplicate) response.setHeader('Tideway-Duplicate', 'true');
+      await endOfTurn();
       sendText(response, 200, id);
     },
   };
