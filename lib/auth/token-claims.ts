@@ -1,6 +1,7 @@
+import { isUuid } from '#lib/ids/uuid.ts';
+
 /** The claims that say what a token is good for. Absent is undefined; of another form is `'malformed'`. */
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const DECIMAL = /^(?:0|[1-9]\d{0,19})$/;
 const MAX_UINT64 = (1n << 64n) - 1n;
 
@@ -16,7 +17,7 @@ export function readOrgId(claim: unknown): bigint | undefined | 'malformed' {
 /** The channel in lower case. */
 export function readChannelId(claim: unknown): string | undefined | 'malformed' {
   if (claim === undefined) return undefined;
-  return typeof claim === 'string' && UUID.test(claim) ? claim.toLowerCase() : 'malformed';
+  return typeof claim === 'string' && isUuid(claim) ? claim.toLowerCase() : 'malformed';
 }
 
 export function writeOrgId(orgId: bigint): number | string {

@@ -3,6 +3,7 @@ import { type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v
 import type { Entry } from '#lib/broker/broker.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import type { Notice } from '#lib/broker/follow.ts';
+import { isUuid } from '#lib/ids/uuid.ts';
 
 /**
  * An entry on its way to the listeners of a process: decoded once, and encoded once for each wire format, whatever the
@@ -35,13 +36,11 @@ export class Delivery {
 function decode(data: Uint8Array): PublishRequest | undefined {
   try {
     const message = fromBinary(PublishRequestSchema, data);
-    return UUID.test(message.messageId) && UUID.test(message.channelId) ? message : undefined;
+    return isUuid(message.messageId) && isUuid(message.channelId) ? message : undefined;
   } catch {
     return undefined;
   }
 }
-
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** What a listener can be told beside messages. */
 export type ControlNotice = Notice | { readonly type: 'server_draining' } | { readonly type: 'producer_lost' };

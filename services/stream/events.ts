@@ -1,5 +1,6 @@
 import { channelKey } from '#lib/broker/broker.ts';
 import { type EntryId, parseEntryId } from '#lib/broker/entry-id.ts';
+import { isUuid } from '#lib/ids/uuid.ts';
 import { bearer, type Gate, parseOrgId } from '#lib/server/gate.ts';
 import type { HttpCall, HttpRoute } from '#lib/server/http-route.ts';
 import { headerOf } from '#lib/server/node-http.ts';
@@ -9,8 +10,6 @@ import type { Listeners } from './listeners.ts';
 
 /** Tokens that end within this are worth a notice when the server drains: the client needs a new one. */
 export const TOKEN_ENDS_SOON_MS = 60_000;
-
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
  * Conduit's form: `GET /events/{org_id}?token=…&channel_id=…[&last_event_id=…]`, answered with server-sent events. The
@@ -28,7 +27,7 @@ export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
     async handle({ request, response, params, query }: HttpCall) {
       const orgId = parseOrgId(params['org'] ?? '', 'org_id');
       const channelId = query.get('channel_id') ?? '';
-      if (!UUID.test(channelId)) throw invalidField('channel_id', 'must be a UUID');
+      if (!isUuid(channelId)) throw invalidField('channel_id', 'must be a UUID');
       const cursor = cursorOf(headerOf(request, 'last-event-id') ?? query.get('last_event_id') ?? '');
       const token = query.get('token') ?? bearer(headerOf(request, 'authorization'));
       const wantsControls = query.get('controls') === '1';
