@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cliHome, runCli, startCli } from '../support/cli.ts';
-import { freePort } from '../support/redis.ts';
+import { freePort } from '../support/free-port.ts';
 import { type Story, startStory } from '../support/story.ts';
 import { until } from '../support/until.ts';
 

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeConduitEnv } from '../support/conduit-env.ts';
 import { type Edge, startEdge } from '../support/edge.ts';
+import { freePort } from '../support/free-port.ts';
 import { JsonApi } from '../support/json-api.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
-import { freePort, type ServiceProcess, startService } from '../support/tideway.ts';
+import { type ServiceProcess, startService } from '../support/tideway.ts';
 import { until } from '../support/until.ts';
 
 // Control and stream as processes of their own, in production: who may start streams, for how long, and what happens

@@ -3,8 +3,8 @@ import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { edgeSizes } from '../../envoy/limits.ts';
 import { type Edge, startEdge } from '../support/edge.ts';
+import { freePort } from '../support/free-port.ts';
 import { type Story, startStory } from '../support/story.ts';
-import { freePort } from '../support/tideway.ts';
 
 // What Envoy answers itself, when it does not pass a request on.
 

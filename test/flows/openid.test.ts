@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Browser, type Page } from '../support/browser.ts';
+import { freePort } from '../support/free-port.ts';
 import { type OpenIdProvider, startOpenIdProvider } from '../support/openid-provider.ts';
 import { type Story, startStory } from '../support/story.ts';
-import { freePort } from '../support/tideway.ts';
 
 // Signing in at a real OpenID provider, through the edge: authorization code flow with PKCE.
 let provider: OpenIdProvider;

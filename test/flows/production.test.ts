@@ -11,9 +11,10 @@ import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type ConduitEnv, makeConduitEnv } from '../support/conduit-env.ts';
 import { type Edge, startEdge } from '../support/edge.ts';
 import { listen } from '../support/events.ts';
+import { freePort } from '../support/free-port.ts';
 import { ask } from '../support/raw-request.ts';
 import { eventsUrl, published, startStory, startStream } from '../support/story.ts';
-import { freePort, type ServiceProcess, startMonolith, startService } from '../support/tideway.ts';
+import { type ServiceProcess, startMonolith, startService } from '../support/tideway.ts';
 
 // In production nothing is made up: every key is set by the operator, and what helps a developer is not there.
 const API_TOKEN = 'an API token that an operator chose';

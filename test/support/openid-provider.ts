@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import Provider from 'oidc-provider';
 import type { Browser, Page } from './browser.ts';
-import { freePort } from './tideway.ts';
+import { freePort } from './free-port.ts';
 
 /** A real OpenID provider on a free port of 127.0.0.1, with its own sign-in pages. */
 export interface OpenIdProvider extends AsyncDisposable {

@@ -1,4 +1,5 @@
-import { freePort, type RedisServer, type RedisServerOptions, startRedis } from './redis.ts';
+import { freePort } from './free-port.ts';
+import { type RedisServer, type RedisServerOptions, startRedis } from './redis.ts';
 import { until } from './until.ts';
 
 /** A real Cluster: masters that share the slots evenly and, where asked for, a replica of each. */

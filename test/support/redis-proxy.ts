@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
-import { freePort } from './tideway.ts';
+import { freePort } from './free-port.ts';
 
 /** Stands between the services and one Redis, and can make subscriptions die without a word. */
 export interface RedisProxy extends AsyncDisposable {

@@ -1,4 +1,5 @@
-import { freePort, type RedisServer, startRedis } from './redis.ts';
+import { freePort } from './free-port.ts';
+import { type RedisServer, startRedis } from './redis.ts';
 import { until } from './until.ts';
 
 /** A master, its replica, and a Sentinel that makes the replica master when the master is gone. */

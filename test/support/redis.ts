@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
+import { freePort } from './free-port.ts';
 import { until } from './until.ts';
 
 /**
@@ -163,14 +163,4 @@ export async function replicated(master: RedisServer, replica: RedisServer): Pro
     Number(new RegExp(`${field}:(\\d+)`).exec(await server.admin.info('replication'))?.[1]);
   const wanted = await offset(master, 'master_repl_offset');
   await until('the replica has it all', async () => (await offset(replica, 'slave_repl_offset')) >= wanted);
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HOST);
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
