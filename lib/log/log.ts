@@ -1,0 +1,111 @@
+/**
+ * The log between those who take events and those who store them. Two implementations, SQLite in one folder of one machine
+ * and Kafka, give the same guarantees and run the same suite:
+ *
+ * 1. *Durable.* What {@link Log.append} resolved for is there after any process is killed. What it rejected may be there.
+ * 2. *Order.* Records of one key go to one partition, in the order of their appends, with rising offsets.
+ * 3. *At least once.* Each group gets every record of its topics, in the order of its partition, until its handler has
+ *    resolved for it: a record can come again, after a kill or where a partition moves to another process. A consumer makes
+ *    that once in effect by keeping (topicId, partition, offset) in the transaction of its effect.
+ * 4. *One reader.* Within a group a partition is handled by one process at a time, one batch at a time. For a moment, while
+ *    it moves, by two.
+ * 5. *Bounded.* Appends that wait are bounded by bytes: over {@link AppendLimits.maxWaitingBytes} an append is refused at
+ *    once with LogFullError, and nothing waits longer than a deadline. A consumer holds one batch.
+ * 6. *Retention.* Records older than the log's retention go, whether they were handled or not. Appends and reads go on
+ *    meanwhile.
+ */
+export interface Log {
+  readonly kind: 'sqlite' | 'kafka';
+
+  /**
+   * Appends records, all of them or, where it rejects, maybe some: then append them again. Appends that are under way at
+   * once share transactions and round trips.
+   * @throws LogFullError nothing was appended, and too much is waiting: say so to whoever sends.
+   * @throws LogUnavailableError
+   */
+  append(records: readonly NewRecord[]): Promise<void>;
+
+  /** Begins to hand the records of topics to a group's handler, for ever, until it is closed. */
+  consume(options: ConsumeOptions): LogConsumer;
+
+  /**
+   * Reads a topic from its beginning to its end as it is now, for nobody's group: for audits and repairs.
+   * @throws LogUnavailableError
+   */
+  readAll(topic: string): AsyncIterable<LogBatch>;
+
+  /** How many records of the topics a group has not handled. @throws LogUnavailableError */
+  lag(group: string, topics: readonly string[]): Promise<bigint>;
+
+  /** Resolves if the log answers within `timeoutMs`. @throws LogUnavailableError */
+  ping(timeoutMs: number): Promise<void>;
+
+  /** Appends what waits, as far as that goes, and ends. Idempotent; never throws. */
+  close(): Promise<void>;
+}
+
+export interface NewRecord {
+  readonly topic: string;
+  /** Decides the partition. */
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+export interface LogRecord {
+  readonly offset: bigint;
+  readonly timestampMs: number;
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+/** Records of one partition, by rising offset; at least one. */
+export interface LogBatch {
+  readonly topic: string;
+  /** Changes when a topic is made anew, and offsets begin again. */
+  readonly topicId: string;
+  readonly partition: number;
+  readonly records: readonly LogRecord[];
+}
+
+export interface ConsumeOptions {
+  readonly group: string;
+  readonly topics: readonly string[];
+  readonly maxBatchRecords: number;
+  readonly maxBatchBytes: number;
+  /**
+   * When it resolves the batch is done for this group. When it rejects the batch comes again, after a pause that grows up
+   * to {@link MAX_RETRY_PAUSE_MS}: what would fail for ever it must put aside itself.
+   */
+  readonly handle: (batch: LogBatch) => Promise<void>;
+  /** Hears of each failed batch and each failed read. */
+  readonly onError: (error: unknown) => void;
+}
+
+export interface LogConsumer {
+  /** Finishes the batches at hand, keeps their positions, and ends. Idempotent; never throws. */
+  close(): Promise<void>;
+}
+
+export interface AppendLimits {
+  /** Of keys and values that are not appended yet. */
+  readonly maxWaitingBytes: number;
+}
+
+export const DEFAULT_APPEND_LIMITS: AppendLimits = { maxWaitingBytes: 64 * 1024 * 1024 };
+
+/** From an append to its answer. */
+export const APPEND_DEADLINE_MS = 10_000;
+export const MAX_RETRY_PAUSE_MS = 5_000;
+
+/** More is waiting to be appended than may be. Nothing was appended. */
+export class LogFullError extends Error {
+  override readonly name = 'LogFullError';
+  /** When to try again, in ms. */
+  readonly retryAfterMs = 1000;
+}
+
+/** The log can't be reached, or did not answer in time. Retryable. */
+export class LogUnavailableError extends Error {
+  override readonly name = 'LogUnavailableError';
+  readonly retryAfterMs = 1000;
+}
