@@ -8,9 +8,10 @@ import type {
 } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { type ApiToken, ApiTokenSchema } from '#gen/tideway/control/v1/resources_pb.ts';
 import { scopeSet } from '#lib/auth/scopes.ts';
+import { found, reachOrganization } from '#lib/server/reach.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization, requireScopes } from './caller.ts';
+import { type Caller, type Control, requireScopes } from './caller.ts';
 import { requireText, stateOf, timeOf } from './messages.ts';
 
 export async function createApiToken(
@@ -18,7 +19,7 @@ export async function createApiToken(
   request: CreateApiTokenRequest,
   caller: Caller,
 ): Promise<ApiToken> {
-  const organization = await reachOrganization(control, caller, request, 'organization:write');
+  const organization = await reachOrganization(control, caller.principal, request, 'organization:write');
   const { name, scopes, expireTime } = found(request.create);
   await requireScopes(control, caller, organization, scopeSet(scopes));
   const expiresMs = expireTime && timestampMs(expireTime);
@@ -34,12 +35,12 @@ export async function createApiToken(
 }
 
 export async function getApiToken(control: Control, request: GetApiTokenRequest, caller: Caller): Promise<ApiToken> {
-  const organization = await reachOrganization(control, caller, request, 'organization:read');
+  const organization = await reachOrganization(control, caller.principal, request, 'organization:read');
   return apiTokenOf(found(await control.store.apiTokens.get(organization.id, request.token)));
 }
 
 export async function listApiTokens(control: Control, request: ListApiTokensRequest, caller: Caller) {
-  const organization = await reachOrganization(control, caller, request, 'organization:read');
+  const organization = await reachOrganization(control, caller.principal, request, 'organization:read');
   const { items, nextPageToken } = await control.store.apiTokens.list(organization.id, request);
   return { tokens: items.map(apiTokenOf), nextPageToken };
 }
@@ -49,7 +50,7 @@ export async function revokeApiToken(
   request: RevokeApiTokenRequest,
   caller: Caller,
 ): Promise<ApiToken> {
-  const organization = await reachOrganization(control, caller, request, 'organization:write');
+  const organization = await reachOrganization(control, caller.principal, request, 'organization:write');
   return apiTokenOf(await control.store.apiTokens.revoke(caller.principal.actor, organization.id, request.token));
 }
 

@@ -4,9 +4,8 @@ import type { Principal } from '#lib/auth/principal.ts';
 import type { Scope } from '#lib/auth/scopes.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { originOf } from '#lib/server/origin.ts';
-import { Refusal } from '#lib/server/refusal.ts';
 import type { Admission } from '#lib/server/rpc.ts';
-import type { Organization, Project } from '#lib/store/records.ts';
+import type { Organization } from '#lib/store/records.ts';
 import type { Store } from '#lib/store/store.ts';
 
 /** What the calls of this service work with. */
@@ -40,19 +39,6 @@ export function guarded<I extends DescMessage, O extends DescMessage>(
   };
 }
 
-/** The organization of a path, if the caller has the scope in it. @throws Refusal `not_found`, `scope_missing` */
-export async function reachOrganization(
-  { gate, store }: Control,
-  { principal }: Caller,
-  path: { readonly organization: string },
-  scope: Scope,
-): Promise<Organization> {
-  const organization = await store.organizations.get(path.organization);
-  if (organization === undefined) throw new Refusal('not_found');
-  await gate.requireScope(principal, organization.id, scope);
-  return organization;
-}
-
 /**
  * Nobody gives what they don't have: a token that makes tokens, or owners, would be worth every scope.
  * @throws Refusal `scope_missing`
@@ -64,21 +50,4 @@ export async function requireScopes(
   given: Iterable<Scope>,
 ): Promise<void> {
   for (const scope of given) await gate.requireScope(principal, organization.id, scope);
-}
-
-/** The same for a project. Whether there is one is told only to who has the scope. */
-export async function reachProject(
-  control: Control,
-  caller: Caller,
-  path: { readonly organization: string; readonly project: string },
-  scope: Scope,
-): Promise<Project> {
-  const organization = await reachOrganization(control, caller, path, scope);
-  return found(await control.store.projects.get(organization.id, path.project));
-}
-
-/** @throws Refusal `not_found` */
-export function found<T>(record: T | undefined): T {
-  if (record === undefined) throw new Refusal('not_found');
-  return record;
 }

@@ -6,8 +6,9 @@ import type {
 } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { type Invitation, InvitationSchema } from '#gen/tideway/control/v1/resources_pb.ts';
 import { ROLE_SCOPES } from '#lib/auth/roles.ts';
+import { found, reachOrganization } from '#lib/server/reach.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization, requireScopes } from './caller.ts';
+import { type Caller, type Control, requireScopes } from './caller.ts';
 import { roleFrom, roleOf, timeOf } from './messages.ts';
 
 /** For an invitation that waits for its reader to come back from a holiday. */
@@ -18,7 +19,7 @@ export async function createInvitation(
   request: CreateInvitationRequest,
   caller: Caller,
 ): Promise<Invitation> {
-  const organization = await reachOrganization(control, caller, request, 'members:write');
+  const organization = await reachOrganization(control, caller.principal, request, 'members:write');
   const asked = found(request.create);
   const role = roleFrom(asked.role, 'create.role');
   await requireScopes(control, caller, organization, ROLE_SCOPES[role]);
@@ -31,7 +32,7 @@ export async function createInvitation(
 }
 
 export async function listInvitations(control: Control, request: ListInvitationsRequest, caller: Caller) {
-  const organization = await reachOrganization(control, caller, request, 'members:read');
+  const organization = await reachOrganization(control, caller.principal, request, 'members:read');
   const { items, nextPageToken } = await control.store.invitations.list(organization.id, request);
   return { invitations: items.map(invitationOf), nextPageToken };
 }
@@ -41,7 +42,7 @@ export async function deleteInvitation(
   request: DeleteInvitationRequest,
   caller: Caller,
 ): Promise<Invitation> {
-  const organization = await reachOrganization(control, caller, request, 'members:write');
+  const organization = await reachOrganization(control, caller.principal, request, 'members:write');
   const { actor } = caller.principal;
   return invitationOf(await control.store.invitations.revoke(actor, organization.id, request.invitation));
 }

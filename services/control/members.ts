@@ -7,25 +7,26 @@ import type {
 } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { type Member, MemberSchema } from '#gen/tideway/control/v1/resources_pb.ts';
 import { ROLE_SCOPES } from '#lib/auth/roles.ts';
+import { found, reachOrganization } from '#lib/server/reach.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization, requireScopes } from './caller.ts';
+import { type Caller, type Control, requireScopes } from './caller.ts';
 import { roleFrom, roleOf, timeOf } from './messages.ts';
 import { applyUpdate } from './update.ts';
 
 export async function getMember(control: Control, request: GetMemberRequest, caller: Caller): Promise<Member> {
-  const organization = await reachOrganization(control, caller, request, 'members:read');
+  const organization = await reachOrganization(control, caller.principal, request, 'members:read');
   return memberOf(found(await control.store.members.get(organization.id, request.member)));
 }
 
 export async function listMembers(control: Control, request: ListMembersRequest, caller: Caller) {
-  const organization = await reachOrganization(control, caller, request, 'members:read');
+  const organization = await reachOrganization(control, caller.principal, request, 'members:read');
   const { items, nextPageToken } = await control.store.members.list(organization.id, request);
   return { members: items.map(memberOf), nextPageToken };
 }
 
 export async function updateMember(control: Control, request: UpdateMemberRequest, caller: Caller): Promise<Member> {
   const { store } = control;
-  const organization = await reachOrganization(control, caller, request, 'members:write');
+  const organization = await reachOrganization(control, caller.principal, request, 'members:write');
   const current = found(await store.members.get(organization.id, request.member));
   const update = applyUpdate(MemberSchema, memberOf(current), found(request.update), request.updateMask);
   if (!update.fields.has('role')) return memberOf(current);
@@ -35,7 +36,7 @@ export async function updateMember(control: Control, request: UpdateMemberReques
 }
 
 export async function deleteMember(control: Control, request: DeleteMemberRequest, caller: Caller): Promise<Member> {
-  const organization = await reachOrganization(control, caller, request, 'members:write');
+  const organization = await reachOrganization(control, caller.principal, request, 'members:write');
   return memberOf(await control.store.members.remove(caller.principal.actor, organization.id, request.member));
 }
 

@@ -6,9 +6,10 @@ import type {
   UpdateOrganizationRequest,
 } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { type Organization, OrganizationSchema } from '#gen/tideway/control/v1/resources_pb.ts';
+import { found, reachOrganization } from '#lib/server/reach.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization } from './caller.ts';
+import type { Caller, Control } from './caller.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
 import { applyUpdate, type Update, updateResource } from './update.ts';
 
@@ -40,7 +41,7 @@ export async function getOrganization(
   request: GetOrganizationRequest,
   caller: Caller,
 ): Promise<Organization> {
-  return organizationOf(await reachOrganization(control, caller, request, 'organization:read'));
+  return organizationOf(await reachOrganization(control, caller.principal, request, 'organization:read'));
 }
 
 export async function listOrganizations(
@@ -69,7 +70,7 @@ export async function updateOrganization(
   const update = found(request.update);
   const organization = await updateResource(
     update.etag,
-    () => reachOrganization(control, caller, request, 'organization:write'),
+    () => reachOrganization(control, caller.principal, request, 'organization:write'),
     (current) => applyUpdate(OrganizationSchema, organizationOf(current), update, request.updateMask),
     (change, etag) => store.organizations.update(caller.principal.actor, change.result.id, patchOf(change), { etag }),
   );

@@ -7,8 +7,9 @@ import type {
   UpdateProjectKeyRequest,
 } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { type ProjectKey, ProjectKeySchema } from '#gen/tideway/control/v1/resources_pb.ts';
+import { found, reachProject } from '#lib/server/reach.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachProject } from './caller.ts';
+import type { Caller, Control } from './caller.ts';
 import { dsnOf } from './dsn.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
 import { applyUpdate, type Update, updateResource } from './update.ts';
@@ -18,7 +19,7 @@ export async function createProjectKey(
   request: CreateProjectKeyRequest,
   caller: Caller,
 ): Promise<ProjectKey> {
-  const project = await reachProject(control, caller, request, 'projects:write');
+  const project = await reachProject(control, caller.principal, request, 'projects:write');
   const { name, state, rateLimit } = found(request.create);
   requireActive(state);
   const key = await control.store.keys.create(caller.principal.actor, project.id, {
@@ -33,12 +34,12 @@ export async function getProjectKey(
   request: GetProjectKeyRequest,
   caller: Caller,
 ): Promise<ProjectKey> {
-  const project = await reachProject(control, caller, request, 'projects:read');
+  const project = await reachProject(control, caller.principal, request, 'projects:read');
   return projectKeyOf(found(await control.store.keys.get(project.id, request.key)), caller);
 }
 
 export async function listProjectKeys(control: Control, request: ListProjectKeysRequest, caller: Caller) {
-  const project = await reachProject(control, caller, request, 'projects:read');
+  const project = await reachProject(control, caller.principal, request, 'projects:read');
   const { items, nextPageToken } = await control.store.keys.list(project.id, request);
   return { keys: items.map((key) => projectKeyOf(key, caller)), nextPageToken };
 }
@@ -50,7 +51,7 @@ export async function updateProjectKey(
 ): Promise<ProjectKey> {
   const { store } = control;
   const update = found(request.update);
-  const project = await reachProject(control, caller, request, 'projects:write');
+  const project = await reachProject(control, caller.principal, request, 'projects:write');
   const key = await updateResource(
     update.etag,
     async () => found(await store.keys.get(project.id, request.key)),
@@ -65,7 +66,7 @@ export async function rotateProjectKey(
   request: RotateProjectKeyRequest,
   caller: Caller,
 ): Promise<ProjectKey> {
-  const project = await reachProject(control, caller, request, 'projects:write');
+  const project = await reachProject(control, caller.principal, request, 'projects:write');
   const { actor } = caller.principal;
   const key = await control.store.keys.rotate(actor, project.id, request.key, { etag: request.etag });
   return projectKeyOf(key, caller);

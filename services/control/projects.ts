@@ -11,14 +11,15 @@ import {
   ProjectSchema,
   ScrubbingSettingsSchema,
 } from '#gen/tideway/control/v1/resources_pb.ts';
+import { found, reachOrganization, reachProject } from '#lib/server/reach.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, found, reachOrganization, reachProject } from './caller.ts';
+import type { Caller, Control } from './caller.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
 import { applyUpdate, type Update, updateResource } from './update.ts';
 
 export async function createProject(control: Control, request: CreateProjectRequest, caller: Caller): Promise<Project> {
-  const organization = await reachOrganization(control, caller, request, 'projects:write');
+  const organization = await reachOrganization(control, caller.principal, request, 'projects:write');
   const asked = found(request.create);
   requireActive(asked.state);
   requireJsonObject('create.scrubbing.pii_config_json', asked.scrubbing?.piiConfigJson);
@@ -37,11 +38,11 @@ export async function createProject(control: Control, request: CreateProjectRequ
 }
 
 export async function getProject(control: Control, request: GetProjectRequest, caller: Caller): Promise<Project> {
-  return projectOf(await reachProject(control, caller, request, 'projects:read'));
+  return projectOf(await reachProject(control, caller.principal, request, 'projects:read'));
 }
 
 export async function listProjects(control: Control, request: ListProjectsRequest, caller: Caller) {
-  const organization = await reachOrganization(control, caller, request, 'projects:read');
+  const organization = await reachOrganization(control, caller.principal, request, 'projects:read');
   const { items, nextPageToken } = await control.store.projects.list(organization.id, request);
   return { projects: items.map(projectOf), nextPageToken };
 }
@@ -51,7 +52,7 @@ export async function updateProject(control: Control, request: UpdateProjectRequ
   const update = found(request.update);
   const project = await updateResource(
     update.etag,
-    () => reachProject(control, caller, request, 'projects:write'),
+    () => reachProject(control, caller.principal, request, 'projects:write'),
     (current) => applyUpdate(ProjectSchema, projectOf(current), update, request.updateMask),
     (change, etag) => {
       const { organizationId, id } = change.result;
