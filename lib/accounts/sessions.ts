@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { Access } from '#lib/store/access.ts';
 import type { SessionTable } from '#lib/store/account-tables.ts';
 import type { User } from '#lib/store/records.ts';
 import type { Schema } from '#lib/store/schema.ts';
-import { StoreUnavailableError } from '#lib/store/store-errors.ts';
 import { userOf } from '#lib/store/users.ts';
 import { MAX_SESSIONS, type NewSession, type Session, type SessionLimits } from './accounts.ts';
 import { newSessionToken, sessionTokenHash } from './session-token.ts';

@@ -1,6 +1,6 @@
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { ChangesResult } from '#lib/store/records.ts';
 import type { ChangeLog } from '#lib/store/store.ts';
-import { StoreUnavailableError } from '#lib/store/store-errors.ts';
 import { FOLLOW_INTERVAL_MS, LOAD_DEADLINE_MS } from './config-cache.ts';
 import { withDeadline } from './store-loader.ts';
 

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { openStore } from '#lib/store/open-store.ts';
 import type { Organization, Project } from '#lib/store/records.ts';
 import type { Store } from '#lib/store/store.ts';
-import { StoreUnavailableError } from '#lib/store/store-errors.ts';
 import type { ConfigCache } from './config-cache.ts';
 import { type ConfigCacheOptions, createConfigCache } from './create-config-cache.ts';
 

@@ -1,5 +1,5 @@
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { Store } from '#lib/store/store.ts';
-import { StoreUnavailableError } from '#lib/store/store-errors.ts';
 import { Batcher } from './batcher.ts';
 import { ChangeFeed } from './change-feed.ts';
 import { ChangeFollower, type ChangeStep } from './change-follower.ts';

@@ -1,5 +1,5 @@
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { type KeyConfigs, MAX_LOOKUP_KEYS } from '#lib/store/store.ts';
-import { StoreUnavailableError } from '#lib/store/store-errors.ts';
 import { Batcher } from './batcher.ts';
 import { type ConfigCacheCounters, LOAD_DEADLINE_MS } from './config-cache.ts';
 import { type ConfigEntry, entryOf } from './config-entry.ts';

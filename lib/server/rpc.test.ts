@@ -1,7 +1,7 @@
 import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect';
 import { expect, test } from 'vitest';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
-import { StoreUnavailableError } from '#lib/store/store-errors.ts';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { Refusal } from './refusal.ts';
 import { admit, refusalInterceptor } from './rpc.ts';
 

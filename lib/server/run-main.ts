@@ -1,8 +1,8 @@
 import { inspect } from 'node:util';
 import { KeySettingError } from '#lib/auth/key-pem.ts';
 import { InvalidRedisUrlError } from '#lib/broker/redis-url.ts';
-import { InvalidDatabaseUrlError } from '#lib/store/postgres-url.ts';
-import { SchemaTooNewError, StoreUnavailableError } from '#lib/store/store-errors.ts';
+import { SchemaTooNewError, StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import { InvalidDatabaseUrlError } from '#lib/sql/postgres-url.ts';
 import { ConfigError } from './env.ts';
 import { PortTakenError } from './listen.ts';
 import type { RunningService } from './run-service.ts';

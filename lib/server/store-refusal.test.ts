@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { StoreRefusal, StoreUnavailableError } from '#lib/store/store-errors.ts';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import { StoreRefusal } from '#lib/store/store-errors.ts';
 import { Refusal } from './refusal.ts';
 import { convertStoreError } from './store-refusal.ts';
 

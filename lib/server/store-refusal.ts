@@ -1,4 +1,5 @@
-import { type RefusalReason as StoreReason, StoreRefusal, StoreUnavailableError } from '#lib/store/store-errors.ts';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import { type RefusalReason as StoreReason, StoreRefusal } from '#lib/store/store-errors.ts';
 import { invalidField, Refusal } from './refusal.ts';
 
 /** What the store throws, as the table of refusals has it; anything else as it is. */

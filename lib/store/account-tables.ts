@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely';
-import type { DatabaseKind } from './database.ts';
+import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 
 /** What lib/accounts keeps of users: how they prove who they are. */
 export interface AccountSchema {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { Access } from './access.ts';
 import { isUuid } from './identifiers.ts';
 import { requireOrganization } from './members.ts';
@@ -11,7 +12,6 @@ import type { ApiTokenTable, Schema } from './schema.ts';
 import { hashOfSecret, newApiSecret } from './secrets.ts';
 import { stringsColumn } from './settings-json.ts';
 import type { Actor, ApiTokens, Page, PageRequest } from './store.ts';
-import { StoreUnavailableError } from './store-errors.ts';
 
 const DAY_MS = 86_400_000n;
 

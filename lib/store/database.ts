@@ -1,7 +1,6 @@
 import type { Kysely } from 'kysely';
+import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import type { Schema } from './schema.ts';
-
-export type DatabaseKind = 'sqlite' | 'postgres';
 
 /**
  * An open database whose schema is this version's. Both kinds throw StoreUnavailableError for what passes by itself or by

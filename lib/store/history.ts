@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { type Kysely, sql } from 'kysely';
-import type { DatabaseKind } from './database.ts';
+import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import type { Schema } from './schema.ts';
 
 /** More mutations than any backup is behind what was lost. */

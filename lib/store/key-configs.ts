@@ -1,5 +1,5 @@
+import { isAnyOf } from '#lib/sql/any-of.ts';
 import type { Access } from './access.ts';
-import { isAnyOf } from './any-of.ts';
 import { isPublicKey } from './identifiers.ts';
 import { revisionOf } from './projects.ts';
 import type { KeyConfig } from './records.ts';

@@ -1,16 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { type Kysely, sql } from 'kysely';
+import { sql } from 'kysely';
+import type { DatabaseKind } from '#lib/sql/database-kind.ts';
+import type { Migration, MigrationDatabase, SchemaHistory } from '#lib/sql/migrate.ts';
 import { createAccountTables } from './account-tables.ts';
-import type { DatabaseKind } from './database.ts';
 
-/** Runs in a transaction of its own. Never changed once released: what is wrong in one is mended by a later one. */
-export type Migration = (db: MigrationDatabase, kind: DatabaseKind) => Promise<void>;
-
-/** Without today's tables: a migration must go on to mean what it meant when it was written. */
-export type MigrationDatabase = Pick<Kysely<unknown>, 'schema' | 'getExecutor'>;
-
-/** The schema's version is how many of them have run. */
 export const MIGRATIONS: readonly Migration[] = [createControlPlane, createAccountTables];
+
+export function controlPlaneHistory(migrations = MIGRATIONS): SchemaHistory {
+  return { migrations, versionsTable: 'schema_versions', postgresLock: 7_435_210_918n };
+}
 
 async function createControlPlane(db: MigrationDatabase, kind: DatabaseKind): Promise<void> {
   // SQLite takes only this very word for a table's own row number.

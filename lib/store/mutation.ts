@@ -1,5 +1,5 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
-import type { DatabaseKind } from './database.ts';
+import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import type { Schema } from './schema.ts';
 import { type Actor, RETAINED_CHANGES } from './store.ts';
 

@@ -1,18 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Kysely, PostgresDialect } from 'kysely';
+import { type Migration, migrate } from '#lib/sql/migrate.ts';
+import { createPostgresPool } from '#lib/sql/postgres-pool.ts';
+import { requirePostgresUrl } from '#lib/sql/postgres-url.ts';
+import { preparePostgres } from '#lib/sql/prepare-postgres.ts';
 import type { Database } from './database.ts';
 import { postgresHome, settleHistory } from './history.ts';
-import { migrate } from './migrate.ts';
-import type { Migration } from './migrations.ts';
+import { controlPlaneHistory } from './migrations.ts';
 import { listenForMutations } from './postgres-listener.ts';
-import { createPostgresPool } from './postgres-pool.ts';
-import { requirePostgresUrl } from './postgres-url.ts';
 import type { Schema } from './schema.ts';
-import { StoreUnavailableError } from './store-errors.ts';
-
-/** Databases are often started together with what needs them. */
-const OPEN_DEADLINE_MS = 30_000;
-const OPEN_RETRY_MS = 250;
 
 export interface OpenPostgresOptions {
   readonly url: string;
@@ -29,7 +24,14 @@ export interface OpenPostgresOptions {
  */
 export async function openPostgres(options: OpenPostgresOptions): Promise<Database> {
   const url = requirePostgresUrl(options.url);
-  await migratePostgres(url, options);
+  await preparePostgres<Schema>(
+    url,
+    async (db) => {
+      await migrate(db, 'postgres', controlPlaneHistory(options.migrations));
+      await settleHistory(db, 'postgres', await postgresHome(db));
+    },
+    options.openDeadlineMs,
+  );
   const pool = createPostgresPool({ url });
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   const listeners = new Set<() => void>();
@@ -56,26 +58,4 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Databa
       await db.destroy();
     },
   };
-}
-
-async function migratePostgres(
-  url: string,
-  { openDeadlineMs = OPEN_DEADLINE_MS, migrations }: OpenPostgresOptions,
-): Promise<void> {
-  const pool = createPostgresPool({ url, maxConnections: 1, unhurried: true });
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-  const deadline = performance.now() + openDeadlineMs;
-  try {
-    for (;;) {
-      try {
-        await migrate(db, 'postgres', migrations);
-        return await settleHistory(db, 'postgres', await postgresHome(db));
-      } catch (error) {
-        if (!(error instanceof StoreUnavailableError) || performance.now() > deadline) throw error;
-        await delay(OPEN_RETRY_MS);
-      }
-    }
-  } finally {
-    await db.destroy();
-  }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { connectionOptions } from '#lib/sql/postgres-pool.ts';
 import { NOTIFICATION_CHANNEL } from './mutation.ts';
-import { connectionOptions } from './postgres-pool.ts';
 
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 5_000;

@@ -6,7 +6,6 @@ import type { Role, State } from './records.ts';
  * that are only ever read whole are the contract's JSON. `number` and `version` are numbers of mutations (store.ts, 2).
  */
 export interface Schema extends AccountSchema {
-  schema_versions: SchemaVersionTable;
   store_state: StoreStateTable;
   organizations: OrganizationTable;
   projects: ProjectTable;
@@ -18,12 +17,6 @@ export interface Schema extends AccountSchema {
   regions: RegionTable;
   audit_log: AuditLogTable;
   changes: ChangeTable;
-}
-
-/** One row for each migration that has run. */
-export interface SchemaVersionTable {
-  version: bigint;
-  applied_ms: bigint;
 }
 
 /** One row. Who mutates holds its lock, so numbers rise in the order of commits. */

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
-import { Access, withDeadline } from './access.ts';
+import { withDeadline } from '#lib/sql/deadline.ts';
+import { Access } from './access.ts';
 import { createApiTokens } from './api-tokens.ts';
 import { createAuditLog } from './audit-log.ts';
 import { bootstrap } from './bootstrap.ts';

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
+import { SchemaTooNewError } from '#lib/sql/database-errors.ts';
 import { openStore } from './open-store.ts';
 import { BackupError, backupSqlite, restoreSqlite } from './sqlite-backup.ts';
 import { sqliteFile } from './sqlite-database.ts';
-import { SchemaTooNewError } from './store-errors.ts';
 import { newOrganization, newProject } from './store-harness.ts';
 
 async function newFolder() {

@@ -2,9 +2,9 @@ import { constants } from 'node:fs';
 import { access, copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { SchemaTooNewError } from '#lib/sql/database-errors.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { sqliteFile } from './sqlite-database.ts';
-import { SchemaTooNewError } from './store-errors.ts';
 
 /** Why there is no backup, or nothing was restored: one line for a person. */
 export class BackupError extends Error {

@@ -2,11 +2,11 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Kysely } from 'kysely';
+import { type Migration, migrate } from '#lib/sql/migrate.ts';
+import { nodeSqliteDialect } from '#lib/sql/node-sqlite-dialect.ts';
 import type { Database } from './database.ts';
 import { settleHistory, sqliteHome } from './history.ts';
-import { migrate } from './migrate.ts';
-import type { Migration } from './migrations.ts';
-import { nodeSqliteDialect } from './node-sqlite-dialect.ts';
+import { controlPlaneHistory } from './migrations.ts';
 import type { Schema } from './schema.ts';
 
 const FILE_NAME = 'control.sqlite';
@@ -25,7 +25,7 @@ export async function openSqlite(dataDir: string, migrations?: readonly Migratio
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const writer = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openForWriting(file)) });
   try {
-    await migrate(writer, 'sqlite', migrations);
+    await migrate(writer, 'sqlite', controlPlaneHistory(migrations));
     await settleHistory(writer, 'sqlite', sqliteHome(file));
   } catch (error) {
     await writer.destroy();

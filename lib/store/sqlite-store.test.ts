@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { createStore } from './sql-store.ts';
 import { openSqlite, sqliteFile } from './sqlite-database.ts';
 import { describeStoreContract } from './store-contract.ts';
 import { describeCrashes } from './store-crashes.ts';
-import { StoreUnavailableError } from './store-errors.ts';
 import type { StoreSpace } from './store-harness.ts';
 
 async function newSpace(): Promise<StoreSpace & { readonly file: string; databaseUrl: string; dataDir: string }> {

@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
 import { describe, expect, test } from 'vitest';
-import { MIGRATIONS, type Migration } from './migrations.ts';
-import { SchemaTooNewError, StoreUnavailableError } from './store-errors.ts';
+import { SchemaTooNewError, StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import type { Migration } from '#lib/sql/migrate.ts';
+import { MIGRATIONS } from './migrations.ts';
 import type { StoreContractOptions } from './store-harness.ts';
 
 const FIRST = {

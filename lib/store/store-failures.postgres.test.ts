@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import { InvalidDatabaseUrlError } from '#lib/sql/postgres-url.ts';
 import { type PostgresServer, query, startPostgres } from '../../test/support/postgres.ts';
 import { until } from '../../test/support/until.ts';
 import { openPostgres } from './postgres-database.ts';
-import { InvalidDatabaseUrlError } from './postgres-url.ts';
 import { createStore } from './sql-store.ts';
 import { STORE_DEADLINE_MS, type Store } from './store.ts';
-import { StoreUnavailableError } from './store-errors.ts';
 import { newProject } from './store-harness.ts';
 
 /** What a timer may be late on a busy machine. */

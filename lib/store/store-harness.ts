@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import type { Migration } from './migrations.ts';
+import type { Migration } from '#lib/sql/migrate.ts';
 import type { Organization, Project, ProjectKey, User } from './records.ts';
 import type { Page, PageRequest, Store } from './store.ts';
 import { type RefusalReason, StoreRefusal } from './store-errors.ts';

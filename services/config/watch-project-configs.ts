@@ -6,7 +6,7 @@ import {
 } from '#gen/tideway/config/v1/config_service_pb.ts';
 import type { ConfigCache } from '#lib/config-cache/config-cache.ts';
 import { Refusal } from '#lib/server/refusal.ts';
-import { StoreUnavailableError } from '#lib/store/store-errors.ts';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 
 /** A relay that hears nothing for three of them knows that the connection is dead. */
 export const HEARTBEAT_MS = 15_000;

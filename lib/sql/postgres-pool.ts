@@ -1,6 +1,6 @@
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kysely';
 import pg from 'pg';
-import { StoreUnavailableError } from './store-errors.ts';
+import { StoreUnavailableError } from './database-errors.ts';
 
 /**
  * Each wait of a query ends by itself, the server's first: for a connection, for a lock, for the answer. The last is

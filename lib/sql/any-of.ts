@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from 'kysely';
-import type { DatabaseKind } from './database.ts';
+import type { DatabaseKind } from './database-kind.ts';
 
 /**
  * Whether a column is any of so many values, as one parameter: the query is the same text for any number of them, which

@@ -11,7 +11,7 @@ import {
   SqliteQueryCompiler,
 } from 'kysely';
 import { LRUCache } from 'lru-cache';
-import { StoreUnavailableError } from './store-errors.ts';
+import { StoreUnavailableError } from './database-errors.ts';
 
 const LOCK_DEADLINE_MS = 5_000;
 const LOCK_RETRY_MS = 5;
