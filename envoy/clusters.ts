@@ -5,6 +5,26 @@ import { wholeAnswers } from './whole-answers.ts';
 
 /** One service and its processes, spoken to in h2c. */
 export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
+  return clusterOf(name, endpoints, { protocol: h2, filters: [wholeAnswers], healthCheck: { grpc_health_check: {} } });
+}
+
+/** The relay's HTTP side, spoken to in HTTP/1.1: of many short requests each costs Node about half of what it does in h2. */
+export function intakeCluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
+  return clusterOf(name, endpoints, {
+    protocol: h1,
+    filters: [],
+    healthCheck: { http_health_check: { path: '/api/relay/healthcheck/ready/' } },
+  });
+}
+
+interface Manner {
+  readonly protocol: JsonObject;
+  readonly filters: readonly JsonObject[];
+  readonly healthCheck: JsonObject;
+}
+
+function clusterOf(name: string, endpoints: readonly Endpoint[], manner: Manner): JsonObject {
+  const { protocol, filters, healthCheck } = manner;
   return {
     name,
     ...discovery(endpoints),
@@ -22,16 +42,9 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed(
         'envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
         {
-          http_filters: [wholeAnswers, upstreamCodec],
+          http_filters: [...filters, upstreamCodec],
           common_http_protocol_options: { idle_timeout: seconds(edgeTimeouts.upstreamIdleSec) },
-          explicit_http_config: {
-            http2_protocol_options: {
-              max_concurrent_streams: edgeSizes.upstreamStreamsPerConnection,
-              initial_stream_window_size: edgeSizes.streamWindowBytes,
-              initial_connection_window_size: edgeSizes.upstreamConnectionWindowBytes,
-              connection_keepalive: pings,
-            },
-          },
+          explicit_http_config: protocol,
         },
       ),
     },
@@ -48,7 +61,7 @@ export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObjec
     },
     health_checks: [
       {
-        grpc_health_check: {},
+        ...healthCheck,
         timeout: seconds(edgeHealthCheck.timeoutSec),
         interval: seconds(edgeHealthCheck.intervalSec),
         // Without these an unused service is looked at once a minute, and found late.
@@ -83,6 +96,16 @@ const upstreamCodec: JsonObject = {
 export const pings: JsonObject = {
   interval: seconds(edgeTimeouts.pingIntervalSec),
   timeout: seconds(edgeTimeouts.pingTimeoutSec),
+};
+
+const h1: JsonObject = { http_protocol_options: {} };
+const h2: JsonObject = {
+  http2_protocol_options: {
+    max_concurrent_streams: edgeSizes.upstreamStreamsPerConnection,
+    initial_stream_window_size: edgeSizes.streamWindowBytes,
+    initial_connection_window_size: edgeSizes.upstreamConnectionWindowBytes,
+    connection_keepalive: pings,
+  },
 };
 
 function discovery(endpoints: readonly Endpoint[]): JsonObject {

@@ -1,5 +1,5 @@
 import { accessLog } from './access-log.ts';
-import { cluster, pings } from './clusters.ts';
+import { cluster, intakeCluster, pings } from './clusters.ts';
 import { httpFilters } from './http-filters.ts';
 import { type JsonObject, seconds, typed } from './json.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
@@ -9,7 +9,7 @@ import { virtualHost } from './routes.ts';
 
 /** The whole configuration of Envoy: the one source for a developer's machine, containers and tests. */
 export function envoyConfig(options: EdgeOptions): JsonObject {
-  const { publish, stream, control, config, web } = options.upstreams;
+  const { publish, stream, control, config, events, relay, web } = options.upstreams;
   return {
     admin: admin(options.admin),
     static_resources: {
@@ -19,6 +19,9 @@ export function envoyConfig(options: EdgeOptions): JsonObject {
         cluster('stream', stream),
         cluster('control', control),
         cluster('config', config),
+        cluster('events', events),
+        cluster('relay', relay),
+        intakeCluster('intake', relay),
         ...(web === undefined ? [] : [cluster('web', web)]),
       ],
     },

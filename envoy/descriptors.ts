@@ -3,6 +3,7 @@ import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { file_google_rpc_error_details } from '#gen/google/rpc/error_details_pb.ts';
 import { file_tideway_control_v1_account_service } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { file_tideway_control_v1_control_service } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { file_tideway_events_v1_event_service } from '#gen/tideway/events/v1/event_service_pb.ts';
 import { file_tideway_stream_v1_publish_service } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { file_tideway_stream_v1_stream_service } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 
@@ -10,6 +11,7 @@ import { file_tideway_stream_v1_stream_service } from '#gen/tideway/stream/v1/st
 const roots = [
   file_tideway_control_v1_account_service,
   file_tideway_control_v1_control_service,
+  file_tideway_events_v1_event_service,
   file_tideway_stream_v1_publish_service,
   file_tideway_stream_v1_stream_service,
   file_google_rpc_error_details,

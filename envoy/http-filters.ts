@@ -1,6 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { EventService } from '#gen/tideway/events/v1/event_service_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { type JsonObject, typed } from './json.ts';
@@ -61,7 +62,7 @@ export const LUA = 'envoy.filters.http.lua';
 export const TRANSCODER = 'envoy.filters.http.grpc_json_transcoder';
 
 /** Whose JSON forms are resources, in the style of Google's AIPs. */
-export const AIP_SERVICES = [ControlService, AccountService];
+export const AIP_SERVICES = [ControlService, AccountService, EventService];
 
 /** Whose JSON forms are messages, and server-sent events of them. */
 export const STREAM_SERVICES = [PublishService, StreamService];
@@ -79,6 +80,8 @@ export function transcoder(
     // Errors as {"code", "message", "details"}.
     convert_grpc_status: true,
     // A misspelt last_event_id would replay everything without a word, and a body would overrule its path.
+    // Answers are held back until they are whole, and one event may have a megabyte.
+    max_response_body_size: edgeSizes.transcodedAnswerBytes,
     request_validation_options: { reject_unknown_query_parameters: true, reject_binding_body_field_collisions: true },
   });
 }

@@ -10,7 +10,15 @@ const upstream = [{ host: '127.0.0.1', port: 9000 }];
 const config = envoyConfig({
   listen: { host: '127.0.0.1', port: 8080 },
   admin: { loopbackPort: 9901 },
-  upstreams: { publish: upstream, stream: upstream, control: upstream, config: upstream, web: upstream },
+  upstreams: {
+    publish: upstream,
+    stream: upstream,
+    control: upstream,
+    config: upstream,
+    events: upstream,
+    relay: upstream,
+    web: upstream,
+  },
   reflection: true,
   ratePerAddressPerSec: 0,
   trustedHops: 0,

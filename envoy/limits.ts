@@ -13,6 +13,8 @@ export const edgeTimeouts = {
   unarySec: 15,
   /** A whole unary exchange, the reading of a slowly sent body included. */
   unaryExchangeSec: 30,
+  /** From an event's first byte to its answer: attachments may be large, and come from anywhere. */
+  intakeExchangeSec: 300,
   /** All request headers must be there within this. */
   requestHeadersSec: 10,
   /** Any other stream without a byte. */
@@ -48,6 +50,8 @@ export const edgeSizes = {
    * at the edge; what is smaller is measured by the service.
    */
   transcodedBodyBytes: 131_072,
+  /** A page of a thousand projects with all their settings, or an event of a megabyte, each byte an escape. */
+  transcodedAnswerBytes: 16_777_216,
   /** What a request may occupy in case it has to be sent again. Above every legal publish. */
   retryBufferBytes: 65_536,
   /** What a slow client may leave in Envoy before Envoy stops reading from the service. */

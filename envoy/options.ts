@@ -15,6 +15,8 @@ export interface EdgeOptions {
     readonly stream: readonly Endpoint[];
     readonly control: readonly Endpoint[];
     readonly config: readonly Endpoint[];
+    readonly events: readonly Endpoint[];
+    readonly relay: readonly Endpoint[];
     /** Takes every path that nobody else has. Without it they are 404. */
     readonly web?: readonly Endpoint[];
   };

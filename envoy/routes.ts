@@ -1,6 +1,8 @@
 import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
 import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { EventService } from '#gen/tideway/events/v1/event_service_pb.ts';
+import { RelayService } from '#gen/tideway/relay/v1/relay_service_pb.ts';
 import { AIP_SERVICES, LUA, STREAM_SERVICES, TRANSCODER, transcoder } from './http-filters.ts';
 import { type JsonObject, seconds, typed } from './json.ts';
 import { pathsOf, pathVariablesOf } from './json-paths.ts';
@@ -48,6 +50,10 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       route({ path: `/${ConfigService.typeName}/WatchProjectConfigs` }, 'config', listening),
       route({ prefix: `/${ConfigService.typeName}/` }, 'config', unary('connect-failure,refused-stream,reset')),
       route({ prefix: '/api/0/relays/' }, 'config', unary('connect-failure,refused-stream,reset')),
+      intake({ prefix: '/api/' }),
+      route({ prefix: `/${RelayService.typeName}/` }, 'relay', openEnded(edgeTimeouts.publishStreamIdleSec)),
+      route({ path: `/${EventService.typeName}/ReadAttachment` }, 'events', listening),
+      route({ prefix: `/${EventService.typeName}/` }, 'events', unary('connect-failure,refused-stream,reset')),
       route({ prefix: '/grpc.health.v1.Health/' }, 'stream', openEnded(edgeTimeouts.controlIdleSec)),
       ...(options.reflection ? reflection : []),
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
@@ -91,6 +97,19 @@ function unary(retryOn: string): JsonObject {
     max_stream_duration: { max_stream_duration: seconds(edgeTimeouts.unaryExchangeSec) },
     retry_policy: retries(retryOn),
   };
+}
+
+/**
+ * What SDKs send. It may be large, and is not sent again once it may have arrived: an SDK that gives its events no ids
+ * would have them twice. What browsers may read of the answers is a part of the protocol, and said by the relay.
+ */
+function intake(match: Match): JsonObject {
+  const action = {
+    ...openEnded(edgeTimeouts.streamIdleSec),
+    max_stream_duration: { max_stream_duration: seconds(edgeTimeouts.intakeExchangeSec) },
+    retry_policy: retries('connect-failure,refused-stream'),
+  };
+  return ownPagesOnly(route(match, 'intake', action));
 }
 
 /** A stream that lasts as long as bytes pass within `idleSec`. */

@@ -11,12 +11,21 @@ export const composePorts = {
   stream: 9002,
   control: 9004,
   config: 9005,
+  relay: 9006,
+  events: 9008,
 } as const;
 
 /** In front of the monolith on this machine. */
 export function localEdge(env: Env, adminSocketPath: string): EdgeOptions {
   const monolith = [{ host: '127.0.0.1', port: env.port('PORT', 9000) }];
-  const upstreams = { publish: monolith, stream: monolith, control: monolith, config: monolith };
+  const upstreams = {
+    publish: monolith,
+    stream: monolith,
+    control: monolith,
+    config: monolith,
+    events: monolith,
+    relay: monolith,
+  };
   return {
     ...settings(env),
     // What runs on a developer's machine is nobody else's business.
@@ -38,6 +47,8 @@ export function composeEdge(env: Env): EdgeOptions {
       stream: [{ host: 'stream', port: composePorts.stream }],
       control: [{ host: 'control', port: composePorts.control }],
       config: [{ host: 'config', port: composePorts.config }],
+      events: [{ host: 'events', port: composePorts.events }],
+      relay: [{ host: 'relay', port: composePorts.relay }],
     },
     tcpUserTimeout: true,
   };

@@ -99,6 +99,11 @@ export const REFUSALS = {
     retryAfterMs: 3000,
   },
   keys_away: { code: Code.Unavailable, status: 503, text: 'Token keys can not be loaded', retryAfterMs: 1000 },
+  search_too_long: {
+    code: Code.DeadlineExceeded,
+    status: 504,
+    text: 'The search took too long: ask for less time or fewer words',
+  },
   store_away: { code: Code.Unavailable, status: 503, text: 'The database is away', retryAfterMs: 1000 },
   control_away: { code: Code.Unavailable, status: 503, text: 'API tokens can not be checked', retryAfterMs: 1000 },
   identity_away: {

@@ -33,6 +33,7 @@ export interface RunOptions {
   /** What its services need; closed when it stops. */
   readonly broker?: Broker | undefined;
   readonly store?: Store | undefined;
+  readonly needs?: readonly Dependency[];
   readonly parts: readonly ServiceParts[];
   readonly reflection: boolean;
   readonly drainTimeoutMs: number;
@@ -51,6 +52,8 @@ export interface RunningService {
 /** grpc.health.v1 knows what a service needs by these names; "" means serving and not draining. */
 export const BROKER_HEALTH_SERVICE = 'tideway.broker';
 export const STORE_HEALTH_SERVICE = 'tideway.store';
+export const EVENT_STORE_HEALTH_SERVICE = 'tideway.events';
+export const LOG_HEALTH_SERVICE = 'tideway.log';
 
 /** Longer than Envoy's health check interval: by then it sends nothing new here. */
 export const DRAIN_NOTICE_MS = 2_500;
@@ -127,8 +130,8 @@ export async function runService(options: RunOptions): Promise<RunningService> {
   };
 }
 
-function dependenciesOf({ broker, store }: RunOptions): Dependency[] {
-  const needs: Dependency[] = [];
+function dependenciesOf({ broker, store, needs: more = [] }: RunOptions): Dependency[] {
+  const needs: Dependency[] = [...more];
   if (broker !== undefined) {
     needs.push({
       name: broker.name,

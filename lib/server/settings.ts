@@ -1,4 +1,5 @@
 import { createPublicKey } from 'node:crypto';
+import type { SessionLimits } from '#lib/accounts/accounts.ts';
 import { type DevelopmentKeys, isDevelopmentSecret, loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
 import { keysFromJwksFile } from '#lib/auth/jwks-file.ts';
 import { keysFromJwksUrl } from '#lib/auth/jwks-url.ts';
@@ -29,9 +30,10 @@ export interface CommonSettings {
 const DEVELOPMENT_NAME = 'tideway';
 /** Of what is typed into a settings file, and can be guessed at from anywhere. */
 const MIN_OPERATOR_TOKEN_LENGTH = 32;
+const DAY_SEC = 86_400;
 const STREAM_TOKEN_TTL_SEC = 3600;
 /** Renewed at each start. */
-const DEVELOPMENT_PUBLISH_TOKEN_TTL_SEC = 30 * 86_400;
+const DEVELOPMENT_PUBLISH_TOKEN_TTL_SEC = 30 * DAY_SEC;
 
 export function commonSettings(env: Env): CommonSettings {
   return {
@@ -165,6 +167,14 @@ export function operatorToken(env: Env, development: DevelopmentKeys | undefined
 /** Where the data of the control plane is. */
 export function storeSettings(env: Env): OpenStoreOptions {
   return { databaseUrl: env.text('DATABASE_URL'), dataDir: dataDir(env) };
+}
+
+/** When sessions end: unused, and in any case. Every service that takes them must know the same. */
+export function sessionLimits(env: Env): SessionLimits {
+  return {
+    idleMs: env.secondsAsMs('SESSION_IDLE_SEC', 14 * DAY_SEC, 60, 365 * DAY_SEC),
+    maxAgeMs: env.secondsAsMs('SESSION_MAX_AGE_SEC', 90 * DAY_SEC, 60, 365 * DAY_SEC),
+  };
 }
 
 /** Where clients reach the edge: a part of the URLs and DSNs that they are told. @throws ConfigError */

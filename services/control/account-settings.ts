@@ -2,7 +2,7 @@ import type { SignUpMode } from '#lib/accounts/accounts.ts';
 import type { OidcOptions } from '#lib/accounts/oidc.ts';
 import type { RedisPlace } from '#lib/accounts/redis-throttle.ts';
 import { ConfigError, type Env } from '#lib/server/env.ts';
-import { commonSettings, httpUrl, publicUrl } from '#lib/server/settings.ts';
+import { commonSettings, httpUrl, publicUrl, sessionLimits } from '#lib/server/settings.ts';
 
 /** What accounts read from the environment. @throws ConfigError */
 export function accountSettings(env: Env) {
@@ -14,14 +14,10 @@ export function accountSettings(env: Env) {
     secureCookies: env.isProduction,
     trustedHops: env.integer('EDGE_TRUSTED_HOPS', 0, 0, 10),
     redis: redisPlace(env),
-    sessionLimits: {
-      idleMs: env.secondsAsMs('SESSION_IDLE_SEC', 14 * DAY_SEC, 60, 365 * DAY_SEC),
-      maxAgeMs: env.secondsAsMs('SESSION_MAX_AGE_SEC', 90 * DAY_SEC, 60, 365 * DAY_SEC),
-    },
+    sessionLimits: sessionLimits(env),
   };
 }
 
-const DAY_SEC = 86_400;
 const MODES: readonly SignUpMode[] = ['open', 'invited', 'closed'];
 
 function signUpMode(env: Env): SignUpMode {

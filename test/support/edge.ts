@@ -16,6 +16,8 @@ export interface EdgeUpstreams {
   /** Without any, nobody answers for it. */
   readonly control?: readonly number[];
   readonly config?: readonly number[];
+  readonly events?: readonly number[];
+  readonly relay?: readonly number[];
   readonly web?: readonly number[];
 }
 
@@ -58,6 +60,8 @@ export async function startEdge(
       stream: endpoints(upstreams.stream),
       control: endpoints(upstreams.control ?? []),
       config: endpoints(upstreams.config ?? []),
+      events: endpoints(upstreams.events ?? []),
+      relay: endpoints(upstreams.relay ?? []),
       ...(upstreams.web === undefined ? {} : { web: endpoints(upstreams.web) }),
     },
   });

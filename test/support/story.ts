@@ -25,7 +25,7 @@ export async function startStory(
   try {
     const ports = [monolith.port];
     const edge = await startEdge(
-      { publish: ports, stream: ports, control: ports, config: ports, web: ports },
+      { publish: ports, stream: ports, control: ports, config: ports, events: ports, relay: ports, web: ports },
       edgeChanges,
     );
     return {
