@@ -208,6 +208,23 @@ export function describeBrokerContract(name: string, { open, runs }: ContractOpt
       stop();
     });
 
+    test('endIdle leaves alone what is kept when idle, which expires, can be published to again, and is sealed by END', async () => {
+      const channel = newChannel();
+      expect((await broker.publish(channel, newMessage(), UNLIMITED, 'kept')).kind).toBe('stored');
+      await harness.wait(1100);
+      expect((await broker.publish(channel, newMessage(), UNLIMITED, 'kept')).kind).toBe('stored');
+      await harness.wait(2);
+      expect((await broker.endIdle(1, 10_000)).ended).not.toContain(channel);
+      expect((await broker.read(channel, BEFORE_ALL, 10)).entries).toHaveLength(2);
+      await harness.elapse(IDLE_TTL_MS + 30_000, [channel]);
+      expect(await broker.tails([channel])).toEqual([{ last: BEFORE_ALL, sealedBy: undefined }]);
+      expect((await broker.publish(channel, newMessage(), UNLIMITED, 'kept')).kind).toBe('stored');
+      const end = await broker.publish(channel, newMessage({ phase: Phase.END }), UNLIMITED, 'kept');
+      const by = end.kind === 'stored' ? end.id : undefined;
+      expect(await broker.publish(channel, newMessage(), UNLIMITED, 'kept')).toEqual({ kind: 'sealed', by });
+      expect((await broker.endIdle(0, 10_000)).ended).not.toContain(channel);
+    });
+
     test('endIdle looks at no more than it is allowed to', async () => {
       const channels = Array.from({ length: 7 }, newChannel);
       for (const channel of channels) await broker.publish(channel, newMessage(), UNLIMITED);

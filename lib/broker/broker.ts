@@ -23,10 +23,10 @@ export interface Broker {
   readonly name: 'memory' | 'redis';
 
   /**
-   * Stores one message.
+   * Stores one message. A channel is always published to with the same `whenIdle`.
    * @throws BrokerUnavailableError where it can't be known whether the message was stored. Repeat it.
    */
-  publish(channel: ChannelKey, message: NewMessage, rate: PublishRate): Promise<PublishResult>;
+  publish(channel: ChannelKey, message: NewMessage, rate: PublishRate, whenIdle?: WhenIdle): Promise<PublishResult>;
 
   /**
    * Reads up to `limit` entries after `after`, oldest first, together with the tail as it was in the same instant.
@@ -103,6 +103,12 @@ export interface PublishRate {
   /** 0: no limit. */
   readonly perSec: number;
 }
+
+/**
+ * What {@link Broker.endIdle} does with a channel that nothing is published to: it ends it, which is the default; or it
+ * leaves it alone, as one that has something to say now and then, for ever. The log of such a channel expires by its TTL.
+ */
+export type WhenIdle = 'ended' | 'kept';
 
 export type PublishResult =
   | { readonly kind: 'stored'; readonly id: EntryId }

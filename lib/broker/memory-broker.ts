@@ -13,6 +13,7 @@ import {
   type Retention,
   SEAL_OUTLIVES_LOG_MS,
   type Tail,
+  type WhenIdle,
 } from './broker.ts';
 import { BEFORE_ALL, type EntryId, entryIdMs } from './entry-id.ts';
 import { MemoryLog } from './memory-log.ts';
@@ -32,12 +33,28 @@ const MOVE_AFTER_MS = 1000;
 // What a channel costs beside its entries: map slots, arrays, strings.
 const LOG_OVERHEAD_BYTES = 1024;
 const SEAL_OVERHEAD_BYTES = 256;
-const NO_DATA = new Uint8Array(0);
 
 /** A broker in this process's memory: for development, for tests, and for a deployment of one process. */
 export function createMemoryBroker(options: MemoryBrokerOptions = {}): Broker {
   return new MemoryBroker(options);
 }
+
+interface NewEntry {
+  /** What deduplication remembers; empty: nothing. */
+  readonly key: string;
+  readonly data: Uint8Array;
+  readonly kind: Entry['kind'];
+  readonly seals: boolean;
+  readonly whenIdle: WhenIdle;
+}
+
+const PRODUCER_LOST: NewEntry = {
+  key: '',
+  data: new Uint8Array(0),
+  kind: 'producer_lost',
+  seals: true,
+  whenIdle: 'ended',
+};
 
 interface Seal {
   readonly id: EntryId;
@@ -51,8 +68,9 @@ class MemoryBroker implements Broker {
   readonly #now: () => number;
   // Maps iterate in order of insertion. A publish moves its channel to the end of #open unless that happened a moment
   // ago, so that its front is what has been idle longest; #sealed and #seals are in order of sealing. Expiry and endIdle
-  // look at the fronts alone.
+  // look at the fronts alone. #kept is as #open, of channels that are not ended when they are idle.
   readonly #open = new Map<ChannelKey, MemoryLog>();
+  readonly #kept = new Map<ChannelKey, MemoryLog>();
   readonly #sealed = new Map<ChannelKey, MemoryLog>();
   readonly #seals = new Map<ChannelKey, Seal>();
   readonly #listeners = new Map<ChannelKey, (entry: Entry) => void>();
@@ -69,7 +87,12 @@ class MemoryBroker implements Broker {
     this.#sweeper = setInterval(() => this.#sweep(this.#tick()), SWEEP_INTERVAL_MS).unref();
   }
 
-  async publish(channel: ChannelKey, message: NewMessage, rate: PublishRate): Promise<PublishResult> {
+  async publish(
+    channel: ChannelKey,
+    message: NewMessage,
+    rate: PublishRate,
+    whenIdle: WhenIdle = 'ended',
+  ): Promise<PublishResult> {
     const nowMs = this.#tick();
     const key = messageKey(message);
     const retained = this.#log(channel, nowMs);
@@ -84,7 +107,8 @@ class MemoryBroker implements Broker {
     log.count(rate, nowMs);
     // Bytes of its own: what arrives is often a small view of a large network buffer, which would be kept alive.
     const data = new Uint8Array(message.data);
-    return { kind: 'stored', id: this.#append(channel, log, key, data, 'message', message.phase === Phase.END, nowMs) };
+    const entry: NewEntry = { key, data, kind: 'message', seals: message.phase === Phase.END, whenIdle };
+    return { kind: 'stored', id: this.#append(channel, log, entry, nowMs) };
   }
 
   async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {
@@ -125,7 +149,7 @@ class MemoryBroker implements Broker {
       if (idle.length === limit || nowMs - log.movedMs < idleMs) break;
       if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
     }
-    for (const [channel, log] of idle) this.#append(channel, log, '', NO_DATA, 'producer_lost', true, nowMs);
+    for (const [channel, log] of idle) this.#append(channel, log, PRODUCER_LOST, nowMs);
     return { examined: idle.length, ended: idle.map(([channel]) => channel) };
   }
 
@@ -138,26 +162,20 @@ class MemoryBroker implements Broker {
     clearInterval(this.#sweeper);
     this.#listeners.clear();
     this.#open.clear();
+    this.#kept.clear();
     this.#sealed.clear();
     this.#seals.clear();
     this.#logBytes = 0;
   }
 
-  #append(
-    channel: ChannelKey,
-    log: MemoryLog,
-    key: string,
-    data: Uint8Array,
-    kind: Entry['kind'],
-    seals: boolean,
-    nowMs: number,
-  ): EntryId {
+  #append(channel: ChannelKey, log: MemoryLog, { key, data, kind, seals, whenIdle }: NewEntry, nowMs: number): EntryId {
     const before = log.bytes;
     const entry = log.append(key, data, kind, seals, nowMs);
     log.trim(this.#retention, nowMs);
     this.#logBytes += log.bytes - before;
     if (seals) {
       this.#open.delete(channel);
+      this.#kept.delete(channel);
       log.expiresAtMs = nowMs + this.#retention.sealedTtlMs;
       this.#sealed.set(channel, log);
       this.#seals.set(channel, { id: entry.id, expiresAtMs: log.expiresAtMs + SEAL_OUTLIVES_LOG_MS });
@@ -165,8 +183,9 @@ class MemoryBroker implements Broker {
       log.expiresAtMs = nowMs + this.#idleTtlMs;
       if (nowMs - log.movedMs >= MOVE_AFTER_MS) {
         log.movedMs = nowMs;
-        this.#open.delete(channel);
-        this.#open.set(channel, log);
+        const logs = whenIdle === 'kept' ? this.#kept : this.#open;
+        logs.delete(channel);
+        logs.set(channel, log);
       }
     }
     this.#listeners.get(channel)?.(entry);
@@ -181,7 +200,7 @@ class MemoryBroker implements Broker {
   }
 
   #log(channel: ChannelKey, nowMs: number): MemoryLog | undefined {
-    const log = this.#open.get(channel) ?? this.#sealed.get(channel);
+    const log = this.#open.get(channel) ?? this.#kept.get(channel) ?? this.#sealed.get(channel);
     if (!log || nowMs < log.expiresAtMs) return log;
     this.#drop(channel, log);
     return undefined;
@@ -201,6 +220,7 @@ class MemoryBroker implements Broker {
   #drop(channel: ChannelKey, log: MemoryLog): void {
     this.#logBytes -= log.bytes;
     this.#open.delete(channel);
+    this.#kept.delete(channel);
     this.#sealed.delete(channel);
   }
 
@@ -214,7 +234,7 @@ class MemoryBroker implements Broker {
   #totalBytes(): number {
     return (
       this.#logBytes +
-      (this.#open.size + this.#sealed.size) * LOG_OVERHEAD_BYTES +
+      (this.#open.size + this.#kept.size + this.#sealed.size) * LOG_OVERHEAD_BYTES +
       this.#seals.size * SEAL_OVERHEAD_BYTES
     );
   }
@@ -222,7 +242,7 @@ class MemoryBroker implements Broker {
   // Behind one that expires later (it was not moved, or governIdle changed the TTL) a log only waits a little longer
   // here: every access checks expiry for itself.
   #sweep(nowMs: number): void {
-    for (const logs of [this.#open, this.#sealed]) {
+    for (const logs of [this.#open, this.#kept, this.#sealed]) {
       for (const [channel, log] of logs) {
         if (nowMs < log.expiresAtMs) break;
         this.#drop(channel, log);

@@ -8,6 +8,7 @@ import {
   type PublishResult,
   type Retention,
   type Tail,
+  type WhenIdle,
 } from './broker.ts';
 import { type EntryId, entryIdMs } from './entry-id.ts';
 import { messageKey } from './message-key.ts';
@@ -82,7 +83,12 @@ class RedisBroker implements Broker {
     this.#activity = new RedisActivity(this.#commands, options.reportIntervalMs ?? DEFAULT_REPORT_INTERVAL_MS);
   }
 
-  async publish(channel: ChannelKey, message: NewMessage, rate: PublishRate): Promise<PublishResult> {
+  async publish(
+    channel: ChannelKey,
+    message: NewMessage,
+    rate: PublishRate,
+    whenIdle: WhenIdle = 'ended',
+  ): Promise<PublishResult> {
     const { log, index, seal, live } = channelKeys(channel);
     const key = messageKey(message);
     const name = entryName(message);
@@ -96,8 +102,9 @@ class RedisBroker implements Broker {
     );
     const result = publishResult(reply);
     if (result.kind === 'stored') {
+      // What the index does not have is no candidate.
       if (name === 'end') this.#activity.over(channel);
-      else this.#activity.active(channel, entryIdMs(result.id));
+      else if (whenIdle === 'ended') this.#activity.active(channel, entryIdMs(result.id));
     }
     return result;
   }
