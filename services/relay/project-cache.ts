@@ -8,7 +8,8 @@ import type { ProjectConfig } from '#gen/tideway/config/v1/config_service_pb.ts'
  * 2. *One request in flight a key*, in batches of up to MAX_BATCH_KEYS, every `batchIntervalMs`. A failed batch is tried
  *    again: at once, after 1 s, then 1.5 times as long each, up to 60 s; any success begins anew.
  * 3. *Fresh* for EXPIRY_MS; *stale* for `graceMs` more: used as it is, and asked for behind it; then gone.
- * 4. *Watched*: over our RPC a change is known in under a second, and expiry is only the net below.
+ * 4. *Watched*: over our RPC a change is known in under a second, and expiry is only the net below. After a reset all that
+ *    is known is asked for again, a batch at a time, and used meanwhile.
  * 5. *Bounded* to `maxProjects`: what was used least recently goes first.
  */
 export interface ProjectCache {
@@ -29,11 +30,11 @@ export type ProjectState =
 
 /** Where configs come from: our ConfigService, or a Sentry upstream. */
 export interface ConfigSource {
-  /** One answer for each key, in their order. Rejects where the source is away. */
+  /** One answer for each key, in their order; `pending`: to be asked for again soon. Rejects where the source is away. */
   lookup(keys: readonly KnownRevision[], signal: AbortSignal): Promise<readonly ConfigAnswer[]>;
   /**
-   * Calls `onChange` with keys whose config has changed, and `onReset` when anything may have. Undefined: this source
-   * can't say. Goes on for ever; returns what ends it.
+   * Calls `onChange` with keys whose config has changed, with none as a sign of life, and `onReset` when anything may have
+   * changed. Undefined: this source can't say. Goes on for ever; returns what ends it.
    */
   watch?(onChange: (publicKeys: readonly string[]) => void, onReset: () => void): () => void;
   close(): void;
@@ -45,7 +46,12 @@ export interface KnownRevision {
   readonly revision: bigint;
 }
 
-export type ConfigAnswer = ProjectState | { readonly kind: 'unchanged' };
+export type ConfigAnswer =
+  | ProjectState
+  | { readonly kind: 'unchanged' }
+  /** The source can't know now: as if the request had failed, for this key. */
+  | { readonly kind: 'unavailable' };
 
 export const MAX_BATCH_KEYS = 500;
+export const MAX_CONCURRENT_BATCHES = 5;
 export const EXPIRY_MS = 300_000;
