@@ -22,6 +22,12 @@ export function isDataCategory(name: string): name is DataCategory {
   return Object.hasOwn(DATA_CATEGORIES, name);
 }
 
+/** Also by the names that settings have for it. Undefined: none that is known. */
+export function categoryNamed(name: string): DataCategory | undefined {
+  if (name === 'user_report_v2') return 'feedback';
+  return isDataCategory(name) ? name : undefined;
+}
+
 const NAMES = new Map<number, DataCategory>(
   Object.entries(DATA_CATEGORIES).map(([name, number]) => [number, name as DataCategory]),
 );

@@ -1,0 +1,130 @@
+import { Cluster } from 'ioredis';
+import type { RedisBrokerOptions } from '#lib/broker/redis-broker.ts';
+import { RedisCommands } from '#lib/broker/redis-commands.ts';
+import { RedisConnection } from '#lib/broker/redis-connection.ts';
+import { readTls } from '#lib/broker/redis-options.ts';
+import { parseRedisUrl } from '#lib/broker/redis-url.ts';
+import { Circuits } from './circuits.ts';
+import { DEFAULT_MAX_RATE_LIMIT_MS } from './counter.ts';
+import type { Limits, TakeRequest, TakeResult } from './limits.ts';
+import { quotasOf, refusedLimits } from './quotas.ts';
+import { defineLimitsScript } from './redis-limits-script.ts';
+import { RedisTake } from './redis-take.ts';
+
+/** Where Redis is, said as for the broker. */
+export type RedisPlace = Pick<RedisBrokerOptions, 'url' | 'tls' | 'sentinelUsername' | 'sentinelPassword'>;
+
+export interface RedisLimitsOptions extends RedisPlace {
+  readonly maxRateLimitMs?: number;
+  readonly now?: () => number;
+  readonly deadlineMs?: number;
+  /** Hears why something was not counted: once when that begins. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * Who waits has been answered already, so it is not for them that this is short. It is met once: after that nobody waits
+ * until Redis answers again.
+ */
+const DEADLINE_MS = 1_000;
+const PROBE_INTERVAL_MS = 250;
+const CONNECTION_TIMEOUT_MS = 2_000;
+const MAX_IN_FLIGHT = 1_000;
+/** A script stands in everybody's way while it runs. */
+const MAX_REQUESTS_PER_CALL = 250;
+const TAKEN: TakeResult = { isTaken: true };
+const ONLY_SERVER = '';
+
+/**
+ * For all processes together, on one Redis, Sentinel or a Cluster.
+ * @throws InvalidRedisUrlError
+ */
+export function createRedisLimits(options: RedisLimitsOptions): Limits {
+  return new RedisLimits(options);
+}
+
+class RedisLimits implements Limits {
+  readonly kind = 'redis';
+  readonly #now: () => number;
+  readonly #maxRateLimitMs: number;
+  readonly #onError: (error: unknown) => void;
+  readonly #connection: RedisConnection;
+  readonly #commands: RedisCommands;
+  readonly #circuits: Circuits;
+
+  constructor(options: RedisLimitsOptions) {
+    this.#now = options.now ?? Date.now;
+    this.#maxRateLimitMs = options.maxRateLimitMs ?? DEFAULT_MAX_RATE_LIMIT_MS;
+    this.#onError = options.onError ?? (() => undefined);
+    const target = parseRedisUrl(options.url);
+    this.#connection = new RedisConnection({
+      target,
+      tls: readTls(target, options.tls ?? {}),
+      sentinelUsername: options.sentinelUsername,
+      sentinelPassword: options.sentinelPassword,
+      commandTimeoutMs: CONNECTION_TIMEOUT_MS,
+    });
+    this.#connection.whenOpen(defineLimitsScript);
+    this.#commands = new RedisCommands(this.#connection, {
+      timeoutMs: options.deadlineMs ?? DEADLINE_MS,
+      maxInFlight: MAX_IN_FLIGHT,
+    });
+    this.#circuits = new Circuits({
+      probe: (name) => this.#commands.run((client) => client.get(`quota:probe{${name}}`)),
+      probeIntervalMs: PROBE_INTERVAL_MS,
+    });
+  }
+
+  async take(requests: readonly TakeRequest[]): Promise<readonly TakeResult[]> {
+    const nowMs = this.#now();
+    const results: TakeResult[] = new Array(requests.length).fill(TAKEN);
+    const calls = this.#callsOf(requests, results, nowMs);
+    if (calls.length > 0) await Promise.all(calls.map(([circuit, call]) => this.#count(circuit, call, results)));
+    return results;
+  }
+
+  state(): 'counting' | 'open' {
+    return this.#circuits.anyOpen ? 'open' : 'counting';
+  }
+
+  async close(): Promise<void> {
+    this.#circuits.close();
+    this.#commands.close();
+    this.#connection.close();
+  }
+
+  /** What Redis must be asked; what needs no asking is in `results`. */
+  #callsOf(requests: readonly TakeRequest[], results: TakeResult[], nowMs: number): [circuit: string, RedisTake][] {
+    const calls: [string, RedisTake][] = [];
+    const current = new Map<bigint, RedisTake>();
+    for (const [at, request] of requests.entries()) {
+      const { refusing, counting } = quotasOf(request, request.quotas).about(request.category);
+      if (refusing.length > 0) results[at] = { isTaken: false, limits: refusedLimits(refusing, nowMs) };
+      if (refusing.length > 0 || counting.length === 0) continue;
+      const { organizationId } = request;
+      let call = current.get(organizationId);
+      if (call === undefined || call.requests >= MAX_REQUESTS_PER_CALL) {
+        call = new RedisTake(nowMs);
+        current.set(organizationId, call);
+        calls.push([this.#circuitOf(organizationId), call]);
+      }
+      call.add({ request, quotas: counting, at });
+    }
+    return calls;
+  }
+
+  async #count(circuit: string, call: RedisTake, results: TakeResult[]): Promise<void> {
+    if (this.#circuits.isOpen(circuit)) return;
+    try {
+      call.read(await this.#commands.run((client) => call.send(client)), results, this.#maxRateLimitMs);
+    } catch (error) {
+      if (this.state() === 'counting') this.#onError(error);
+      this.#circuits.open(circuit);
+    }
+  }
+
+  /** In a Cluster the node of one organization may be away while those of others answer. */
+  #circuitOf(organizationId: bigint): string {
+    return this.#connection.client instanceof Cluster ? `${organizationId}` : ONLY_SERVER;
+  }
+}
