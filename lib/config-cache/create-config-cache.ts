@@ -97,13 +97,16 @@ class LayeredConfigCache implements ConfigCache {
   async lookup(publicKeys: readonly string[], waitMs: number): Promise<Map<string, Lookup>> {
     const answers = new Map<string, Lookup>();
     const flights: Promise<unknown>[] = [];
+    // All keys are looked at in this turn.
+    const isInGrace = this.#isInGrace();
+    const nowMs = Date.now();
     for (const key of publicKeys) {
       if (answers.has(key)) continue;
-      const entry = this.#fromMemory(key);
+      const entry = isInGrace ? this.#fromMemory(key, nowMs) : undefined;
       if (entry !== undefined) {
         this.#counters.memoryHits += 1;
         answers.set(key, entry);
-        if (this.#hasAged(key, entry)) void this.#load(key, true);
+        if (this.#hasAged(key, entry, nowMs)) void this.#load(key, true);
         continue;
       }
       answers.set(key, { kind: 'pending' });
@@ -135,10 +138,9 @@ class LayeredConfigCache implements ConfigCache {
     this.#options.shared?.close();
   }
 
-  #fromMemory(key: string): ConfigEntry | undefined {
-    if (!this.#isInGrace()) return undefined;
+  #fromMemory(key: string, nowMs: number): ConfigEntry | undefined {
     const entry = this.#memory.get(key);
-    return entry?.kind === 'unknown' && Date.now() - entry.loadedAtMs > UNKNOWN_TTL_MS ? undefined : entry;
+    return entry?.kind === 'unknown' && nowMs - entry.loadedAtMs > UNKNOWN_TTL_MS ? undefined : entry;
   }
 
   /** The store's silence counts for all entries alike: no change has been heard of since. */
@@ -146,9 +148,11 @@ class LayeredConfigCache implements ConfigCache {
     return performance.now() - this.#follower.caughtUpAtMs <= this.#options.graceMs;
   }
 
-  #hasAged(key: string, entry: ConfigEntry): boolean {
+  #hasAged(key: string, entry: ConfigEntry, nowMs: number): boolean {
+    const ageMs = nowMs - entry.loadedAtMs;
+    if (ageMs <= this.#options.ttlMs * (1 - TTL_SPREAD)) return false;
     const spread = (Number.parseInt(key.slice(0, 4), 16) / 0x10000) * TTL_SPREAD;
-    return Date.now() - entry.loadedAtMs > this.#options.ttlMs * (1 - spread);
+    return ageMs > this.#options.ttlMs * (1 - spread);
   }
 
   /** `direct`: not from Redis. */
