@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { isOriginAllowed } from './pipeline-origins.ts';
+
+test.for<[allowed: string[], origin: string | undefined, isAllowed: boolean]>([
+  [['*'], 'https://any.example', true],
+  [['a.example', '*'], 'null', true],
+  [[], undefined, true],
+  [[], '', true],
+  [[], 'https://a.example', false],
+  [['a.example'], undefined, true],
+  [['a.example'], 'https://a.example', true],
+  [['a.example'], 'http://a.example:8080', true],
+  [['a.example'], 'https://a.example/page?x=1', true],
+  [['A.example '], 'https://a.EXAMPLE', true],
+  [['a.example'], 'https://b.a.example', false],
+  [['a.example'], 'https://nota.example', false],
+  [['a.example'], 'null', false],
+  [['a.example'], 'what is this', false],
+  [['*.a.example'], 'https://b.a.example', true],
+  [['*.a.example'], 'https://c.b.a.example', true],
+  [['*.a.example'], 'https://a.example', true],
+  [['*.a.example'], 'https://nota.example', false],
+  [['https://a.example'], 'https://a.example', true],
+  [['https://a.example/'], 'https://a.example', true],
+  [['https://a.example'], 'http://a.example', false],
+  [['http://*.a.example:8080'], 'http://b.a.example:8080', true],
+  [['http://*.a.example:8080'], 'http://b.a.example', false],
+  [['a.example:443'], 'https://a.example', true],
+  [['a.example:443'], 'http://a.example', false],
+  [['a.example:*'], 'http://a.example:1234', true],
+  [['*:3000'], 'http://localhost:3000', true],
+  [['*:3000'], 'http://localhost:3001', false],
+  [['capacitor://localhost'], 'capacitor://localhost', true],
+  [['chrome-extension://*'], 'chrome-extension://abcdef', true],
+  [['[::1]:3000'], 'http://[::1]:3000', true],
+  [['b.example', 'a.example'], 'https://a.example', true],
+  [['', '???'], 'https://a.example', false],
+])('%j lets %s send: %s', ([allowed, origin, isAllowed]) => {
+  expect(isOriginAllowed(allowed, origin)).toBe(isAllowed);
+});
