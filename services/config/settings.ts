@@ -1,8 +1,8 @@
-import { type DevelopmentKeys, isDevelopmentSecret } from '#lib/auth/development-keys.ts';
-import { developmentRelayToken } from '#lib/auth/development-relay-token.ts';
+import type { DevelopmentKeys } from '#lib/auth/development-keys.ts';
 import { ConfigError, type Env } from '#lib/server/env.ts';
+import { listOf, ownRelayTokens, relayTokensOf } from '#lib/server/relay-tokens.ts';
 import { readRelayKey } from './relay-signature.ts';
-import type { RelaysOptions, RelayToken, SigningRelay } from './relays.ts';
+import type { RelaysOptions, SigningRelay } from './relays.ts';
 
 /** What the config service reads beside the common settings. @throws ConfigError */
 export function configSettings(env: Env, development: DevelopmentKeys | undefined) {
@@ -21,37 +21,19 @@ export function requireRelays({ tokens, keys }: RelaysOptions): void {
   if (tokens.length === 0 && keys.length === 0) throw new ConfigError('RELAY_TOKEN (or RELAY_TRUSTED_KEYS) is not set');
 }
 
-/** Below this a token can be guessed. */
-const MIN_TOKEN_LENGTH = 32;
 /** A signature is tried with each key, by whoever sends one. */
 const MAX_KEYS = 16;
 
 function relaySettings(env: Env, development: DevelopmentKeys | undefined): RelaysOptions {
-  const own = tokensOf(env, 'RELAY_TOKEN', true);
-  const others = tokensOf(env, 'RELAY_EXTERNAL_TOKEN', false);
-  const made =
-    own.length === 0 && development !== undefined
-      ? [{ secret: developmentRelayToken(development), isTrusted: true }]
-      : [];
-  const tokens = [...own, ...made, ...others];
+  const own = ownRelayTokens(env, development).map((secret) => ({ secret, isTrusted: true }));
+  const others = relayTokensOf(env, 'RELAY_EXTERNAL_TOKEN').map((secret) => ({ secret, isTrusted: false }));
+  const tokens = [...own, ...others];
   const keys = [...keysOf(env, 'RELAY_TRUSTED_KEYS', true), ...keysOf(env, 'RELAY_EXTERNAL_KEYS', false)];
   if (keys.length > MAX_KEYS) throw new ConfigError(`RELAY_TRUSTED_KEYS and RELAY_EXTERNAL_KEYS: at most ${MAX_KEYS}`);
   if (new Set(keys.map(({ publicKey }) => publicKey)).size < keys.length) {
     throw new ConfigError('RELAY_TRUSTED_KEYS and RELAY_EXTERNAL_KEYS: a key is there twice');
   }
   return { tokens, keys };
-}
-
-function tokensOf(env: Env, name: string, isTrusted: boolean): RelayToken[] {
-  return listOf(env, name).map((secret) => {
-    if (env.isProduction && isDevelopmentSecret(secret)) {
-      throw new ConfigError(`${name} holds a development key, which production refuses`);
-    }
-    if (secret.length < MIN_TOKEN_LENGTH) {
-      throw new ConfigError(`${name}: each token must have at least ${MIN_TOKEN_LENGTH} characters`);
-    }
-    return { secret, isTrusted };
-  });
 }
 
 function keysOf(env: Env, name: string, isTrusted: boolean): SigningRelay[] {
@@ -62,11 +44,4 @@ function keysOf(env: Env, name: string, isTrusted: boolean): SigningRelay[] {
     }
     return { publicKey: text.replace(/=$/, ''), key, isTrusted };
   });
-}
-
-function listOf(env: Env, name: string): string[] {
-  return (env.text(name) ?? '')
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
 }
