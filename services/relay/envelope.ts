@@ -1,6 +1,9 @@
 /** What an SDK sends at once, read as far as the endpoint needs: payloads are bytes of the request, not looked into. */
 export interface Envelope {
-  /** 32 lower-case hex digits: of the header, else of the event, else a new one. Undefined: there is no event. */
+  /**
+   * 32 lower-case hex digits: of the header, else of the event, else, for an event, a new one. Without an event it is the
+   * one that attachments and reports belong to. Undefined: there is no event, and the header names none.
+   */
   readonly eventId: string | undefined;
   /** By the sender's clock. */
   readonly sentAtMs: number | undefined;
