@@ -91,6 +91,9 @@ export interface AppendLimits {
   readonly maxWaitingBytes: number;
 }
 
+/** Of a record's key and value together: a larger one is a RangeError. A chunk of an attachment fits with its envelope. */
+export const MAX_RECORD_BYTES = 2 * 1024 * 1024;
+
 export const DEFAULT_APPEND_LIMITS: AppendLimits = { maxWaitingBytes: 64 * 1024 * 1024 };
 
 /** From an append to its answer. */

@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { until } from '../../test/support/until.ts';
+import type { AppendUntilKilled } from './append-until-killed.ts';
+import { LogFullError, LogUnavailableError } from './log.ts';
+import type { ContractOptions } from './log-contract.ts';
+import { Collector, newGroup, newTopic, openIn, textRecord, valuesByKey } from './log-harness.ts';
+
+const APPENDER = fileURLToPath(new URL('./append-until-killed.ts', import.meta.url));
+const KEYS = 8;
+const RECOVERY_TIMEOUT_MS = 40_000;
+const TEST_TIMEOUT_MS = 60_000;
+
+/** What log.ts promises while something fails. */
+export function describeLogFailures(name: string, { newSpace }: ContractOptions): void {
+  describe.concurrent(`log failures: ${name}`, { timeout: TEST_TIMEOUT_MS }, () => {
+    test('a process that is killed loses nothing of what was acknowledged', async () => {
+      await using space = await newSpace();
+      const topic = newTopic();
+      for (const [life, untilKilled] of [300, 1, 57].entries()) {
+        const ofLife = `${topic}-${life}`;
+        const acknowledged = await appendUntilKilled({ log: space.options, topic: ofLife, keys: KEYS }, untilKilled);
+        await using log = openIn(space);
+        const values = await valuesByKey(log, ofLife);
+        for (const [key, count] of acknowledged) {
+          const found = [...new Set(values.get(key)?.map(Number))];
+          // What was under way may be there too.
+          expect(found.length).toBeGreaterThanOrEqual(count);
+          expect(found).toEqual(Array.from(found, (_, number) => number));
+        }
+        await log.append([textRecord(ofLife, '0', 'on it goes')]);
+      }
+    });
+
+    test('while appends are impossible they wait within bounds and deadlines, and go on afterwards', async () => {
+      await using space = await newSpace();
+      const topic = newTopic();
+      await using log = openIn(space, { appendDeadlineMs: 1500, limits: { maxWaitingBytes: 10_000 } });
+      await log.append([textRecord(topic, 'k', 'before')]);
+      await using collector = new Collector(log, [topic]);
+      await collector.has(1);
+
+      const mend = await space.breakAppends();
+      const value = Buffer.alloc(2999);
+      const startMs = performance.now();
+      const waiting = Array.from({ length: 3 }, () => log.append([{ topic, key: Buffer.from('x'), value }]));
+      const tooMuch = log.append([{ topic, key: Buffer.from('x'), value }]);
+      await expect(tooMuch).rejects.toBeInstanceOf(LogFullError);
+      expect(performance.now() - startMs).toBeLessThan(500);
+      for (const outcome of await Promise.allSettled(waiting)) {
+        expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(LogUnavailableError) });
+      }
+      expect(performance.now() - startMs).toBeLessThan(5000);
+      await expect(log.ping(200)).rejects.toBeInstanceOf(LogUnavailableError);
+
+      await mend();
+      await until(
+        'it goes on',
+        async () => {
+          await log.append([textRecord(topic, 'k', 'after')]);
+          return true;
+        },
+        RECOVERY_TIMEOUT_MS,
+      );
+      await log.ping(5000);
+      await until('it is handled', () => collector.values.includes('after'), RECOVERY_TIMEOUT_MS);
+      expect(collector.values.filter((each) => each === 'before')).toHaveLength(1);
+    });
+
+    test('what waits when it breaks is appended when it is mended, in its order', async () => {
+      await using space = await newSpace();
+      const topic = newTopic();
+      await using log = openIn(space, { appendDeadlineMs: RECOVERY_TIMEOUT_MS });
+      await log.append([textRecord(topic, 'k', '0')]);
+      const mend = await space.breakAppends();
+      const appends: Promise<void>[] = [];
+      for (let n = 1; n <= 50; n++) {
+        appends.push(log.append([textRecord(topic, 'k', `${n}`)]));
+        if (n % 10 === 0) await delay(20);
+      }
+      await mend();
+      await Promise.all(appends);
+      const values = (await valuesByKey(log, topic)).get('k')?.map(Number) ?? [];
+      expect([...new Set(values)]).toEqual(Array.from({ length: 51 }, (_, n) => n));
+    });
+
+    test('what is older than the retention goes, handled or not, and the rest goes on', async () => {
+      await using space = await newSpace();
+      const topic = newTopic();
+      const group = newGroup();
+      await using log = openIn(space, { retentionMs: 1500 });
+      const old = Array.from({ length: 1500 }, (_, n) => textRecord(topic, `${n}`, 'old'));
+      await log.append(old);
+      expect(await log.lag(group, [topic])).toBe(1500n);
+      await until('the old ones are gone', async () => (await log.lag(group, [topic])) === 0n, RECOVERY_TIMEOUT_MS);
+      await log.append([textRecord(topic, 'k', 'new')]);
+      await using collector = new Collector(log, [topic], { group });
+      await collector.has(1);
+      expect(collector.values).toEqual(['new']);
+      expect(collector.records[0]?.offset).toBeGreaterThan(0n);
+    });
+  });
+}
+
+/** How many of each key were acknowledged: 0, 1, 2, … */
+async function appendUntilKilled(options: AppendUntilKilled, untilKilled: number): Promise<Map<string, number>> {
+  const child = spawn(process.execPath, [APPENDER, JSON.stringify(options)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const acknowledged = new Map<string, number>();
+  let count = 0;
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [key = '', number = ''] = line.split(' ');
+    expect(Number(number)).toBe(acknowledged.get(key) ?? 0);
+    acknowledged.set(key, Number(number) + 1);
+    if (++count === untilKilled) child.kill('SIGKILL');
+  }
+  await exited;
+  expect(child.signalCode).toBe('SIGKILL');
+  return acknowledged;
+}

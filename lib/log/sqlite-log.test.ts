@@ -1,0 +1,110 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { expect, test } from 'vitest';
+import { until } from '../../test/support/until.ts';
+import { LogUnavailableError } from './log.ts';
+import { describeLogContract } from './log-contract.ts';
+import { describeLogFailures } from './log-failures.ts';
+import { Collector, type LogSpace, newTopic, openIn, textRecord, valuesByKey } from './log-harness.ts';
+import { type OpenLogOptions, openLog } from './open-log.ts';
+import { logFile } from './sqlite-log-file.ts';
+
+async function newSpace(): Promise<LogSpace & { readonly options: { readonly dataDir: string } }> {
+  const folder = await mkdtemp(join(tmpdir(), 'tideway-log-'));
+  const dataDir = join(folder, 'data');
+  const options = { dataDir, retentionCheckMs: 50 } satisfies OpenLogOptions;
+  return {
+    options,
+    breakAppends: async () => {
+      const database = new DatabaseSync(logFile(dataDir), { timeout: 5_000 });
+      database.exec('begin immediate');
+      return async () => database.close();
+    },
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+describeLogContract('SQLite', { newSpace });
+describeLogFailures('SQLite', { newSpace });
+
+test('its files are for their owner only', async () => {
+  await using space = await newSpace();
+  await using log = openIn(space);
+  await log.append([textRecord('t', 'k', 'v')]);
+  for (const name of ['log.sqlite', 'log.sqlite-wal', 'log-groups.sqlite', 'log-groups.sqlite-wal']) {
+    expect((await stat(join(space.options.dataDir, name))).mode & 0o777, name).toBe(0o600);
+  }
+});
+
+test('a waiting consumer has a record within 20 ms, as a rule', async () => {
+  await using space = await newSpace();
+  await using log = openIn(space);
+  const topic = newTopic();
+  await log.append([textRecord(topic, 'k', 'first')]);
+  await using collector = new Collector(log, [topic]);
+  await collector.has(1);
+  const tookMs: number[] = [];
+  for (let n = 2; n <= 21; n++) {
+    const startMs = performance.now();
+    await log.append([textRecord(topic, 'k', `${n}`)]);
+    await collector.has(n);
+    tookMs.push(performance.now() - startMs);
+  }
+  const median = tookMs.toSorted((a, b) => a - b)[10] ?? Number.POSITIVE_INFINITY;
+  // The machine may be busy.
+  expect(median).toBeLessThan(60);
+});
+
+test('a full disk refuses appends, and they go on when there is room again', async () => {
+  await using space = await newSpace();
+  const log = openLog({ ...space.options, maxFileBytes: 1024 * 1024, retentionMs: 1000 });
+  const topic = newTopic();
+  const value = Buffer.alloc(100_000);
+  let appended = 0;
+  const fill = async () => {
+    for (;;) {
+      await log.append([{ topic, key: Buffer.from('k'), value }]);
+      appended++;
+    }
+  };
+  const full = await fill().catch((error: unknown) => error);
+  expect(full).toBeInstanceOf(LogUnavailableError);
+  expect((full as Error).message).toContain('full');
+  expect(appended).toBeGreaterThan(5);
+  await until('there is room', async () => {
+    await log.append([textRecord(topic, 'k', 'again')]);
+    return true;
+  });
+  const values = await valuesByKey(log, topic);
+  expect(values.get('k')?.at(-1)).toBe('again');
+  await log.close();
+});
+
+test('processes may append at once: offsets stay in order', async () => {
+  await using space = await newSpace();
+  await using first = openIn(space);
+  await using second = openIn(space);
+  const topic = newTopic();
+  const count = 200;
+  const appendAll = async (name: string, log: typeof first) => {
+    for (let n = 0; n < count; n++) await log.append([textRecord(topic, 'k', `${name}${n}`)]);
+  };
+  await Promise.all([appendAll('a', first), appendAll('b', second)]);
+  const values = (await valuesByKey(first, topic)).get('k') ?? [];
+  expect(values).toHaveLength(2 * count);
+  for (const name of ['a', 'b']) {
+    expect(values.filter((value) => value.startsWith(name))).toEqual(
+      Array.from({ length: count }, (_, n) => `${name}${n}`),
+    );
+  }
+});
+
+test('a folder that can not be written to is said at once', async () => {
+  await using space = await newSpace();
+  await using log = openIn(space);
+  await log.append([textRecord('t', 'k', 'v')]);
+  const dataDir = logFile(space.options.dataDir);
+  expect(() => openLog({ dataDir })).toThrow(LogUnavailableError);
+});

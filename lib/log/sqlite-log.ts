@@ -1,0 +1,139 @@
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import { AppendQueue } from './append-queue.ts';
+import {
+  type AppendLimits,
+  type ConsumeOptions,
+  type Log,
+  type LogBatch,
+  type LogConsumer,
+  LogUnavailableError,
+  type NewRecord,
+} from './log.ts';
+import { SqliteConsumer } from './sqlite-consumer.ts';
+import { SqliteGroups } from './sqlite-groups.ts';
+import { openForWriting } from './sqlite-log-file.ts';
+import { SqliteReader } from './sqlite-reader.ts';
+import { SqliteWriter } from './sqlite-writer.ts';
+
+export interface SqliteLogOptions {
+  readonly dataDir: string;
+  readonly limits?: AppendLimits | undefined;
+  readonly appendDeadlineMs?: number | undefined;
+  readonly retentionMs?: number | undefined;
+  /** How often is looked for what is too old. */
+  readonly retentionCheckMs?: number | undefined;
+  /** What the file may take of the disk: appends are refused as on a full one. Unbounded where it is not set. */
+  readonly maxFileBytes?: number | undefined;
+}
+
+export const DEFAULT_RETENTION_MS = 7 * 86_400_000;
+const RETENTION_CHECK_MS = 60_000;
+const READ_RECORDS = 500;
+const READ_BYTES = 1024 * 1024;
+
+/**
+ * The log in one file of a folder, for the processes and threads of one machine. Each that opens it has connections of its
+ * own, and a writer's thread from its first append on. Appends of several processes exclude each other by SQLite's lock, and
+ * stay in order: a command may append beside a running server.
+ *
+ * What was appended is synced to the disk: no kill and no power loss takes it, as far as the disk is honest. Measured with
+ * records of 1.5 KB, beside other work on two cores: 256 callers who each wait for their answer append 40,000 a second, at
+ * 1.2 µs of their own thread each. Syncing costs a lone append 100 µs, and a shared transaction a tenth.
+ * @throws LogUnavailableError
+ */
+export function openSqliteLog(options: SqliteLogOptions): Log {
+  return new SqliteLog(options);
+}
+
+class SqliteLog implements Log {
+  readonly kind = 'sqlite';
+  readonly #reader: SqliteReader;
+  readonly #groups: SqliteGroups;
+  readonly #writer: SqliteWriter;
+  readonly #queue: AppendQueue;
+  readonly #consumers = new Set<SqliteConsumer>();
+  #closed: Promise<void> | undefined;
+
+  constructor({ dataDir, limits, appendDeadlineMs, ...options }: SqliteLogOptions) {
+    try {
+      openForWriting(dataDir).close();
+      this.#reader = new SqliteReader(dataDir);
+      this.#groups = new SqliteGroups(dataDir);
+    } catch (cause) {
+      throw new LogUnavailableError(`SQLite: the log in ${dataDir} can not be opened`, { cause });
+    }
+    this.#writer = new SqliteWriter({
+      dataDir,
+      retentionMs: options.retentionMs ?? DEFAULT_RETENTION_MS,
+      retentionCheckMs: options.retentionCheckMs ?? RETENTION_CHECK_MS,
+      maxFileBytes: options.maxFileBytes,
+    });
+    this.#queue = new AppendQueue({
+      limits,
+      deadlineMs: appendDeadlineMs,
+      write: (records, timeoutMs) => this.#writer.append(records, timeoutMs),
+    });
+  }
+
+  append(records: readonly NewRecord[]): Promise<void> {
+    return this.#queue.append(records);
+  }
+
+  consume(options: ConsumeOptions): LogConsumer {
+    if (this.#closed !== undefined) throw new Error('the log is closed');
+    const consumer: SqliteConsumer = new SqliteConsumer(this.#reader, this.#groups, options, () =>
+      this.#consumers.delete(consumer),
+    );
+    this.#consumers.add(consumer);
+    return consumer;
+  }
+
+  async *readAll(topic: string): AsyncGenerator<LogBatch> {
+    for (const { id, topicId, partition, nextOffset } of this.#reader.partitions([topic])) {
+      for (let offset = 0; offset < nextOffset; ) {
+        const found = this.#reader.read(id, offset, READ_RECORDS, READ_BYTES);
+        const records = found.filter((record) => record.offset < nextOffset);
+        const last = records.at(-1);
+        if (last === undefined) break;
+        yield { topic, topicId, partition, records };
+        offset = Number(last.offset) + 1;
+        await nextTurn();
+      }
+    }
+  }
+
+  async lag(group: string, topics: readonly string[]): Promise<bigint> {
+    let sum = 0;
+    for (const partition of this.#reader.partitions(topics)) {
+      sum += this.#reader.countFrom(partition, this.#groups.position(group, partition));
+    }
+    return BigInt(sum);
+  }
+
+  async ping(timeoutMs: number): Promise<void> {
+    const ended = new AbortController();
+    const tooLate = delay(timeoutMs, undefined, { signal: ended.signal }).then(
+      () => {
+        throw new LogUnavailableError(`SQLite: no answer within ${timeoutMs} ms`);
+      },
+      () => undefined,
+    );
+    try {
+      await Promise.race([this.#writer.ping(timeoutMs), tooLate]);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#queue.close(), ...[...this.#consumers].map((consumer) => consumer.close())]);
+    await this.#writer.close();
+    this.#reader.close();
+    this.#groups.close();
+  }
+}
