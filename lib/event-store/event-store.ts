@@ -36,7 +36,11 @@ export interface EventStore {
   list(query: EventQuery): Promise<EventPage>;
 
   /** An attachment's bytes in chunks. Undefined: there is none. @throws StoreUnavailableError */
-  readAttachment(projectId: bigint, eventId: string, attachmentId: string): AsyncIterable<Uint8Array> | undefined;
+  readAttachment(
+    projectId: bigint,
+    eventId: string,
+    attachmentId: string,
+  ): Promise<AsyncIterable<Uint8Array> | undefined>;
 
   /** @throws StoreUnavailableError */
   outcomes(query: OutcomeQuery): Promise<readonly OutcomeCount[]>;

@@ -13,6 +13,7 @@ const ANSWER_TIMEOUT_MS = 5_000;
 const IDLE_TIMEOUT_MS = 30_000;
 /** More would only wait in PostgreSQL instead of here. */
 const MAX_CONNECTIONS = 10;
+const MAX_PREPARED_INSERTS = 100;
 
 /**
  * Classes of SQLSTATE that time or an operator mends: connection, transaction rollback (serialization, deadlock),
@@ -31,6 +32,11 @@ export interface PoolOptions {
   readonly maxConnections?: number;
   /** For migrations, which may take long. */
   readonly unhurried?: boolean;
+  readonly statementTimeoutMs?: number;
+  /** More than a statement's, so that the server says it first. */
+  readonly answerTimeoutMs?: number;
+  /** Inserts are parsed once a connection. For few texts, which come again and again. */
+  readonly preparesInserts?: boolean;
 }
 
 /** pg's pool as Kysely takes it: what can't be helped by the caller is StoreUnavailableError, and broken connections go. */
@@ -38,6 +44,9 @@ export function createPostgresPool({
   url,
   maxConnections = MAX_CONNECTIONS,
   unhurried = false,
+  statementTimeoutMs = STATEMENT_TIMEOUT_MS,
+  answerTimeoutMs = ANSWER_TIMEOUT_MS,
+  preparesInserts = false,
 }: PoolOptions): PostgresPool {
   const pool = new pg.Pool({
     ...connectionOptions(url),
@@ -48,18 +57,19 @@ export function createPostgresPool({
       ? {}
       : {
           lock_timeout: LOCK_TIMEOUT_MS,
-          statement_timeout: STATEMENT_TIMEOUT_MS,
-          idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
-          query_timeout: ANSWER_TIMEOUT_MS,
+          statement_timeout: statementTimeoutMs,
+          idle_in_transaction_session_timeout: statementTimeoutMs,
+          query_timeout: answerTimeoutMs,
         }),
   });
+  const prepared = preparesInserts ? new PreparedInserts() : undefined;
   // Of idle connections, which the pool drops by itself.
   pool.on('error', () => undefined);
   return {
     options: pool.options,
     connect: async () => {
       try {
-        return new Client(await pool.connect());
+        return new Client(await pool.connect(), prepared);
       } catch (error) {
         throw translated(error);
       }
@@ -78,13 +88,31 @@ export function connectionOptions(url: string): pg.ClientConfig {
   };
 }
 
+/** What inserts are called by all connections. */
+class PreparedInserts {
+  readonly #names = new Map<string, string>();
+
+  nameOf(sql: string): string | undefined {
+    if (!sql.startsWith('insert ')) return undefined;
+    let name = this.#names.get(sql);
+    // Each costs every connection memory, there and here.
+    if (name === undefined && this.#names.size < MAX_PREPARED_INSERTS) {
+      name = `insert_${this.#names.size + 1}`;
+      this.#names.set(sql, name);
+    }
+    return name;
+  }
+}
+
 class Client implements PostgresPoolClient {
   readonly #client: pg.PoolClient;
+  readonly #prepared: PreparedInserts | undefined;
   /** It may be in the middle of anything: nothing more is asked of it, and the pool gets no such connection back. */
   #broken: StoreUnavailableError | undefined;
 
-  constructor(client: pg.PoolClient) {
+  constructor(client: pg.PoolClient, prepared: PreparedInserts | undefined) {
     this.#client = client;
+    this.#prepared = prepared;
     client.on('error', this.#onError);
   }
 
@@ -94,7 +122,10 @@ class Client implements PostgresPoolClient {
     if (sql === undefined) throw new Error('the store has no cursors');
     if (this.#broken) throw this.#broken;
     try {
-      return (await this.#client.query(sql, [...parameters])) as unknown as PostgresQueryResult<R>;
+      const name = this.#prepared?.nameOf(sql);
+      const query = name === undefined ? { text: sql } : { text: sql, name };
+      const result = await this.#client.query({ ...query, values: [...parameters] });
+      return result as unknown as PostgresQueryResult<R>;
     } catch (error) {
       const problem = translated(error);
       if (problem instanceof StoreUnavailableError && !(error instanceof pg.DatabaseError)) this.#broken = problem;

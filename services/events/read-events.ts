@@ -47,7 +47,7 @@ export async function listEvents(reading: EventReading, request: ListEventsReque
 export async function* readAttachment(reading: EventReading, request: ReadAttachmentRequest, principal: Principal) {
   const project = await reachProjectEvents(reading, principal, request);
   const { attachment } = request;
-  const chunks = found(reading.events.readAttachment(project.id, eventIdOf(request.event), attachment));
+  const chunks = found(await reading.events.readAttachment(project.id, eventIdOf(request.event), attachment));
   for await (const data of chunks) yield { data };
 }
 

@@ -1,0 +1,67 @@
+import { Kysely, PostgresDialect } from 'kysely';
+import { type Migration, migrate } from '#lib/sql/migrate.ts';
+import { createPostgresPool } from '#lib/sql/postgres-pool.ts';
+import { requirePostgresUrl } from '#lib/sql/postgres-url.ts';
+import { preparePostgres } from '#lib/sql/prepare-postgres.ts';
+import type { EventDatabase } from './database.ts';
+import { SEARCH_DEADLINE_MS } from './event-store.ts';
+import { eventStoreHistory } from './migrations.ts';
+import { PostgresDays } from './postgres-days.ts';
+import type { EventSchema } from './schema.ts';
+
+/** What is said by the server is more than what is said by our own clock: it has time to say it. */
+const SEARCH_ANSWER_TIMEOUT_MS = SEARCH_DEADLINE_MS + 1_500;
+/** Of a partition that is detached, for transactions that were there before. */
+const MAINTENANCE_TIMEOUT_MS = 10_000;
+const MAINTENANCE_ANSWER_TIMEOUT_MS = 12_000;
+
+export interface OpenPostgresEventsOptions {
+  readonly url: string;
+  readonly readOnly?: boolean;
+  /** How long to wait for the database. */
+  readonly openDeadlineMs?: number | undefined;
+  readonly migrations?: readonly Migration[] | undefined;
+}
+
+/**
+ * PostgreSQL 15 or later, reached directly or through a pooler that keeps sessions.
+ * @throws InvalidDatabaseUrlError
+ * @throws SchemaTooNewError
+ * @throws StoreUnavailableError
+ */
+export async function openPostgresEvents(options: OpenPostgresEventsOptions): Promise<EventDatabase> {
+  const { readOnly = false, openDeadlineMs, migrations } = options;
+  const url = requirePostgresUrl(options.url);
+  await preparePostgres<EventSchema>(
+    url,
+    (db) => migrate(db, 'postgres', eventStoreHistory(migrations)),
+    openDeadlineMs,
+  );
+  const db = new Kysely<EventSchema>({
+    dialect: new PostgresDialect({
+      pool: createPostgresPool({ url, preparesInserts: true, answerTimeoutMs: SEARCH_ANSWER_TIMEOUT_MS }),
+    }),
+  });
+  const maintenance = new Kysely<EventSchema>({
+    dialect: new PostgresDialect({
+      pool: createPostgresPool({
+        url,
+        maxConnections: 1,
+        statementTimeoutMs: MAINTENANCE_TIMEOUT_MS,
+        answerTimeoutMs: MAINTENANCE_ANSWER_TIMEOUT_MS,
+      }),
+    }),
+  });
+  const days = new PostgresDays(maintenance);
+  return {
+    kind: 'postgres',
+    reader: db,
+    writer: readOnly ? undefined : db,
+    days,
+    close: async () => {
+      await days.close();
+      await maintenance.destroy();
+      await db.destroy();
+    },
+  };
+}
