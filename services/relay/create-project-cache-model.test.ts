@@ -8,7 +8,7 @@ import { EXPIRY_MS } from './project-cache.ts';
 // soon says what is so.
 
 const KEYS = [1, 2].map(keyOf);
-const RUNS = 200;
+const RUNS = 100;
 /** The longest pause between tries, and what a request may take. */
 const SETTLED_MS = 60_000 + QUERY_TIMEOUT_MS + 5_000;
 

@@ -1,11 +1,15 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createClient } from '@connectrpc/connect';
+import { createClient, createRouterTransport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { State } from '#gen/tideway/control/v1/resources_pb.ts';
+import { openCache as openConfigCacheOf, openStoreUnderTest } from '#lib/config-cache/config-testing.ts';
+import { Gate } from '#lib/server/gate.ts';
+import { refusalInterceptor } from '#lib/server/rpc.ts';
+import { configService } from '../../services/config/routes.ts';
 import { createProjectCache, type ProjectCacheOptions } from '../../services/relay/create-project-cache.ts';
 import { type ConfigSource, EXPIRY_MS, type ProjectCache } from '../../services/relay/project-cache.ts';
 import { loadOrCreateRelayIdentity, type RelayIdentity } from '../../services/relay/relay-identity.ts';
@@ -141,6 +145,25 @@ test('by RPC: with the config service killed what is known goes on; afterwards e
   await untilSays(cache, key, 'disabled', 10_000);
   await setState(project, key, State.ACTIVE);
   expect(await untilSays(cache, key, 'enabled')).toBeLessThan(1_000);
+});
+
+test('in one process with the config service, without a port between them', async () => {
+  const under = await openStoreUnderTest();
+  const failed: unknown[] = [];
+  const onError = (error: unknown) => failed.push(error);
+  const relays = { tokens: [{ secret: TOKEN, isTrusted: true }], keys: [] };
+  const part = configService({ gate: new Gate({}), cache: openConfigCacheOf(under), relays });
+  const transport = createRouterTransport((router) => part.rpc(router, onError), {
+    router: { interceptors: [refusalInterceptor(onError)] },
+  });
+  const { cache, errors } = openCache(createRpcConfigSource({ transport, token: TOKEN, onError }));
+  const { project, publicKey } = await under.addProject('here');
+  expect(await cache.get(publicKey, 5_000)).toMatchObject({ kind: 'enabled', config: { slug: 'here' } });
+  expect(await cache.get(UNKNOWN, 5_000)).toEqual({ kind: 'disabled' });
+  await under.store.keys.update('system', project.id, publicKey, { state: 'disabled' });
+  expect(await untilSays(cache, publicKey, 'disabled')).toBeLessThan(1_000);
+  cache.close();
+  expect([errors, failed]).toEqual([[], []]);
 });
 
 test('by RPC: with a wrong token nothing is known, and it is said why', async () => {

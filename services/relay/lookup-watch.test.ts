@@ -1,0 +1,31 @@
+import { createClient, createRouterTransport } from '@connectrpc/connect';
+import { expect, onTestFinished, test } from 'vitest';
+import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
+import { until } from '../../test/support/until.ts';
+import { LookupWatch } from './lookup-watch.ts';
+
+test('a watch that goes silent is begun again', async () => {
+  const sinces: string[] = [];
+  const transport = createRouterTransport((router) => {
+    router.service(ConfigService, {
+      async *watchProjectConfigs({ since }, { signal }) {
+        sinces.push(since);
+        yield { cursor: `c${sinces.length}` };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      },
+    });
+  });
+  const errors: unknown[] = [];
+  const watch = new LookupWatch({
+    client: createClient(ConfigService, transport),
+    headers: { Authorization: 'Bearer token' },
+    onChange() {},
+    onReset() {},
+    onError: (error) => errors.push(error),
+    silenceMs: 100,
+  });
+  onTestFinished(() => watch.stop());
+  await until('it has begun three times', () => sinces.length === 3);
+  expect(sinces).toEqual(['', 'c1', 'c2']);
+  expect(errors.length).toBeGreaterThanOrEqual(2);
+});
