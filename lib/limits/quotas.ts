@@ -54,10 +54,13 @@ export class QuotaSet {
   readonly #owner: QuotaOwner;
   readonly #quotas: readonly Quota[];
   readonly #byCategory = new Map<DataCategory, CategoryQuotas>();
+  /** Whether one of them has limit 0. */
+  readonly canRefuse: boolean;
 
   constructor({ organizationId, projectId, keyId }: QuotaOwner, quotas: readonly ScopedQuota[]) {
     this.#owner = { organizationId, projectId, keyId };
     this.#quotas = quotas.flatMap((quota) => read(this.#owner, quota) ?? []);
+    this.canRefuse = this.#quotas.some(({ limit }) => limit === 0);
   }
 
   isOf({ organizationId, projectId, keyId }: QuotaOwner): boolean {
@@ -82,9 +85,14 @@ export function activeLimit({ scope, scopeId, categories, reasonCode }: Quota, u
   return { scope, scopeId, categories, reasonCode, untilMs };
 }
 
+/** Of a quota of limit 0. */
+export function refusedLimit(quota: Quota, nowMs: number): ActiveLimit {
+  return activeLimit(quota, nowMs + REFUSED_FOR_MS);
+}
+
 /** Of quotas of limit 0. */
 export function refusedLimits(refusing: readonly Quota[], nowMs: number): ActiveLimit[] {
-  return refusing.map((quota) => activeLimit(quota, nowMs + REFUSED_FOR_MS));
+  return refusing.map((quota) => refusedLimit(quota, nowMs));
 }
 
 /** Undefined: it is about somebody else, or nothing that could be counted. */

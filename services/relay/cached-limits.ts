@@ -29,6 +29,11 @@ export class CachedLimits {
     return organization.size + project.size + key.size;
   }
 
+  /** Whether there is one at all. */
+  isAny(nowMs: number): boolean {
+    return this.#endMs > nowMs;
+  }
+
   add(limits: readonly ActiveLimit[], nowMs: number): void {
     for (const limit of limits) {
       if (limit.untilMs <= nowMs) continue;
@@ -49,7 +54,7 @@ export class CachedLimits {
     category: DataCategory,
     nowMs: number,
   ): readonly ActiveLimit[] {
-    if (this.#endMs <= nowMs) return NONE;
+    if (!this.isAny(nowMs)) return NONE;
     const { organization, project, key } = this.#byScope;
     let found = collect(key.get(keyId), category, nowMs, NONE);
     found = collect(project.get(projectId), category, nowMs, found);
