@@ -1,0 +1,47 @@
+import type { EventStore, NewEvent } from '#lib/event-store/event-store.ts';
+import type { Log, LogConsumer } from '#lib/log/log.ts';
+import { ApplyBatch } from './apply-batch.ts';
+import type { RecordReader } from './effects.ts';
+import { errorFields, type Reports } from './reports.ts';
+
+export interface ConsumeOptions {
+  readonly log: Log;
+  readonly store: EventStore;
+  readonly group: string;
+  readonly topics: readonly string[];
+  readonly reader: RecordReader;
+  /** Hears of events that are stored now. Must not throw. */
+  readonly onNew: (events: readonly NewEvent[]) => void;
+  readonly reports: Reports;
+}
+
+/** Bodies are compressed and written in one transaction, which others wait for: a few ms. */
+const MAX_BATCH_RECORDS = 500;
+const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Consumes topics into the store. Each record has its effect once, whatever is killed when: the store keeps its position in
+ * the transaction of its effect. A failure that passes is waited for; it is told when it begins and when it is over.
+ */
+export function consume({ log, store, group, topics, reader, onNew, reports }: ConsumeOptions): LogConsumer {
+  const batches = new ApplyBatch({ log, store, group, reader, onNew, reports });
+  let failing = 0;
+  return log.consume({
+    group,
+    topics,
+    maxBatchRecords: MAX_BATCH_RECORDS,
+    maxBatchBytes: MAX_BATCH_BYTES,
+    handle: async (batch) => {
+      await batches.apply(batch);
+      if (failing > 0) {
+        reports({ level: 'info', message: 'consuming goes on', fields: { group, failures: failing } });
+        failing = 0;
+      }
+    },
+    onError: (error) => {
+      failing++;
+      if (failing > 1) return;
+      reports({ level: 'warn', message: 'consuming is held up', fields: { group, ...errorFields(error) } });
+    },
+  });
+}
