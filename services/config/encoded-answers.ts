@@ -9,7 +9,7 @@ import {
 export type Flag = Exclude<KeyAnswer['answer']['case'], 'config' | undefined>;
 
 /** Of one answer in the room that is made at first. */
-const ANSWER_BYTES_GUESS = 192;
+const ANSWER_BYTES_GUESS = 128;
 const MAX_VARINT_BYTES = 5;
 
 /**
