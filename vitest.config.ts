@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 // Kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start real
-// Redis servers, `*.postgres.test.ts` real PostgreSQL; test/flows starts the product as a user does, with real Envoy in front.
+// Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; test/flows starts the product as a user does, with real Envoy in front.
 export default defineConfig({
   test: {
     // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.
@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
-          exclude: ['**/*.redis.test.ts', '**/*.postgres.test.ts'],
+          exclude: ['**/*.redis.test.ts', '**/*.postgres.test.ts', '**/*.kafka.test.ts'],
           // A deadline for what hangs, not for what is slow: the machine may be busy.
           testTimeout: 30_000,
         },
@@ -29,6 +29,15 @@ export default defineConfig({
         test: {
           name: 'postgres',
           include: ['lib/**/*.postgres.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'kafka',
+          include: ['{lib,services}/**/*.kafka.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,

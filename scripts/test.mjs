@@ -1,8 +1,9 @@
 // @ts-check
-// `npm test`: everything, on a fresh clone, with real Redis, Envoy and Chromium. Installs what it needs. A step that
+// `npm test`: everything, on a fresh clone, with real Redis, PostgreSQL, Kafka, Envoy and Chromium. Installs what it needs. A step that
 // fails stops none of the others.
 import { ensureEnvoy } from './lib/envoy.mjs';
 import { run } from './lib/failure.mjs';
+import { ensureKafka } from './lib/kafka.mjs';
 import { requireMachine } from './lib/machine.mjs';
 import { ensurePackages } from './lib/packages.mjs';
 import { ensureSystemPrograms } from './lib/system-programs.mjs';
@@ -20,6 +21,7 @@ const steps = [
   tests('unit tests', 'unit'),
   tests('broker suites on real Redis', 'redis'),
   tests('store suites on real PostgreSQL', 'postgres'),
+  tests('log suites on real Kafka', 'kafka'),
   tests('story tests through real Envoy', 'flows'),
 ];
 
@@ -28,6 +30,7 @@ async function main() {
   await ensureEnvoy();
   await ensurePackages();
   await ensureSystemPrograms();
+  await ensureKafka();
 
   const results = [];
   for (const step of steps) {

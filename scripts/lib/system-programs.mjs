@@ -2,6 +2,7 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { Failure } from './failure.mjs';
+import { javaProblem, kafkaInstalled } from './kafka.mjs';
 import { runCommand } from './run-command.mjs';
 
 const redisNames = ['redis-server'];
@@ -19,11 +20,11 @@ export function findChromium() {
 }
 
 /**
- * What the tests need of the system: Redis, PostgreSQL and a browser. Installed by root on Debian and Ubuntu, asked for
+ * What the tests need of the system: Redis, PostgreSQL, a browser, and for Kafka Java, with Maven to install it. Installed by root on Debian and Ubuntu, asked for
  * elsewhere.
  */
 export async function ensureSystemPrograms() {
-  const missing = missingPackages();
+  const missing = await missingPackages();
   if (missing.length === 0) return;
   if (process.getuid?.() !== 0 || findProgram(['apt-get']) === undefined) throw new Failure(howToInstall(missing));
   process.stderr.write(`Installing ${missing.join(' and ')}…\n`);
@@ -35,11 +36,13 @@ export async function ensureSystemPrograms() {
   if (code !== 0) throw new Failure(`${howToInstall(missing)} (apt-get: ${output.trim().split('\n').at(-1)})`);
 }
 
-function missingPackages() {
+async function missingPackages() {
   return [
     ...(findProgram(redisNames) === undefined ? ['redis-server'] : []),
     ...(findProgram(['initdb']) === undefined && !existsSync(postgresFolder) ? ['postgresql'] : []),
     ...(findChromium() === undefined ? ['chromium'] : []),
+    ...((await javaProblem()) === undefined ? [] : ['default-jre-headless']),
+    ...(kafkaInstalled() || findProgram(['mvn']) !== undefined ? [] : ['maven']),
   ];
 }
 
@@ -47,7 +50,7 @@ function missingPackages() {
 function howToInstall(missing) {
   const how =
     process.platform === 'darwin'
-      ? 'brew install redis postgresql@15, and Google Chrome'
+      ? 'brew install redis postgresql@15 openjdk maven, and Google Chrome'
       : `apt-get install ${missing.join(' ')}, as root`;
   return `the tests need ${missing.join(' and ')}: ${how}`;
 }
