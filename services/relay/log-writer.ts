@@ -1,14 +1,22 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Log, LogFullError, type NewRecord } from '#lib/log/log.ts';
+import { type Log, LogFullError, LogUnavailableError, type NewRecord } from '#lib/log/log.ts';
 
 export interface LogWriterOptions {
   readonly log: Log;
-  /** Hears when the log begins to fail. */
+  /** Hears when the log begins to fail, and of what it can't take. */
   readonly onError: (error: unknown) => void;
 }
 
+/** `refused`: the log will never take it. `closed`: it was closed before it did. Of either, some may be there. */
+export type Written = 'logged' | 'refused' | 'closed';
+
 /** What is appended at once: far less than may wait to be. */
 const MAX_APPEND_BYTES = 4 * 1024 * 1024;
+/**
+ * Others wait here, where nothing ends their wait: an append that came to its deadline may be there all the same, and is
+ * there twice when it is repeated.
+ */
+const MAX_APPENDS = 8;
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 2_000;
 /** A log that fails for so long is away: what is sent meanwhile is not answered as taken. */
@@ -18,6 +26,8 @@ const AWAY_AFTER_MS = 5_000;
 export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #closed = new AbortController();
+  readonly #waiting: (() => void)[] = [];
+  #appends = 0;
   #failingSinceMs: number | undefined;
 
   constructor(options: LogWriterOptions) {
@@ -28,36 +38,53 @@ export class LogWriter {
     return this.#failingSinceMs !== undefined && performance.now() - this.#failingSinceMs > AWAY_AFTER_MS;
   }
 
-  /** True: all of it is in the log. False: it was closed before that. In order, and never rejects. */
-  async write(records: readonly NewRecord[]): Promise<boolean> {
-    for (let from = 0; from < records.length; ) {
-      const to = endOfPiece(records, from);
-      const piece = from === 0 && to === records.length ? records : records.slice(from, to);
-      if (!(await this.#append(piece))) return false;
-      from = to;
+  /** In the order of the records. Never rejects. */
+  async write(records: readonly NewRecord[]): Promise<Written> {
+    if (this.#appends >= MAX_APPENDS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#appends += 1;
+    try {
+      return await this.#write(records);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next !== undefined) next();
+      else this.#appends -= 1;
     }
-    return true;
   }
 
-  /** What is being appended is still waited for; what has failed is given up. */
+  /** What is being appended is still waited for; what has failed is given up, and what waits is tried once. */
   close(): void {
     this.#closed.abort();
   }
 
-  async #append(records: readonly NewRecord[]): Promise<boolean> {
+  async #write(records: readonly NewRecord[]): Promise<Written> {
+    for (let from = 0; from < records.length; ) {
+      const to = endOfPiece(records, from);
+      const piece = from === 0 && to === records.length ? records : records.slice(from, to);
+      const written = await this.#append(piece);
+      if (written !== 'logged') return written;
+      from = to;
+    }
+    return 'logged';
+  }
+
+  async #append(records: readonly NewRecord[]): Promise<Written> {
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)) {
       try {
         await this.#options.log.append(records);
         this.#failingSinceMs = undefined;
-        return true;
+        return 'logged';
       } catch (error) {
         // Full, it is at work.
-        if (!(error instanceof LogFullError)) this.#fail(error);
+        if (error instanceof LogUnavailableError) this.#fail(error);
+        else if (!(error instanceof LogFullError)) {
+          this.#options.onError(error);
+          return 'refused';
+        }
       }
       try {
         await delay(pauseMs * (0.5 + Math.random() / 2), undefined, { signal: this.#closed.signal });
       } catch {
-        return false;
+        return 'closed';
       }
     }
   }

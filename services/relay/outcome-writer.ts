@@ -2,10 +2,10 @@ import { ingestKey } from '#lib/ingest/ingest-message.ts';
 import { encodeOutcome, type Outcome } from '#lib/ingest/outcome.ts';
 import { TOPICS } from '#lib/ingest/topics.ts';
 import type { NewRecord } from '#lib/log/log.ts';
+import type { LogWriter } from './log-writer.ts';
 
 export interface OutcomeWriterOptions {
-  /** Resolves when they are in the log; false: they are lost. */
-  readonly write: (records: readonly NewRecord[]) => Promise<boolean>;
+  readonly writer: LogWriter;
   readonly onLost: (outcomes: number) => void;
 }
 
@@ -68,7 +68,8 @@ export class OutcomeWriter {
     const outcomes = [...this.#single, ...this.#sums.values()];
     this.#single = [];
     this.#sums = new Map();
-    if (!(await this.#options.write(outcomes.map(outcomeRecord)))) this.#options.onLost(outcomes.length);
+    const written = await this.#options.writer.write(outcomes.map(outcomeRecord));
+    if (written !== 'logged') this.#options.onLost(outcomes.length);
   }
 
   #sum(outcome: Outcome): void {

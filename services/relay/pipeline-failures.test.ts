@@ -63,6 +63,44 @@ describe('the log', () => {
   });
 });
 
+describe('what the log can never take', () => {
+  test('is an outcome, where its size says so', async () => {
+    const under = openPipeline();
+    const bad = received([item('event', Buffer.alloc(2.5 * 1024 * 1024)), item('attachment', 'abc')]);
+    const accepted = [received([item('event')]), bad, received([item('event')])];
+    expect(await Promise.all(accepted.map((each) => settled(under.pipeline.accept(each))))).toEqual([true, true, true]);
+    expect(under.log.messages()).toHaveLength(2);
+    const invalid = { outcome: 'invalid', reason: 'too_large:event', eventId: bad.eventId };
+    expect(under.log.outcomes()).toMatchObject([
+      { ...invalid, category: 'error', quantity: 1 },
+      { ...invalid, category: 'attachment', quantity: 3 },
+      { ...invalid, category: 'attachment_item', quantity: 1 },
+    ]);
+  });
+
+  test('takes no other with it, where nothing said so before', async () => {
+    const under = openPipeline();
+    const append = under.log.append.bind(under.log);
+    under.log.append = async (records) => {
+      if (records.some(({ value }) => Buffer.from(value).includes('poison'))) throw new RangeError('no');
+      await append(records);
+    };
+    const accepted = ['{}', 'poison', '{}'].map((text) => under.pipeline.accept(received([item('event', text)])));
+    expect(await Promise.all(accepted.map(settled))).toEqual([true, false, true]);
+    expect(under.log.messages()).toHaveLength(2);
+    expect(under.pipeline.counters).toMatchObject({ lostEnvelopes: 1, loggedEvents: 2, queuedBytes: 0 });
+    expect(under.pipeline.ready()).toBe(true);
+  });
+
+  test('many small attachments go in pieces where together they are too much for a record', async () => {
+    const under = openPipeline();
+    const small = Array.from({ length: 30 }, () => item('attachment', Buffer.alloc(16 * 1024)));
+    expect(await settled(under.pipeline.accept(received([item('event'), ...small])))).toBe(true);
+    const types = under.log.messages().map(({ type }) => type);
+    expect(types).toEqual([...new Array(14).fill('attachment_chunk'), 'event']);
+  });
+});
+
 describe('processing', () => {
   test('an envelope that a thread dies of takes no other with it', async () => {
     const under = openPipeline();

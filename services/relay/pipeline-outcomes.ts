@@ -10,17 +10,24 @@ const CATEGORIES: Readonly<Record<string, DataCategory>> = {
   security: 'security',
   raw_security: 'security',
   feedback: 'feedback',
+  user_report_v2: 'feedback',
   user_report: 'feedback',
   attachment: 'attachment',
   session: 'session',
   sessions: 'session',
   profile: 'profile',
+  profile_chunk: 'profile',
+  replay_event: 'replay',
+  replay_recording: 'replay',
+  replay_video: 'replay',
   check_in: 'monitor',
   span: 'span',
+  otel_span: 'span',
   log: 'log_item',
+  otel_log: 'log_item',
 };
 
-const EVENTS = new Set(['event', 'transaction', 'security', 'raw_security', 'feedback']);
+const EVENTS = new Set(['event', 'transaction', 'security', 'raw_security', 'feedback', 'user_report_v2']);
 
 /** What becomes an event. */
 export function isEvent({ type }: Item): boolean {
@@ -50,6 +57,8 @@ export const INVALID_REASONS = {
   origin: 'cors',
   project_unavailable: 'project_unavailable',
   internal: 'internal',
+  /** More than a record of the log can have. */
+  too_large: 'too_large:event',
 } as const;
 
 export type InvalidBecause = keyof typeof INVALID_REASONS;

@@ -3,7 +3,14 @@ import type { DataCategory } from '#lib/ingest/data-category.ts';
 import type { Outcome } from '#lib/ingest/outcome.ts';
 import type { Limits, TakeRequest, TakeResult } from '#lib/limits/limits.ts';
 import type { CachedLimits } from './cached-limits.ts';
-import { attachmentOutcomes, limitedAs, outcomeOf, type Verdict } from './pipeline-outcomes.ts';
+import {
+  attachmentOutcomes,
+  INVALID_REASONS,
+  type InvalidBecause,
+  limitedAs,
+  outcomeOf,
+  type Verdict,
+} from './pipeline-outcomes.ts';
 import type { Processed, ProcessedAttachment, ProcessedEvent } from './processing.ts';
 
 /** What an envelope has become, with what is left of it after quotas. */
@@ -43,6 +50,19 @@ export async function countQuotas(limits: Limits, cached: CachedLimits, batch: r
   await ask(more.flatMap((counted) => [...byteQuestions(counted), ...reportQuestions(counted)]));
   // Not with the bytes: what is refused for those must not count here.
   await ask(more.flatMap(attachmentQuestions));
+}
+
+/** What was counted, and can't be logged. */
+export function invalidCounted({ config, receivedMs, ...counted }: Counted, because: InvalidBecause): Outcome[] {
+  const reason = INVALID_REASONS[because];
+  const verdict: Verdict = { outcome: 'invalid', reason, owner: config, timestampMs: receivedMs };
+  const { events, attachments, userReports, outcomes } = counted;
+  return [
+    ...outcomes,
+    ...events.map(({ category, eventId }) => outcomeOf(verdict, category, 1, eventId)),
+    ...attachments.flatMap(({ payload, eventId }) => attachmentOutcomes(verdict, payload.byteLength, eventId)),
+    ...userReports.map(({ eventId }) => outcomeOf(verdict, 'feedback', 1, eventId)),
+  ];
 }
 
 function eventQuestions(counted: Counted): Question[] {

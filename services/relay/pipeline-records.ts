@@ -9,16 +9,34 @@ import {
   ingestKey,
 } from '#lib/ingest/ingest-message.ts';
 import { TOPICS, type Topic } from '#lib/ingest/topics.ts';
-import type { NewRecord } from '#lib/log/log.ts';
+import { MAX_RECORD_BYTES, type NewRecord } from '#lib/log/log.ts';
 import type { Counted } from './pipeline-quotas.ts';
 import type { ProcessedAttachment } from './processing.ts';
 
-/** What goes to the log of an envelope: pieces of attachments and user reports before the event that they belong to. */
-export function recordsOf(counted: Counted): NewRecord[] {
+/** Of the attachments that go with an event, together: what is more goes in pieces. A record has a largest size. */
+const MAX_INLINE_BYTES = 256 * 1024;
+
+/**
+ * What goes to the log of an envelope: pieces of attachments and user reports before the event that they belong to.
+ * Undefined: one of them is too large for a record.
+ */
+export function recordsOf(counted: Counted): NewRecord[] | undefined {
+  const records = allRecordsOf(counted);
+  const fits = records.every(({ key, value }) => key.byteLength + value.byteLength <= MAX_RECORD_BYTES);
+  return fits ? records : undefined;
+}
+
+function allRecordsOf(counted: Counted): NewRecord[] {
   const { attachments, userReports, events, receivedMs } = counted;
   const records: NewRecord[] = [];
   const [first, ...others] = events;
-  const metas = attachments.map((attachment) => ({ attachment, meta: addChunks(counted, attachment, records) }));
+  let inlineBytes = 0;
+  const metas = attachments.map((attachment) => {
+    const sizeBytes = attachment.payload.byteLength;
+    const isInline = sizeBytes <= INLINE_ATTACHMENT_BYTES && inlineBytes + sizeBytes <= MAX_INLINE_BYTES;
+    if (isInline) inlineBytes += sizeBytes;
+    return { attachment, meta: addAttachment(counted, attachment, isInline, records) };
+  });
   for (const { eventId, payload } of userReports) {
     const report = { type: 'user_report', ...belonging(counted, eventId), payload, startTimeMs: receivedMs } as const;
     records.push(recordOf(TOPICS.attachments, report));
@@ -51,11 +69,16 @@ export function recordsOf(counted: Counted): NewRecord[] {
   return records;
 }
 
-function addChunks(counted: Counted, attachment: ProcessedAttachment, records: NewRecord[]): AttachmentMeta {
+function addAttachment(
+  counted: Counted,
+  attachment: ProcessedAttachment,
+  isInline: boolean,
+  records: NewRecord[],
+): AttachmentMeta {
   const { name, contentType, attachmentType, payload, eventId } = attachment;
   const id = randomUUID();
   const meta = { id, name, contentType, attachmentType, sizeBytes: payload.byteLength };
-  if (payload.byteLength <= INLINE_ATTACHMENT_BYTES) return { ...meta, content: { data: payload } };
+  if (isInline) return { ...meta, content: { data: payload } };
   const chunks = Math.ceil(payload.byteLength / ATTACHMENT_CHUNK_BYTES);
   for (let chunkIndex = 0; chunkIndex < chunks; chunkIndex += 1) {
     const from = chunkIndex * ATTACHMENT_CHUNK_BYTES;

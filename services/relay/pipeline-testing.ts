@@ -19,20 +19,23 @@ export const OTHER_KEY = 'b'.repeat(32);
 export const OWNER = { organizationId: 1n, projectId: 2n, keyId: 3n };
 
 /** What a test stands around the pipeline with: as little of each part as the test needs, and real limits. */
-export interface PipelineUnderTest {
+export interface PipelineUnderTest<L extends Log = TestLog> {
   readonly pipeline: Pipeline;
   readonly projects: TestProjects;
   readonly processor: TestProcessor;
-  readonly log: TestLog;
+  readonly log: L;
   readonly errors: unknown[];
   /** What the limits were asked. */
   readonly asked: TakeRequest[];
 }
 
 export function openPipeline(settings: Partial<PipelineSettings> = {}): PipelineUnderTest {
+  return openPipelineOn(new TestLog(), settings);
+}
+
+export function openPipelineOn<L extends Log>(log: L, settings: Partial<PipelineSettings> = {}): PipelineUnderTest<L> {
   const projects = new TestProjects();
   const processor = new TestProcessor();
-  const log = new TestLog();
   const errors: unknown[] = [];
   const asked: TakeRequest[] = [];
   const memory = createMemoryLimits();

@@ -11,7 +11,7 @@ import { limit, refusalOf, withItems } from './pipeline-admission.ts';
 import { countOutcomes, type PipelineCounters } from './pipeline-counters.ts';
 import { type InvalidBecause, invalidOutcomes, outcomeOf } from './pipeline-outcomes.ts';
 import { processProjectOf } from './pipeline-project.ts';
-import { type Counted, countQuotas } from './pipeline-quotas.ts';
+import { type Counted, countQuotas, invalidCounted } from './pipeline-quotas.ts';
 import { recordsOf } from './pipeline-records.ts';
 import type { PipelineSettings } from './pipeline-settings.ts';
 import type { Processed, ProcessInput, Processor } from './processing.ts';
@@ -111,7 +111,8 @@ export class PipelineWork {
     const counted = toProcess.flatMap(({ job, config, received, outcomes }, n) => {
       const result = processed[n];
       if (result !== undefined) return { job, counted: countable(config, received, result, outcomes) };
-      done.push(invalidDone(job, 'internal'));
+      outcomes.push(...invalidOutcomes(received, config, 'internal'));
+      done.push({ taken: job.taken, records: [], outcomes, events: 0 });
       return [];
     });
     await countQuotas(
@@ -119,7 +120,7 @@ export class PipelineWork {
       cached,
       counted.map((each) => each.counted),
     );
-    for (const each of counted) done.push(this.#doneOf(each.job, each.counted));
+    for (const each of counted) done.push(this.#doneOf(each.job.taken, each.counted));
     return done;
   }
 
@@ -138,26 +139,34 @@ export class PipelineWork {
     return results;
   }
 
-  #doneOf(job: Job, counted: Counted): Done {
+  #doneOf(taken: Taken, counted: Counted): Done {
+    let records: readonly NewRecord[] | undefined;
+    let because: InvalidBecause = 'too_large';
     try {
-      const { outcomes, events } = counted;
-      return { taken: job.taken, records: recordsOf(counted), outcomes, events: events.length };
+      records = recordsOf(counted);
     } catch (error) {
       this.#options.onError(error);
-      return invalidDone(job, 'internal');
+      because = 'internal';
     }
+    if (records === undefined) return { taken, records: [], outcomes: invalidCounted(counted, because), events: 0 };
+    return { taken, records, outcomes: counted.outcomes, events: counted.events.length };
   }
 
   async #log(done: readonly Done[]): Promise<void> {
     const { writer, counters, onSettled } = this.#options;
     const records = done.flatMap((each) => [...each.records, ...each.outcomes.map(outcomeRecord)]);
-    const isLogged = await writer.write(records);
+    const written = await writer.write(records);
+    // One of them is to blame: the others need not go with it.
+    if (written === 'refused' && done.length > 1) {
+      for (const each of done) await this.#log([each]);
+      return;
+    }
     for (const { taken, outcomes, events } of done) {
-      if (isLogged) {
+      if (written === 'logged') {
         counters.loggedEvents += events;
         countOutcomes(counters, outcomes);
       }
-      onSettled(taken, isLogged);
+      onSettled(taken, written === 'logged');
     }
   }
 }

@@ -70,7 +70,7 @@ class RelayPipeline implements Pipeline {
     this.#projects = projects;
     this.#writer = new LogWriter({ log, onError });
     this.#outcomes = new OutcomeWriter({
-      write: (records) => this.#writer.write(records),
+      writer: this.#writer,
       onLost: (outcomes) => {
         this.counters.lostOutcomes += outcomes;
       },
