@@ -3,13 +3,7 @@ import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import { dayOf } from './days.ts';
 import { bytesOfEventId, eventIdOf } from './event-id.ts';
-import {
-  type EventPage,
-  type EventPosition,
-  type EventQuery,
-  SEARCH_DEADLINE_MS,
-  SearchTooLongError,
-} from './event-store.ts';
+import { type EventPage, type EventPosition, type EventQuery, SearchTooLongError } from './event-store.ts';
 import { type ListedRow, selectListed, today, withAttachments } from './read-events.ts';
 import type { EventSchema } from './schema.ts';
 
@@ -18,9 +12,14 @@ const WINDOW_EVENTS = 500;
 /** PostgreSQL's state of a statement that was ended for its time. */
 const QUERY_CANCELED = '57014';
 
-export async function listEvents(db: Kysely<EventSchema>, kind: DatabaseKind, query: EventQuery): Promise<EventPage> {
+export async function listEvents(
+  db: Kysely<EventSchema>,
+  kind: DatabaseKind,
+  query: EventQuery,
+  deadlineMs: number,
+): Promise<EventPage> {
   const wanted = query.limit + 1;
-  const rows = kind === 'postgres' ? await searchAtOnce(db, query, wanted) : await searchByWindows(db, query, wanted);
+  const rows = await search(db, kind, query, wanted, deadlineMs);
   const page = rows.slice(0, query.limit);
   return {
     events: await withAttachments(db, page),
@@ -28,10 +27,29 @@ export async function listEvents(db: Kysely<EventSchema>, kind: DatabaseKind, qu
   };
 }
 
-async function searchAtOnce(db: Kysely<EventSchema>, query: EventQuery, wanted: number): Promise<ListedRow[]> {
+function search(
+  db: Kysely<EventSchema>,
+  kind: DatabaseKind,
+  query: EventQuery,
+  wanted: number,
+  deadlineMs: number,
+): Promise<ListedRow[]> {
+  if (!isSelective(query))
+    return inOrder(inRange(selectListed(db), query, query.after))
+      .limit(wanted)
+      .execute();
+  return (kind === 'postgres' ? searchAtOnce : searchByWindows)(db, query, wanted, deadlineMs);
+}
+
+async function searchAtOnce(
+  db: Kysely<EventSchema>,
+  query: EventQuery,
+  wanted: number,
+  deadlineMs: number,
+): Promise<ListedRow[]> {
   try {
     return await db.transaction().execute(async (tx) => {
-      await sql`select set_config('statement_timeout', ${`${SEARCH_DEADLINE_MS}`}, true)`.execute(tx);
+      await sql`select set_config('statement_timeout', ${`${deadlineMs}`}, true)`.execute(tx);
       return inOrder(matching(inRange(selectListed(tx), query, query.after), 'postgres', query))
         .limit(wanted)
         .execute();
@@ -41,12 +59,17 @@ async function searchAtOnce(db: Kysely<EventSchema>, query: EventQuery, wanted: 
   }
 }
 
-async function searchByWindows(db: Kysely<EventSchema>, query: EventQuery, wanted: number): Promise<ListedRow[]> {
-  const deadline = performance.now() + SEARCH_DEADLINE_MS;
+async function searchByWindows(
+  db: Kysely<EventSchema>,
+  query: EventQuery,
+  wanted: number,
+  deadlineMs: number,
+): Promise<ListedRow[]> {
+  const deadline = performance.now() + deadlineMs;
   const rows: ListedRow[] = [];
   let after = query.after;
   for (;;) {
-    const last = isSelective(query) ? await windowEnd(db, query, after) : undefined;
+    const last = await windowEnd(db, query, after);
     let window = inRange(selectListed(db), query, after);
     if (last !== undefined) window = window.where(isAt('>=', last));
     rows.push(

@@ -17,8 +17,15 @@ const MAX_READS = 1_000;
 /** One a partition that is consumed here. */
 const MAX_WRITES = 100;
 
+export interface EventStoreOptions {
+  readonly searchDeadlineMs?: number | undefined;
+}
+
 /** The event store on an open database, which it closes with itself. */
-export function createEventStore(database: EventDatabase): EventStore {
+export function createEventStore(
+  database: EventDatabase,
+  { searchDeadlineMs = SEARCH_DEADLINE_MS }: EventStoreOptions = {},
+): EventStore {
   const { reader, kind } = database;
   const reads = new BoundedWork({ name: 'reads', max: MAX_READS, timeoutMs: READ_DEADLINE_MS });
   const writes = new BoundedWork({ name: 'batches', max: MAX_WRITES, timeoutMs: WRITE_DEADLINE_MS });
@@ -27,7 +34,7 @@ export function createEventStore(database: EventDatabase): EventStore {
     kind,
     apply: (batch) => writes.run(() => applyEffects(database, batch)),
     get: (projectId, eventId) => reads.run(() => getEvent(reader, projectId, eventId)),
-    list: (query) => reads.run(() => listEvents(reader, kind, query)),
+    list: (query) => reads.run(() => listEvents(reader, kind, query, searchDeadlineMs)),
     readAttachment: async (projectId, eventId, attachmentId) => {
       const attachment = await reads.run(() => readAttachment(reader, projectId, eventId, attachmentId));
       return attachment && chunksOf((index) => reads.run(() => attachment.chunk(index)));

@@ -1,0 +1,182 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import type { EventStore } from './event-store.ts';
+import {
+  type EventStoreSpace,
+  expectStored,
+  newAttachment,
+  newEvent,
+  newProject,
+  save,
+  TestPartition,
+  totalsOf,
+} from './event-store-harness.ts';
+
+export function describeApplying(currentStore: () => EventStore, currentSpace: () => EventStoreSpace): void {
+  describe('applying', () => {
+    test('an event is read as it was saved, and counted as accepted', async () => {
+      const store = currentStore();
+      const event = newEvent(newProject());
+      expect(await save(store, event)).toEqual([event]);
+      await expectStored(store, event);
+      expect(await totalsOf(store, event.organizationId)).toEqual({ 'accepted error': 1n });
+      expect(await store.get(event.projectId + 1n, event.eventId)).toBeUndefined();
+      expect(await store.get(event.projectId, newEvent().eventId)).toBeUndefined();
+    });
+
+    test('a batch that was applied changes nothing when it comes again, whole or with more', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const partition = new TestPartition();
+      const first = partition.nextEvents([newEvent(whose), newEvent(whose)]);
+      const second = partition.nextEvents([newEvent(whose)]);
+      expect(await store.apply(first)).toHaveLength(2);
+      expect(await store.apply(first)).toEqual([]);
+      expect(await partition.position(store)).toBe(2n);
+      const both = { ...first, effects: [...first.effects, ...second.effects] };
+      expect(await store.apply(both)).toHaveLength(1);
+      expect(await store.apply(both)).toEqual([]);
+      expect(await store.apply(first)).toEqual([]);
+      expect(await partition.position(store)).toBe(3n);
+      expect(await totalsOf(store, whose.organizationId)).toEqual({ 'accepted error': 3n });
+    });
+
+    test('every group, topic and partition has a position of its own; records without effect move it', async () => {
+      const store = currentStore();
+      const { topicId } = new TestPartition();
+      const partitions = [
+        new TestPartition({ topicId }),
+        new TestPartition({ topicId, partition: 1 }),
+        new TestPartition({ topicId, group: 'other' }),
+        new TestPartition(),
+      ];
+      for (const [index, partition] of partitions.entries()) {
+        expect(await partition.position(store)).toBeUndefined();
+        const none = Array.from({ length: index + 1 }, () => ({ kind: 'none' }) as const);
+        expect(await store.apply(partition.next(...none))).toEqual([]);
+      }
+      const positions = await Promise.all(partitions.map((partition) => partition.position(store)));
+      expect(positions).toEqual([1n, 2n, 3n, 4n]);
+    });
+
+    test('offsets may begin anywhere and leave some out', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const partition = new TestPartition();
+      const batch = partition.nextEvents([newEvent(whose), newEvent(whose)]);
+      const offsets = [1n << 40n, (1n << 40n) + 7n];
+      const effects = batch.effects.map((effect, index) => ({ ...effect, offset: offsets[index] ?? 0n }));
+      expect(await store.apply({ ...batch, effects })).toHaveLength(2);
+      expect(await partition.position(store)).toBe((1n << 40n) + 8n);
+    });
+
+    test('an id is stored once in its project: in a batch, later, from another topic', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const event = newEvent({ ...whose, title: 'First' });
+      const again = { ...event, title: 'Again' };
+      const elsewhere = newEvent({ ...whose, projectId: whose.projectId + 1n, eventId: event.eventId });
+      expect(await save(store, event, again, elsewhere)).toEqual([event, elsewhere]);
+      expect(await save(store, again)).toEqual([]);
+      expect(await save(store, { ...again, category: 'transaction' }, newEvent(whose))).toHaveLength(1);
+      await expectStored(store, event);
+      await expectStored(store, elsewhere);
+      expect(await totalsOf(store, whose.organizationId)).toEqual({
+        'accepted error': 3n,
+        'invalid duplicate error': 2n,
+        'invalid duplicate transaction': 1n,
+      });
+    });
+
+    test('two processes and more that apply the same batch at once: one does', async () => {
+      const stores = await Promise.all(Array.from({ length: 5 }, () => currentSpace().open()));
+      const whose = newProject();
+      const partition = new TestPartition();
+      for (let round = 0; round < 5; round++) {
+        const events = Array.from({ length: 20 }, () => newEvent({ ...whose, attachments: [newAttachment()] }));
+        const batch = partition.nextEvents(events);
+        const news = await Promise.all(stores.map((store) => store.apply(batch)));
+        expect(news.map(({ length }) => length).sort()).toEqual([0, 0, 0, 0, 20]);
+      }
+      expect(await totalsOf(currentStore(), whose.organizationId)).toEqual({
+        'accepted error': 100n,
+        'accepted attachment': 900n,
+        'accepted attachment_item': 100n,
+      });
+      await Promise.all(stores.map((store) => store.close()));
+    });
+
+    test('who applies other partitions at once, with the same ids and counts, waits for nobody for ever', async () => {
+      const stores = await Promise.all(Array.from({ length: 4 }, () => currentSpace().open()));
+      const whose = newProject();
+      const ids = Array.from({ length: 40 }, () => newEvent(whose));
+      const partitions = stores.map((_, index) => new TestPartition({ partition: index }));
+      const news = await Promise.all(
+        stores.map(async (store, index) => {
+          let count = 0;
+          for (let round = 0; round < 4; round++) {
+            const events = ids.slice(round * 10, round * 10 + 10);
+            const batch = partitions[index]?.nextEvents(index % 2 === 0 ? events : events.toReversed());
+            if (batch !== undefined) count += (await store.apply(batch)).length;
+          }
+          return count;
+        }),
+      );
+      expect(news.reduce((sum, count) => sum + count)).toBe(40);
+      expect(await totalsOf(currentStore(), whose.organizationId)).toEqual({
+        'accepted error': 40n,
+        'invalid duplicate error': 120n,
+      });
+      await Promise.all(stores.map((store) => store.close()));
+    });
+
+    test('a batch is applied whole or not at all', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const event = newEvent(whose);
+      const partition = new TestPartition();
+      const impossible = newEvent({ ...whose, keyId: 1n << 70n });
+      await expect(store.apply(partition.nextEvents([event, impossible]))).rejects.toThrow();
+      expect(await store.get(event.projectId, event.eventId)).toBeUndefined();
+      expect(await partition.position(store)).toBeUndefined();
+      expect(await store.totals(whose.organizationId)).toEqual([]);
+      expect(await store.apply(partition.nextEvents([event]))).toEqual([event]);
+    });
+
+    test('any text and any body is kept', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const events = [
+        newEvent({ ...whose, title: `it's "this" % _ \\ ? $1 :x {}`, user: 'Ünïcödé 👩‍🚀', searchText: '\n\t' }),
+        newEvent({ ...whose, title: '', culprit: '', release: '', body: Buffer.alloc(0) }),
+        newEvent({ ...whose, body: randomBytes(200_000), title: 'x'.repeat(10_000) }),
+        newEvent({ ...whose, body: Buffer.alloc(5_000_000, '{"a":1}') }),
+        newEvent({ ...whose, body: Buffer.from([0, 255, 0]), timeMs: -1_000 }),
+      ];
+      expect(await save(store, ...events)).toHaveLength(events.length);
+      for (const event of events) await expectStored(store, event);
+      // What PostgreSQL can't keep in a text.
+      const odd = newEvent({ ...whose, title: 'a\0b', user: 'c\ud800d', searchText: '\0' });
+      await save(store, odd);
+      await expectStored(store, { ...odd, title: 'a\ufffdb', user: 'c\ufffdd' });
+    });
+
+    test('a batch of many is one', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const events = Array.from({ length: 1_234 }, (_, index) => newEvent({ ...whose, title: `${index}` }));
+      expect((await save(store, ...events)).map(({ title }) => title)).toEqual(events.map(({ title }) => title));
+      expect(await totalsOf(store, whose.organizationId)).toEqual({ 'accepted error': 1_234n });
+    });
+
+    test('a store that was opened to be read sees all, and applies nothing', async () => {
+      const event = newEvent(newProject());
+      await save(currentStore(), event);
+      const reader = await currentSpace().open({ readOnly: true });
+      await expectStored(reader, event);
+      await expect(save(reader, newEvent(newProject()))).rejects.toThrow(/opened to be read/);
+      await expect(reader.deleteExpired(0)).rejects.toThrow(/opened to be read/);
+      await reader.close();
+    });
+  });
+}
