@@ -43,6 +43,7 @@ const known = new WeakMap<readonly ScopedQuota[], QuotaSet>();
 
 /** What a config's quotas mean for whoever it is about. */
 export function quotasOf(owner: QuotaOwner, quotas: readonly ScopedQuota[]): QuotaSet {
+  if (quotas.length === 0) return NONE;
   const found = known.get(quotas);
   if (found?.isOf(owner)) return found;
   const set = new QuotaSet(owner, quotas);
@@ -80,6 +81,9 @@ export class QuotaSet {
     return result;
   }
 }
+
+// Of most projects: whoever they are, they share it.
+const NONE = new QuotaSet({ organizationId: 0n, projectId: 0n, keyId: 0n }, []);
 
 export function activeLimit({ scope, scopeId, categories, reasonCode }: Quota, untilMs: number): ActiveLimit {
   return { scope, scopeId, categories, reasonCode, untilMs };

@@ -101,6 +101,18 @@ describe('what the log can never take', () => {
   });
 });
 
+test('a project cache that answers at once that it does not know is not asked without end', async () => {
+  const under = openPipeline({ projectTimeoutMs: 100 });
+  let asked = 0;
+  under.projects.get = async () => {
+    asked += 1;
+    return { kind: 'pending' };
+  };
+  expect(await settled(under.pipeline.accept(received([item('event')], { publicKey: OTHER_KEY })))).toBe(true);
+  expect(under.log.outcomes()).toMatchObject([{ outcome: 'invalid', reason: 'project_unavailable' }]);
+  expect(asked).toBeLessThan(10);
+});
+
 describe('processing', () => {
   test('an envelope that a thread dies of takes no other with it', async () => {
     const under = openPipeline();

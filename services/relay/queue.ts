@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Outcome } from '#lib/ingest/outcome.ts';
 import type { Received } from './envelope.ts';
 import type { ProjectCache, ProjectState } from './project-cache.ts';
@@ -25,6 +26,7 @@ interface Waiting {
   readonly untilMs: number;
 }
 
+const MIN_WAIT_MS = 20;
 const UNKNOWN: ProjectState = { kind: 'pending' };
 
 /** What was taken before its project was known waits here, by key. Its pipeline bounds how much. */
@@ -57,6 +59,7 @@ export class ProjectQueue {
 
   async #wait(publicKey: string): Promise<void> {
     for (;;) {
+      const askedMs = performance.now();
       const [oldest] = this.#byKey.get(publicKey) ?? [];
       if (oldest === undefined) return;
       const state = await this.#ask(publicKey, oldest.untilMs - performance.now());
@@ -70,6 +73,8 @@ export class ProjectQueue {
       for (const each of waiting) {
         if (!isLeft(each)) this.#options.onProject(each.taken, each.received, state ?? UNKNOWN);
       }
+      // A cache that is closed or overfull has nothing to wait for.
+      if (left.length > 0 && performance.now() - askedMs < MIN_WAIT_MS) await delay(MIN_WAIT_MS);
     }
   }
 
