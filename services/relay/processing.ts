@@ -5,10 +5,11 @@ import type { Envelope, Sender } from './envelope.ts';
 /** Reads, normalizes and filters envelopes: what takes time, on threads of its own. It does no I/O. */
 export interface Processor {
   /**
-   * One result for each, in their order. What can't be read is a result that says so; it rejects only where a thread
-   * died of it twice, and then for the batch that it died of.
+   * One result for each, in their order. What can't be read is a result that says so, and so is what a thread died of, or
+   * took too long for: it is refused as `internal`. It rejects only after {@link Processor.close}.
    */
   process(batch: readonly ProcessInput[]): Promise<readonly Processed[]>;
+  /** When what it was given is done. */
   close(): Promise<void>;
 }
 

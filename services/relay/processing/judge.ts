@@ -4,6 +4,7 @@ import type { Processed, ProcessedEvent, ProcessInput, RefusedItem } from '../pr
 import { readClientReport } from './client-reports.ts';
 
 import { filterReason } from './filters/filter.ts';
+import { countOf, eventTypeOf, isEvent, isKnown, itemCategory } from './item-types.ts';
 import { isObject, type JsonObject, parseJson } from './json.ts';
 import { categoryOf } from './normalize/basics.ts';
 import type { Origin } from './normalize/draft.ts';
@@ -11,22 +12,6 @@ import { normalizeEvent } from './normalize/normalize-event.ts';
 import { MAX_REPORTS, readSecurityReports } from './security-reports.ts';
 import { VerdictBuilder } from './verdict-builder.ts';
 import { resolve, type Verdict, type Work, type WorkItem, workOf } from './work.ts';
-
-/** What is known to Sentry and isn't stored here, by what it is counted as. */
-const UNSUPPORTED: ReadonlyMap<string, DataCategory> = new Map([
-  ['session', 'session'],
-  ['sessions', 'session'],
-  ['profile', 'profile'],
-  ['profile_chunk', 'profile'],
-  ['replay_event', 'replay'],
-  ['replay_recording', 'replay'],
-  ['replay_video', 'replay'],
-  ['check_in', 'monitor'],
-  ['span', 'span'],
-  ['otel_span', 'span'],
-  ['log', 'log_item'],
-  ['otel_log', 'log_item'],
-]);
 
 const MINIDUMP = 'event.minidump';
 /** SDKs of Python write NaN and Infinity into JSON. */
@@ -50,12 +35,15 @@ export function judge(work: Work): Verdict {
   for (const [index, item] of work.items.entries()) {
     if (isEvent(item.type)) {
       if (main === undefined) main = item;
-      else verdict.refuse('invalid', 'duplicate_item', categoryOf(typeOf(item)), undefined);
+      else verdict.refuse('invalid', 'duplicate_item', itemCategory(item), undefined);
     } else if (item.type === 'attachment') attachments.push(index);
     else if (item.type === 'user_report') userReports.push(index);
     else if (item.type === 'client_report') takeClientReport(item, work, verdict);
     else if (item.type === 'security' || item.type === 'raw_security') takeSecurity(item, work, verdict);
-    else refuseUnknown(item, verdict);
+    else {
+      const reason = isKnown(item.type) ? 'unsupported' : 'unknown_item';
+      verdict.refuse('invalid', reason, itemCategory(item), undefined, countOf(item));
+    }
   }
   const minidump = attachments.some((index) => work.items[index]!.attachmentType === MINIDUMP);
   const refusal =
@@ -65,6 +53,19 @@ export function judge(work: Work): Verdict {
         ? take(placeholder(), undefined, work.eventId ?? newEventId(), work, verdict)
         : undefined;
   takeBelongings(attachments, userReports, refusal, work, verdict);
+  return verdict;
+}
+
+/** What becomes of an envelope that nobody may look into. */
+export function refuseAll(work: Work, reason: string): Verdict {
+  const verdict = new VerdictBuilder();
+  const refusal: Refusal = { outcome: 'invalid', reason, eventId: work.eventId };
+  const attachments: number[] = [];
+  for (const [index, item] of work.items.entries()) {
+    if (item.type === 'attachment') attachments.push(index);
+    else verdict.refuse('invalid', reason, itemCategory(item), work.eventId);
+  }
+  takeBelongings(attachments, [], refusal, work, verdict);
   return verdict;
 }
 
@@ -79,11 +80,11 @@ function takeEvent(item: WorkItem, work: Work, verdict: VerdictBuilder): Refusal
   );
   if (typeof event === 'string') {
     const refusal: Refusal = { outcome: 'invalid', reason: event, eventId: work.eventId };
-    verdict.refuse('invalid', event, categoryOf(typeOf(item)), work.eventId);
+    verdict.refuse('invalid', event, itemCategory(item), work.eventId);
     return refusal;
   }
   const eventId = work.eventId ?? readEventId(event['event_id']) ?? newEventId();
-  const type = typeOf(item);
+  const type = eventTypeOf(item);
   return take(event, type, eventId, work, verdict);
 }
 
@@ -174,29 +175,6 @@ function takeBelongings(
     verdict.refuse(outcome, reason, 'attachment', eventId, work.items[item]!.sizeBytes);
     verdict.refuse(outcome, reason, 'attachment_item', eventId);
   }
-}
-
-/** Counted by what it says it holds: a batch of logs is one item. */
-function refuseUnknown(item: WorkItem, verdict: VerdictBuilder): void {
-  const category = UNSUPPORTED.get(item.type);
-  const count = item.headers['item_count'];
-  const quantity = Number.isSafeInteger(count) && (count as number) > 0 && (count as number) <= 100_000 ? count : 1;
-  if (category === undefined) verdict.refuse('invalid', 'unknown_item', 'default', undefined);
-  else verdict.refuse('invalid', 'unsupported', category, undefined, quantity as number);
-}
-
-function isEvent(type: string): boolean {
-  return type === 'event' || type === 'transaction' || isFeedback(type);
-}
-
-/** Undefined: what the event says itself. */
-function typeOf({ type }: WorkItem): Origin['type'] {
-  if (type === 'transaction') return type;
-  return isFeedback(type) ? 'feedback' : undefined;
-}
-
-function isFeedback(type: string): boolean {
-  return type === 'feedback' || type === 'user_report_v2';
 }
 
 /** Of a crash that only its memory is known of: it is read later. */

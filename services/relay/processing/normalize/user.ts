@@ -44,25 +44,25 @@ function moveUnknown(user: JsonObject): void {
   if (data !== undefined) user['data'] = data;
 }
 
-/** Undefined: unknown, or not to be known. Null: what was sent is no address. */
+/** Undefined: unknown, or not to be known. Null: it was sent as nothing, or as what is no address. */
 function addressOf(user: JsonObject | undefined, { event, notes, origin }: Draft): string | null | undefined {
-  const sent = user?.['ip_address'] ?? undefined;
-  if (sent !== undefined && sent !== AUTO) {
-    if (typeof sent === 'string' && isIP(sent.trim()) !== 0) return sent.trim();
-    notes.invalid(['user', 'ip_address'], 'expected an ip address');
-    return null;
-  }
+  const sent = user?.['ip_address'];
+  const isAuto = sent === AUTO;
+  if (typeof sent === 'string' && isIP(sent.trim()) !== 0) return sent.trim();
+  const isNone = sent === undefined || sent === null;
+  if (!isNone && !isAuto) notes.invalid(['user', 'ip_address'], 'expected an ip address');
+
   const setting = inferIp(event['sdk']);
-  const isMeant =
-    sent === AUTO || setting === 'auto' || (setting === undefined && USERS_PLATFORMS.has(event['platform']));
+  const isMeant = isAuto || setting === 'auto' || (setting === undefined && USERS_PLATFORMS.has(event['platform']));
   const remote = remoteAddress(event['request']);
-  const isAllowed = setting !== 'never' && !origin.project.scrubIpAddresses;
   // A request's address was sent, not inferred; that of this one is.
-  if (sent === AUTO && remote !== undefined && remote !== AUTO) return remote;
+  if (isAuto && remote !== undefined && remote !== AUTO) return remote;
+  const isAllowed = setting !== 'never' && !origin.project.scrubIpAddresses;
   const client = origin.sender.remoteAddr;
   const inferred = isAllowed && client !== undefined && isIP(client) !== 0 ? client : undefined;
   if (remote === AUTO) setRemoteAddress(event['request'], inferred);
-  return isMeant ? inferred : undefined;
+  if (isMeant && inferred !== undefined) return inferred;
+  return sent === undefined || isAuto ? undefined : null;
 }
 
 function inferIp(sdk: unknown): string | undefined {
