@@ -99,6 +99,7 @@ export const DEFAULT_APPEND_LIMITS: AppendLimits = { maxWaitingBytes: 64 * 1024 
 /** From an append to its answer. */
 export const APPEND_DEADLINE_MS = 10_000;
 export const MAX_RETRY_PAUSE_MS = 5_000;
+export const DEFAULT_RETENTION_MS = 7 * 86_400_000;
 
 /** More is waiting to be appended than may be. Nothing was appended. */
 export class LogFullError extends Error {

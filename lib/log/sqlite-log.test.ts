@@ -9,6 +9,7 @@ import { describeLogContract } from './log-contract.ts';
 import { describeLogFailures } from './log-failures.ts';
 import { Collector, type LogSpace, newTopic, openIn, textRecord, valuesByKey } from './log-harness.ts';
 import { type OpenLogOptions, openLog } from './open-log.ts';
+import { openSqliteLog } from './sqlite-log.ts';
 import { logFile } from './sqlite-log-file.ts';
 
 async function newSpace(): Promise<LogSpace & { readonly options: { readonly dataDir: string } }> {
@@ -59,7 +60,7 @@ test('a waiting consumer has a record within 20 ms, as a rule', async () => {
 
 test('a full disk refuses appends, and they go on when there is room again', async () => {
   await using space = await newSpace();
-  const log = openLog({ ...space.options, maxFileBytes: 1024 * 1024, retentionMs: 1000 });
+  const log = openSqliteLog({ ...space.options, maxFileBytes: 1024 * 1024, retentionMs: 1000 });
   const topic = newTopic();
   const value = Buffer.alloc(100_000);
   let appended = 0;

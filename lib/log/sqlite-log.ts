@@ -1,8 +1,9 @@
-import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppendQueue } from './append-queue.ts';
 import {
   type AppendLimits,
   type ConsumeOptions,
+  DEFAULT_RETENTION_MS,
   type Log,
   type LogBatch,
   type LogConsumer,
@@ -14,6 +15,7 @@ import { SqliteGroups } from './sqlite-groups.ts';
 import { openForWriting } from './sqlite-log-file.ts';
 import { SqliteReader } from './sqlite-reader.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
+import { within } from './within.ts';
 
 export interface SqliteLogOptions {
   readonly dataDir: string;
@@ -26,7 +28,6 @@ export interface SqliteLogOptions {
   readonly maxFileBytes?: number | undefined;
 }
 
-export const DEFAULT_RETENTION_MS = 7 * 86_400_000;
 const RETENTION_CHECK_MS = 60_000;
 const READ_RECORDS = 500;
 const READ_BYTES = 1024 * 1024;
@@ -110,19 +111,8 @@ class SqliteLog implements Log {
     return BigInt(sum);
   }
 
-  async ping(timeoutMs: number): Promise<void> {
-    const ended = new AbortController();
-    const tooLate = delay(timeoutMs, undefined, { signal: ended.signal }).then(
-      () => {
-        throw new LogUnavailableError(`SQLite: no answer within ${timeoutMs} ms`);
-      },
-      () => undefined,
-    );
-    try {
-      await Promise.race([this.#writer.ping(timeoutMs), tooLate]);
-    } finally {
-      ended.abort();
-    }
+  ping(timeoutMs: number): Promise<void> {
+    return within(timeoutMs, this.#writer.ping(timeoutMs));
   }
 
   close(): Promise<void> {

@@ -1,0 +1,168 @@
+import { AppendQueue } from './append-queue.ts';
+import { KafkaAppender } from './kafka-appender.ts';
+import { closeQuietly, KafkaClients, type KafkaSettings, unavailable } from './kafka-clients.ts';
+import { KafkaConsumer } from './kafka-consumer.ts';
+import { KafkaReader, OutOfRangeError } from './kafka-reader.ts';
+import { type KafkaTopicSettings, KafkaTopics } from './kafka-topics.ts';
+import {
+  type AppendLimits,
+  type ConsumeOptions,
+  DEFAULT_RETENTION_MS,
+  type Log,
+  type LogBatch,
+  type LogConsumer,
+  LogUnavailableError,
+  type NewRecord,
+} from './log.ts';
+import { within } from './within.ts';
+
+export interface KafkaLogOptions extends Partial<KafkaTopicSettings> {
+  readonly kafka: KafkaSettings;
+  readonly limits?: AppendLimits | undefined;
+  readonly appendDeadlineMs?: number | undefined;
+}
+
+export const DEFAULT_KAFKA_PARTITIONS = 8;
+export const DEFAULT_KAFKA_REPLICAS = 1;
+
+const READ_BYTES = 1024 * 1024;
+const READ_WAIT_MS = 500;
+const QUESTION_DEADLINE_MS = 15_000;
+/** Of reads in a row that brought nothing where there must be something. */
+const MAX_EMPTY_READS = 20;
+
+/**
+ * The log on a Kafka cluster. An append is acknowledged by all replicas that are in sync: how many that are at least is the
+ * topics' `min.insync.replicas`, an operator's choice, as is when they sync to their disks. Kafka isn't asked for before it is
+ * used, and may come and go.
+ */
+export function openKafkaLog(options: KafkaLogOptions): Log {
+  return new KafkaLog(options);
+}
+
+class KafkaLog implements Log {
+  readonly kind = 'kafka';
+  readonly #clients: KafkaClients;
+  readonly #topics: KafkaTopics;
+  readonly #appender: KafkaAppender;
+  readonly #queue: AppendQueue;
+  readonly #consumers = new Set<KafkaConsumer>();
+  #closed: Promise<void> | undefined;
+
+  constructor({ kafka, limits, appendDeadlineMs, partitions, replicas, retentionMs }: KafkaLogOptions) {
+    this.#clients = new KafkaClients(kafka);
+    this.#topics = new KafkaTopics(this.#clients, {
+      partitions: partitions ?? DEFAULT_KAFKA_PARTITIONS,
+      replicas: replicas ?? DEFAULT_KAFKA_REPLICAS,
+      retentionMs: retentionMs ?? DEFAULT_RETENTION_MS,
+    });
+    this.#appender = new KafkaAppender(this.#clients, this.#topics);
+    this.#queue = new AppendQueue({
+      limits,
+      deadlineMs: appendDeadlineMs,
+      write: (records, timeoutMs) => this.#appender.append(records, timeoutMs),
+    });
+  }
+
+  append(records: readonly NewRecord[]): Promise<void> {
+    return this.#queue.append(records);
+  }
+
+  consume(options: ConsumeOptions): LogConsumer {
+    if (this.#closed !== undefined) throw new Error('the log is closed');
+    const consumer: KafkaConsumer = new KafkaConsumer(this.#clients, this.#topics, options, () =>
+      this.#consumers.delete(consumer),
+    );
+    this.#consumers.add(consumer);
+    return consumer;
+  }
+
+  async *readAll(topic: string): AsyncGenerator<LogBatch> {
+    const [existing] = await this.#topics.existing([topic]);
+    if (existing === undefined) return;
+    const reader = new KafkaReader(this.#clients, [topic]);
+    try {
+      const { earliest, latest } = await answered(reader.ends());
+      for (const { partition } of await answered(reader.partitions())) {
+        const begin = earliest.get(topic)?.[partition] ?? 0n;
+        yield* this.#readPartition(reader, topic, partition, begin, latest.get(topic)?.[partition] ?? begin);
+      }
+    } finally {
+      await reader.close();
+    }
+  }
+
+  async lag(group: string, topics: readonly string[]): Promise<bigint> {
+    const existing = await this.#topics.existing(topics);
+    if (existing.length === 0) return 0n;
+    const reader = new KafkaReader(this.#clients, existing);
+    const member = this.#clients.member(group);
+    try {
+      const { earliest, latest } = await answered(reader.ends());
+      const partitions = [...latest].map(([topic, ends]) => ({ topic, partitions: [...ends.keys()] }));
+      const committed = await answered(member.listCommittedOffsets({ topics: partitions }));
+      let lag = 0n;
+      for (const [topic, ends] of latest) {
+        for (const [partition, end] of ends.entries()) {
+          const begin = earliest.get(topic)?.[partition] ?? 0n;
+          const position = committed.get(topic)?.[partition] ?? 0n;
+          lag += end - (position > begin ? position : begin);
+        }
+      }
+      return lag;
+    } finally {
+      await Promise.all([reader.close(), closeQuietly(member)]);
+    }
+  }
+
+  ping(timeoutMs: number): Promise<void> {
+    return this.#topics.ping(timeoutMs);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#queue.close(), ...[...this.#consumers].map((consumer) => consumer.close())]);
+    await Promise.all([this.#appender.close(), this.#topics.close()]);
+  }
+
+  async *#readPartition(
+    reader: KafkaReader,
+    topic: string,
+    partition: number,
+    begin: bigint,
+    end: bigint,
+  ): AsyncGenerator<LogBatch> {
+    let position = begin;
+    for (let emptyReads = 0; position < end; ) {
+      const place = (await answered(reader.partitions())).find((each) => each.partition === partition);
+      if (place === undefined) throw new LogUnavailableError(`Kafka: ${topic} has lost a partition`);
+      const { topicId, leader } = place;
+      try {
+        const request = { topic, topicId, partition, position };
+        const [result] = await answered(reader.read(leader, [request], READ_BYTES, READ_WAIT_MS));
+        const records = result?.records.filter(({ offset }) => offset < end) ?? [];
+        emptyReads = result !== undefined && result.nextPosition > position ? 0 : emptyReads + 1;
+        if (emptyReads > MAX_EMPTY_READS) throw new LogUnavailableError(`Kafka: ${topic} can't be read to its end`);
+        position = result?.nextPosition ?? position;
+        if (records.length > 0) yield { topic, topicId, partition, records };
+      } catch (error) {
+        if (!(error instanceof OutOfRangeError)) throw error;
+        // Retention was faster.
+        const { earliest } = await answered(reader.ends());
+        position = earliest.get(topic)?.[partition] ?? end;
+      }
+    }
+  }
+}
+
+async function answered<T>(question: Promise<T>): Promise<T> {
+  try {
+    return await within(QUESTION_DEADLINE_MS, question);
+  } catch (error) {
+    throw error instanceof OutOfRangeError ? error : unavailable(error);
+  }
+}
