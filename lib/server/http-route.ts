@@ -16,6 +16,17 @@ export interface HttpRoute {
   handle(call: HttpCall): Promise<void> | void;
 }
 
+/**
+ * All paths below one, of somebody else's protocol that has answers of its own also for what is not there, for other
+ * methods and for preflights.
+ */
+export interface HttpTree {
+  /** Asked with every path that is no RPC, before all routes: it must cost next to nothing. */
+  owns(path: string): boolean;
+  /** `query`: what follows the question mark, as it was sent. */
+  handle(request: NodeServerRequest, response: NodeServerResponse, path: string, query: string): void;
+}
+
 export interface HttpCall {
   readonly request: NodeServerRequest;
   readonly response: NodeServerResponse;
@@ -27,11 +38,17 @@ export interface HttpCall {
 export function routeHttp(
   routes: readonly HttpRoute[],
   onError: (error: unknown) => void,
+  trees: readonly HttpTree[] = [],
 ): (request: NodeServerRequest, response: NodeServerResponse) => void {
   return (request, response) => {
     const url = request.url ?? '/';
     const question = url.indexOf('?');
     const path = question < 0 ? url : url.slice(0, question);
+    for (const tree of trees) {
+      if (!tree.owns(path)) continue;
+      tree.handle(request, response, path, question < 0 ? '' : url.slice(question + 1));
+      return;
+    }
     for (const route of routes) {
       const match = route.path.exec(path);
       if (match === null) continue;

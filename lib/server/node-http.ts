@@ -22,7 +22,7 @@ export function readBody(
 ): Promise<Uint8Array> {
   const declared = Number(headerOf(request, 'content-length') ?? Number.NaN);
   if (declared > maxBytes) {
-    discard(request);
+    discardBody(request);
     return Promise.reject(tooLarge(declared));
   }
   return new Promise((resolve, reject) => {
@@ -32,7 +32,7 @@ export function readBody(
       sizeBytes += chunk.byteLength;
       if (sizeBytes > maxBytes) {
         chunks.length = 0;
-        discard(request);
+        discardBody(request);
         reject(tooLarge());
         return;
       }
@@ -55,11 +55,12 @@ const MAX_DISCARD_BYTES = 1024 * 1024;
  * A client that is still sending reads the answer only after it has sent all, so a little more is taken and dropped;
  * whoever goes on beyond that is cut.
  */
-function discard(request: NodeServerRequest): void {
+export function discardBody(request: NodeServerRequest): void {
   let dropped = 0;
   request.removeAllListeners('data');
   request.on('data', (chunk: Buffer) => {
     dropped += chunk.byteLength;
     if (dropped > MAX_DISCARD_BYTES) request.destroy();
   });
+  request.resume();
 }

@@ -98,6 +98,15 @@ export const REFUSALS = {
     text: 'Too many relays watch here',
     retryAfterMs: 3000,
   },
+  public_key_malformed: { code: Code.Unauthenticated, status: 401, text: 'The key is malformed' },
+  intake_refused: { code: Code.PermissionDenied, status: 403, text: 'Nothing is taken with this key' },
+  intake_overloaded: {
+    code: Code.Unavailable,
+    status: 503,
+    text: 'Too much is waiting here: send it again',
+    retryAfterMs: 1000,
+  },
+  too_many_senders: { code: Code.Unavailable, status: 503, text: 'Too many callers send here', retryAfterMs: 3000 },
   keys_away: { code: Code.Unavailable, status: 503, text: 'Token keys can not be loaded', retryAfterMs: 1000 },
   search_too_long: {
     code: Code.DeadlineExceeded,

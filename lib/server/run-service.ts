@@ -9,9 +9,10 @@ import type { Store } from '#lib/store/store.ts';
 import type { Logger } from '#lib/telemetry/logger.ts';
 import { type Dependency, DependencyHealth } from './dependency-health.ts';
 import { healthRoutes } from './health-routes.ts';
-import { type HttpRoute, routeHttp } from './http-route.ts';
-import { RPC_MAX_MESSAGE_BYTES } from './limits.ts';
+import { type HttpRoute, type HttpTree, routeHttp } from './http-route.ts';
+import { type ListenLimits, RPC_MAX_MESSAGE_BYTES } from './limits.ts';
 import { listen } from './listen.ts';
+import { type RawRpc, routeRawRpcs } from './raw-rpc.ts';
 import { refusalInterceptor } from './rpc.ts';
 
 /** What a service brings to the process it runs in: alone, or with others in the monolith. */
@@ -21,6 +22,10 @@ export interface ServiceParts {
   /** `onError` hears of what request gates meet unexpectedly. */
   readonly rpc: (router: ConnectRouter, onError: (error: unknown) => void) => void;
   readonly http: readonly HttpRoute[];
+  readonly rawRpcs?: readonly RawRpc[];
+  readonly trees?: readonly HttpTree[];
+  /** From now on whatever it says of its own health says no. Called first. */
+  drainBegins?(): void;
   /** Ends what would stay open by itself, spread over `spreadMs`, and resolves when it is done. */
   drain?(spreadMs: number): Promise<void>;
   /** Stops timers and the like. Called last. */
@@ -30,6 +35,8 @@ export interface ServiceParts {
 export interface RunOptions {
   readonly host: string;
   readonly port: number;
+  /** What this port takes otherwise than others. */
+  readonly limits?: Partial<ListenLimits>;
   /** What its services need; closed when it stops. */
   readonly broker?: Broker | undefined;
   readonly store?: Store | undefined;
@@ -80,7 +87,7 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     });
   });
 
-  const handler = connectNodeAdapter({
+  const connectHandler = connectNodeAdapter({
     routes(router) {
       for (const part of parts) part.rpc(router, onError);
       health.routes(router);
@@ -93,9 +100,15 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     fallback: routeHttp(
       [...parts.flatMap((part) => part.http), ...healthRoutes(needs, () => stopping !== undefined)],
       onError,
+      parts.flatMap((part) => part.trees ?? []),
     ),
   });
-  const listening = await listen({ host: options.host, port: options.port, handler, onError });
+  const handler = routeRawRpcs(
+    parts.flatMap((part) => part.rawRpcs ?? []),
+    connectHandler,
+  );
+  const { host, port, limits = {} } = options;
+  const listening = await listen({ host, port, handler, limits, onError });
   for (const need of needs) need.watch();
   logger.info({ port: listening.port, needs: needs.map(({ dependency }) => dependency.name) }, 'listening');
 
@@ -104,6 +117,7 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     for (const service of ['', ...services.map(({ typeName }) => typeName)]) {
       health.set(service, ServingStatus.NOT_SERVING);
     }
+    for (const part of parts) part.drainBegins?.();
     // What is left is cut in time for the broker to be closed in good order, too.
     const cut = setTimeout(() => listening.destroy(), drainTimeoutMs - Math.min(CLOSE_RESERVE_MS, drainTimeoutMs / 4));
     const noticeMs = Math.min(DRAIN_NOTICE_MS, drainTimeoutMs / 4);

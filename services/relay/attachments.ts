@@ -1,0 +1,45 @@
+import { sendAccepted, sendEmpty } from './answers.ts';
+import type { Item } from './envelope.ts';
+import { readEventId } from './envelope-event-id.ts';
+import { EnvelopeRefusal } from './envelope-refusal.ts';
+import { envelopeOf, type IntakeCall, itemOf } from './http-call.ts';
+import { type FormFile, isMultipart, readForm } from './http-multipart.ts';
+
+/**
+ * `POST /api/{project}/events/{event}/attachments/`: files for an event that has come or will come, as a form or one as it
+ * is. @throws EnvelopeRefusal
+ */
+export async function takeAttachments(call: IntakeCall, event: string): Promise<void> {
+  const eventId = readEventId(event);
+  if (eventId === undefined) throw new EnvelopeRefusal('invalid_event_id');
+  const items = isMultipart(call) ? (await readForm(call)).files.map(attachmentOf) : [await readFile(call)];
+  if (items.length === 0) throw new EnvelopeRefusal('missing_attachment');
+  const bytes = items.reduce((sum, { payload }) => sum + payload.byteLength, 0);
+  const accepted = call.accept(envelopeOf(eventId, items), bytes);
+  sendAccepted(call.response, accepted, () => sendEmpty(call.response, 201));
+}
+
+export function attachmentOf({ name, filename, contentType, bytes }: FormFile): Item {
+  return itemOf('attachment', bytes, {
+    filename: filename ?? name,
+    contentType,
+    attachmentType: ATTACHMENT_TYPES[name] ?? 'event.attachment',
+  });
+}
+
+/** The fields that crash reporters know. */
+export const MINIDUMP_FIELD = 'upload_file_minidump';
+const ATTACHMENT_TYPES: Readonly<Record<string, string | undefined>> = {
+  __proto__: null as unknown as undefined,
+  [MINIDUMP_FIELD]: 'event.minidump',
+};
+
+async function readFile(call: IntakeCall): Promise<Item> {
+  const payload = await call.read(call.options.limits.maxAttachmentBytes);
+  if (payload.byteLength === 0) throw new EnvelopeRefusal('empty_body');
+  return itemOf('attachment', payload, {
+    filename: 'attachment',
+    contentType: call.contentType || undefined,
+    attachmentType: 'event.attachment',
+  });
+}

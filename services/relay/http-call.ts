@@ -1,0 +1,132 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { DataCategory } from '#lib/ingest/data-category.ts';
+import type { NodeServerRequest, NodeServerResponse } from '#lib/server/node-http.ts';
+import type { Auth } from './auth.ts';
+import { type BodySink, readBody, readBodyInto } from './body.ts';
+import type { BodyBudget } from './body-budget.ts';
+import { clientAddressOf } from './client-address.ts';
+import { type Encoding, readEncoding } from './decompress.ts';
+import type { Envelope, Item, Sender } from './envelope.ts';
+import { checkItems, type EnvelopeLimits } from './envelope-limits.ts';
+import { EnvelopeRefusal } from './envelope-refusal.ts';
+import type { Accepted, Intake } from './intake.ts';
+
+/** Something that was meant for a key and is not an envelope that we take. */
+export interface InvalidRequest {
+  readonly sender: Sender;
+  /** As outcomes have it: `invalid_json`, `too_large:attachment` … */
+  readonly reason: string;
+  readonly category: DataCategory;
+}
+
+export interface IntakeOptions {
+  readonly intake: Intake;
+  readonly limits: EnvelopeLimits;
+  readonly budget: BodyBudget;
+  /** Hears of what was refused here, and so never reaches the intake: it is owed an outcome. */
+  readonly onInvalid: (invalid: InvalidRequest) => void;
+}
+
+const MAX_ORIGIN_LENGTH = 2048;
+const MAX_USER_AGENT_LENGTH = 1024;
+/** What an envelope takes beside its bytes. */
+export const ENVELOPE_OVERHEAD_BYTES = 1024;
+
+/** One request of the intake, from its headers on. */
+export class IntakeCall {
+  readonly request: NodeServerRequest;
+  readonly response: NodeServerResponse;
+  readonly query: string;
+  readonly projectId: bigint | undefined;
+  readonly options: IntakeOptions;
+  readonly #encoding: Encoding | undefined;
+  #sender: Sender | undefined;
+
+  /** @throws EnvelopeRefusal */
+  constructor(
+    request: NodeServerRequest,
+    response: NodeServerResponse,
+    query: string,
+    projectId: bigint | undefined,
+    options: IntakeOptions,
+  ) {
+    this.request = request;
+    this.response = response;
+    this.query = query;
+    this.projectId = projectId;
+    this.options = options;
+    this.#encoding = readEncoding(request.headers['content-encoding']);
+  }
+
+  get headers(): IncomingHttpHeaders {
+    return this.request.headers;
+  }
+
+  /** Undefined: it is not known yet. */
+  get sender(): Sender | undefined {
+    return this.#sender;
+  }
+
+  get contentType(): string {
+    const type = this.headers['content-type'] ?? '';
+    const semicolon = type.indexOf(';');
+    return (semicolon < 0 ? type : type.slice(0, semicolon)).trim().toLowerCase();
+  }
+
+  /** Says whose this is. */
+  setSender(auth: Auth, projectId = this.projectId): Sender {
+    const { headers, request } = this;
+    this.#sender = {
+      publicKey: auth.publicKey,
+      projectId,
+      remoteAddr: clientAddressOf(headers, request.socket.remoteAddress),
+      origin: originOf(headers),
+      userAgent: headers['user-agent']?.slice(0, MAX_USER_AGENT_LENGTH),
+      client: auth.client,
+      receivedMs: Date.now(),
+    };
+    return this.#sender;
+  }
+
+  /** @throws EnvelopeRefusal */
+  read(maxBytes: number): Promise<Buffer> {
+    return readBody(this.request, { encoding: this.#encoding, maxBytes, budget: this.options.budget });
+  }
+
+  /** @throws EnvelopeRefusal */
+  readInto(maxBytes: number, sink: BodySink): Promise<void> {
+    return readBodyInto(this.request, { encoding: this.#encoding, maxBytes, budget: this.options.budget }, sink);
+  }
+
+  /** Hands an envelope on, if it is within the limits. @throws EnvelopeRefusal */
+  accept(envelope: Envelope, bodyBytes: number): Accepted {
+    const sender = this.#sender;
+    if (sender === undefined) throw new EnvelopeRefusal('missing_auth');
+    checkItems(envelope.items, this.options.limits);
+    return this.options.intake.accept({ sender, envelope, sizeBytes: bodyBytes + ENVELOPE_OVERHEAD_BYTES });
+  }
+}
+
+/** Of a browser's page. One that hides where it is says `null`. */
+export function originOf(headers: IncomingHttpHeaders): string | undefined {
+  const { origin, referer } = headers;
+  const from = origin === undefined || origin === '' || origin === 'null' ? referer : origin;
+  return from === undefined || from === '' ? undefined : from.slice(0, MAX_ORIGIN_LENGTH);
+}
+
+/** An item that no item header came with. */
+export function itemOf(type: string, payload: Uint8Array, more: Partial<Item> = {}): Item {
+  return {
+    type,
+    contentType: undefined,
+    filename: undefined,
+    attachmentType: undefined,
+    headers: {},
+    ...more,
+    payload,
+  };
+}
+
+export function envelopeOf(eventId: string | undefined, items: readonly Item[]): Envelope {
+  return { eventId, sentAtMs: undefined, headers: {}, items };
+}

@@ -1,0 +1,109 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { RelayService } from '#gen/tideway/relay/v1/relay_service_pb.ts';
+import type { Gate } from '#lib/server/gate.ts';
+import { Refusal } from '#lib/server/refusal.ts';
+import { admit } from '#lib/server/rpc.ts';
+import type { ServiceParts } from '#lib/server/run-service.ts';
+import { BodyBudget } from './body-budget.ts';
+import { clientAddressOf } from './client-address.ts';
+import { intakeEndpoint } from './endpoint.ts';
+import { DEFAULT_ENVELOPE_LIMITS, type EnvelopeLimits } from './envelope-limits.ts';
+import { type InvalidRequest, originOf } from './http-call.ts';
+import type { Intake } from './intake.ts';
+import { sendEnvelopes } from './send-envelopes.ts';
+
+export interface RelayFacesOptions {
+  readonly gate: Gate;
+  readonly intake: Intake;
+  /** Whether the value of an Authorization header is a relay's of ours. @throws Refusal */
+  readonly isRelay: (authorization: string) => boolean;
+  readonly limits?: Partial<EnvelopeLimits>;
+  /** Of all bodies that are being received by HTTP. */
+  readonly maxReceivingBytes?: number;
+  /** Whether this process should be sent more, as long as it doesn't drain. */
+  readonly isReady?: () => boolean;
+  /** What was refused before it reached the intake is owed an outcome. */
+  readonly onInvalid?: (invalid: InvalidRequest) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+export const DEFAULT_MAX_RECEIVING_BYTES = 512 * 1024 * 1024;
+
+/** Of one message: what a relay passes on at once. HTTP takes more, in one request for each. */
+export const RELAY_RPC_MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
+/** Each call may hold a message of that size before we know whose it is. Anybody may call; relays are ours. */
+export const MAX_STRANGERS_CALLS = 16;
+export const MAX_RELAYS_CALLS = 256;
+
+/** The relay's two faces: what SDKs speak to, by HTTP, and RelayService. */
+export function relayFaces(options: RelayFacesOptions): ServiceParts {
+  const { gate, intake, isRelay, isReady = () => true, onInvalid = () => {}, onError } = options;
+  const limits = { ...DEFAULT_ENVELOPE_LIMITS, ...options.limits };
+  const draining = new AbortController();
+  let isDraining = false;
+  const calls = { strangers: 0, relays: 0 };
+  const callers = admit((headers) => {
+    const authorization = headers.get('authorization');
+    if (authorization === null) return { isRelay: false };
+    if (!isRelay(authorization)) throw new Refusal('relay_token_invalid');
+    return { isRelay: true };
+  });
+  return {
+    services: [RelayService],
+    http: [],
+    trees: [
+      intakeEndpoint({
+        intake,
+        limits,
+        budget: new BodyBudget(options.maxReceivingBytes ?? DEFAULT_MAX_RECEIVING_BYTES),
+        isReady: () => !isDraining && isReady(),
+        onInvalid,
+        onError,
+      }),
+    ],
+    rpc(router, onError) {
+      router.service(
+        RelayService,
+        {
+          async *sendEnvelopes(requests, context) {
+            const caller = callers.claimsOf(context);
+            const kind = caller.isRelay ? 'relays' : 'strangers';
+            if (calls[kind] >= (caller.isRelay ? MAX_RELAYS_CALLS : MAX_STRANGERS_CALLS)) {
+              throw new Refusal('too_many_senders');
+            }
+            calls[kind]++;
+            try {
+              yield* sendEnvelopes(requests, {
+                gate,
+                intake,
+                limits,
+                onInvalid,
+                isRelay: caller.isRelay,
+                caller: callerOf(context.requestHeader),
+                signal: AbortSignal.any([context.signal, draining.signal]),
+              });
+            } finally {
+              calls[kind]--;
+            }
+          },
+        },
+        { readMaxBytes: RELAY_RPC_MAX_MESSAGE_BYTES, requestGate: callers.requestGate(onError) },
+      );
+    },
+    drainBegins() {
+      isDraining = true;
+    },
+    async drain() {
+      draining.abort();
+    },
+  };
+}
+
+function callerOf(header: Headers) {
+  const headers: IncomingHttpHeaders = Object.fromEntries(header);
+  return {
+    remoteAddr: clientAddressOf(headers, undefined),
+    origin: originOf(headers),
+    userAgent: headers['user-agent'],
+  };
+}
