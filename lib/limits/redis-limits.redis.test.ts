@@ -223,7 +223,9 @@ describe('Redis away', () => {
     expect([await takeOne(limits, request), await takeOne(limits, request)]).toEqual([true, true]);
     await own.restart();
     await until('it counts', () => limits.state() === 'counting');
-    expect([await takeOne(limits, request), await takeOne(limits, request)]).toEqual([true, false]);
+    // What waited for the connection for too long is counted all the same, as it was taken.
+    await takeOne(limits, request);
+    expect(await takeOne(limits, request)).toBe(false);
   });
 
   test('a node of a Cluster away: the organizations of the others are counted on', async () => {

@@ -1,5 +1,6 @@
 import { Cluster } from 'ioredis';
 import type { RedisBrokerOptions } from '#lib/broker/redis-broker.ts';
+import type { RedisClient } from '#lib/broker/redis-client.ts';
 import { RedisCommands } from '#lib/broker/redis-commands.ts';
 import { RedisConnection } from '#lib/broker/redis-connection.ts';
 import { readTls } from '#lib/broker/redis-options.ts';
@@ -7,6 +8,7 @@ import { parseRedisUrl } from '#lib/broker/redis-url.ts';
 import { Circuits } from './circuits.ts';
 import { DEFAULT_MAX_RATE_LIMIT_MS } from './counter.ts';
 import type { Limits, TakeRequest, TakeResult } from './limits.ts';
+import { withinOwnTime } from './own-time.ts';
 import { quotasOf, refusedLimits } from './quotas.ts';
 import { defineLimitsScript } from './redis-limits-script.ts';
 import { RedisTake } from './redis-take.ts';
@@ -27,6 +29,10 @@ export interface RedisLimitsOptions extends RedisPlace {
  * until Redis answers again.
  */
 const DEADLINE_MS = 1_000;
+/** Of a process that has just begun, and maybe not alone: it has to connect first. */
+const OPENING_DEADLINE_MS = 3_000;
+/** However little CPU this process gets. */
+const MAX_WAIT_MS = 15_000;
 const PROBE_INTERVAL_MS = 250;
 const CONNECTION_TIMEOUT_MS = 2_000;
 const MAX_IN_FLIGHT = 1_000;
@@ -50,6 +56,7 @@ class RedisLimits implements Limits {
   readonly #onError: (error: unknown) => void;
   readonly #connection: RedisConnection;
   readonly #commands: RedisCommands;
+  readonly #deadlineMs: number;
   readonly #circuits: Circuits;
 
   constructor(options: RedisLimitsOptions) {
@@ -65,12 +72,10 @@ class RedisLimits implements Limits {
       commandTimeoutMs: CONNECTION_TIMEOUT_MS,
     });
     this.#connection.whenOpen(defineLimitsScript);
-    this.#commands = new RedisCommands(this.#connection, {
-      timeoutMs: options.deadlineMs ?? DEADLINE_MS,
-      maxInFlight: MAX_IN_FLIGHT,
-    });
+    this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+    this.#commands = new RedisCommands(this.#connection, { timeoutMs: MAX_WAIT_MS, maxInFlight: MAX_IN_FLIGHT });
     this.#circuits = new Circuits({
-      probe: (name) => this.#commands.run((client) => client.get(`quota:probe{${name}}`)),
+      probe: (name) => this.#run((client) => client.get(`quota:probe{${name}}`)),
       probeIntervalMs: PROBE_INTERVAL_MS,
     });
   }
@@ -116,11 +121,17 @@ class RedisLimits implements Limits {
   async #count(circuit: string, call: RedisTake, results: TakeResult[]): Promise<void> {
     if (this.#circuits.isOpen(circuit)) return;
     try {
-      call.read(await this.#commands.run((client) => call.send(client)), results, this.#maxRateLimitMs);
+      call.read(await this.#run((client) => call.send(client)), results, this.#maxRateLimitMs);
     } catch (error) {
       if (this.state() === 'counting') this.#onError(error);
       this.#circuits.open(circuit);
     }
+  }
+
+  #run<T>(send: (client: RedisClient) => Promise<T>): Promise<T> {
+    const isOpening = this.#connection.client === undefined;
+    const deadlineMs = isOpening ? Math.max(this.#deadlineMs, OPENING_DEADLINE_MS) : this.#deadlineMs;
+    return withinOwnTime(this.#commands.run(send), deadlineMs);
   }
 
   /** In a Cluster the node of one organization may be away while those of others answer. */
