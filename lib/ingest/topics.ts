@@ -28,3 +28,13 @@ export const OUTCOME_TOPICS: readonly Topic[] = [TOPICS.outcomes, TOPICS.billing
 export function deadLetterTopic(topic: string): string {
   return `${topic}-dead-letter`;
 }
+
+/** Those who read the topics. By these names the log and the store know how far each has come: never changed. */
+export const GROUPS = {
+  /** Saves what {@link INGEST_TOPICS} have. */
+  events: 'events',
+  /** Counts what {@link OUTCOME_TOPICS} have. */
+  outcomes: 'outcomes',
+  /** Appends dead letters again, where somebody asks for it. */
+  replay: 'dead-letter-replay',
+} as const;

@@ -124,7 +124,7 @@ function mayReadEnvironment(path) {
 
 /** @param {string} path */
 function isProgram(path) {
-  return /^(services\/[^/]+\/main|cli\/(publish|listen|admin|store)|envoy\/render)\.ts$/.test(path);
+  return /^(services\/[^/]+\/main|cli\/(publish|listen|admin|store|outcomes)|envoy\/render)\.ts$/.test(path);
 }
 
 /**

@@ -8,7 +8,7 @@ import { type EventMessage, encodeIngestMessage, type IngestMessage, ingestKey }
 import { encodeOutcome, type Outcome } from '#lib/ingest/outcome.ts';
 import { TOPICS, type Topic } from '#lib/ingest/topics.ts';
 import type { Log, NewRecord } from '#lib/log/log.ts';
-import { openLog } from '#lib/log/open-log.ts';
+import { openSqliteLog, type SqliteLogOptions } from '#lib/log/sqlite-log.ts';
 import type { LivePublisher } from './live-publisher.ts';
 import type { LiveSummary } from './live-summary.ts';
 import type { Report } from './reports.ts';
@@ -67,9 +67,9 @@ export interface Place extends AsyncDisposable {
   readonly store: EventStore;
 }
 
-export async function newPlace(): Promise<Place> {
+export async function newPlace(options: Omit<SqliteLogOptions, 'dataDir'> = {}): Promise<Place> {
   const dataDir = await mkdtemp(join(tmpdir(), 'tideway-consumers-'));
-  const log = openLog({ dataDir });
+  const log = openSqliteLog({ ...options, dataDir });
   const store = await openEventStore({ dataDir });
   return {
     dataDir,

@@ -1,5 +1,5 @@
 import type { EventStore } from '#lib/event-store/event-store.ts';
-import { INGEST_TOPICS, OUTCOME_TOPICS } from '#lib/ingest/topics.ts';
+import { GROUPS, INGEST_TOPICS, OUTCOME_TOPICS } from '#lib/ingest/topics.ts';
 import type { Log } from '#lib/log/log.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
 import { consume } from './consume.ts';
@@ -17,10 +17,6 @@ export interface ConsumersOptions {
   readonly now: () => number;
 }
 
-/** The groups, by which the store and the log know how far each has come. Never changed. */
-export const EVENTS_GROUP = 'events';
-export const OUTCOMES_GROUP = 'outcomes';
-
 export interface Consumers {
   /** Finishes the batches at hand and ends. Idempotent; never throws. */
   stop(): Promise<void>;
@@ -32,14 +28,14 @@ export function startConsumers({ log, store, live, reports, now }: ConsumersOpti
   const consumers = [
     consume({
       ...common,
-      group: EVENTS_GROUP,
+      group: GROUPS.events,
       topics: INGEST_TOPICS,
       reader: INGEST_READER,
       onNew: (events) => live.publish(events.map(summaryOf)),
     }),
     consume({
       ...common,
-      group: OUTCOMES_GROUP,
+      group: GROUPS.outcomes,
       topics: OUTCOME_TOPICS,
       reader: OUTCOME_READER,
       onNew: () => undefined,
