@@ -44,6 +44,8 @@ export class SqliteWriter {
     this.#thread = undefined;
     const exited = once(thread.worker, 'exit');
     await ask(thread, { kind: 'close' }).catch(() => undefined);
+    // Its answer has let go of it: where nothing else goes on, the process would end before it.
+    thread.worker.ref();
     await exited;
   }
 
