@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { type PostgresServer, query, startPostgres } from '../../test/support/postgres.ts';
 import { describeEventStoreContract } from './event-store-contract.ts';
+import { describeEventStoreCrashes } from './event-store-crashes.ts';
 import type { EventStoreSpace } from './event-store-harness.ts';
 import { openPostgresEvents } from './postgres-event-database.ts';
 import { createEventStore } from './sql-event-store.ts';
@@ -24,3 +25,4 @@ async function newSpace(): Promise<EventStoreSpace> {
 }
 
 describeEventStoreContract('PostgreSQL', { newSpace });
+describeEventStoreCrashes('PostgreSQL', { newSpace });

@@ -21,7 +21,7 @@ const CHECK_VIOLATION = '23514';
  * table is made apart and then attached, and detached concurrently before it is dropped; "partition of", and dropping what
  * is attached, would wait for every transaction that is under way and hold up all that come after.
  *
- * @param maintenance for what may take longer than queries may, on one connection of its own.
+ * @param maintenance for what may take longer than queries may, on connections of its own.
  */
 export class PostgresDays implements Days {
   readonly #maintenance: Kysely<EventSchema>;

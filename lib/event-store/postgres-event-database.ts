@@ -11,7 +11,11 @@ import type { EventSchema } from './schema.ts';
 
 /** What is said by the server is more than what is said by our own clock: it has time to say it. */
 const SEARCH_ANSWER_TIMEOUT_MS = SEARCH_DEADLINE_MS + 1_500;
-/** Of a partition that is detached, for transactions that were there before. */
+/**
+ * A partition is detached when those have ended who read from its table before, and so long none is attached: it is given
+ * up soon, and tried again later.
+ */
+const MAINTENANCE_LOCK_TIMEOUT_MS = 1_000;
 const MAINTENANCE_TIMEOUT_MS = 10_000;
 const MAINTENANCE_ANSWER_TIMEOUT_MS = 12_000;
 
@@ -46,7 +50,9 @@ export async function openPostgresEvents(options: OpenPostgresEventsOptions): Pr
     dialect: new PostgresDialect({
       pool: createPostgresPool({
         url,
-        maxConnections: 1,
+        // Who makes a day does not wait for who drops one.
+        maxConnections: 2,
+        lockTimeoutMs: MAINTENANCE_LOCK_TIMEOUT_MS,
         statementTimeoutMs: MAINTENANCE_TIMEOUT_MS,
         answerTimeoutMs: MAINTENANCE_ANSWER_TIMEOUT_MS,
       }),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { describeEventStoreContract } from './event-store-contract.ts';
+import { describeEventStoreCrashes } from './event-store-crashes.ts';
 import { type EventStoreSpace, newEvent, newProject, queryOf, save } from './event-store-harness.ts';
 import { createEventStore } from './sql-event-store.ts';
 import { eventsFile, openSqliteEvents } from './sqlite-event-database.ts';
@@ -31,6 +32,7 @@ async function newSpace(): Promise<EventStoreSpace> {
 }
 
 describeEventStoreContract('SQLite', { newSpace });
+describeEventStoreCrashes('SQLite', { newSpace });
 
 describe('SQLite', () => {
   test('its files are for their owner only', async () => {

@@ -32,6 +32,7 @@ export interface PoolOptions {
   readonly maxConnections?: number;
   /** For migrations, which may take long. */
   readonly unhurried?: boolean;
+  readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
   /** More than a statement's, so that the server says it first. */
   readonly answerTimeoutMs?: number;
@@ -44,6 +45,7 @@ export function createPostgresPool({
   url,
   maxConnections = MAX_CONNECTIONS,
   unhurried = false,
+  lockTimeoutMs = LOCK_TIMEOUT_MS,
   statementTimeoutMs = STATEMENT_TIMEOUT_MS,
   answerTimeoutMs = ANSWER_TIMEOUT_MS,
   preparesInserts = false,
@@ -56,7 +58,7 @@ export function createPostgresPool({
     ...(unhurried
       ? {}
       : {
-          lock_timeout: LOCK_TIMEOUT_MS,
+          lock_timeout: lockTimeoutMs,
           statement_timeout: statementTimeoutMs,
           idle_in_transaction_session_timeout: statementTimeoutMs,
           query_timeout: answerTimeoutMs,
