@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { expect } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { until } from '../../test/support/until.ts';
-import type { ChannelKey, Entry, NewMessage, PublishRate } from './broker.ts';
+import type { ChannelKey, Entry, NewMessage, PublishRate, PublishResult } from './broker.ts';
 import type { BrokerHarness } from './broker-harness.ts';
 import { type ChannelModel, type Moment, plain } from './broker-model.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
@@ -63,6 +63,45 @@ async function publish(model: Model, real: Real, n: number, message: NewMessage,
   const channel = model.channels[n]!;
   channel.expire(real.harness.ttlNowMs());
   const [result, at] = await during(real.harness, () => real.harness.broker.publish(real.channels[n]!, message, rate));
+  checkPublished(channel, message, rate, at, result);
+  channel.trim();
+  await compareAll(model, real);
+}
+
+async function publishMany(
+  model: Model,
+  real: Real,
+  n: number,
+  messages: readonly NewMessage[],
+  rate: PublishRate,
+): Promise<void> {
+  const channel = model.channels[n]!;
+  channel.expire(real.harness.ttlNowMs());
+  const [results, at] = await during(real.harness, () =>
+    real.harness.broker.publishMany(real.channels[n]!, messages, rate),
+  );
+  expect(results).toHaveLength(messages.length);
+  let rateLeft = rate;
+  for (const [index, message] of messages.entries()) {
+    const result = results[index]!;
+    if (results[index - 1]?.kind === 'rate_limited') {
+      expect(result).toEqual(results[index - 1]);
+      continue;
+    }
+    checkPublished(channel, message, rateLeft, at, result);
+    if (result.kind === 'stored' && rate.counts !== 'messages') rateLeft = { ...rate, perSec: 0 };
+  }
+  channel.trim();
+  await compareAll(model, real);
+}
+
+function checkPublished(
+  channel: ChannelModel,
+  message: NewMessage,
+  rate: PublishRate,
+  at: Moment,
+  result: PublishResult,
+): void {
   expect(channel.expected(message, rate, at).split(' or ')).toContain(result.kind);
   switch (result.kind) {
     case 'duplicate':
@@ -81,30 +120,49 @@ async function publish(model: Model, real: Real, n: number, message: NewMessage,
       expect(entryIdMs(result.id)).toBeLessThanOrEqual(at.toMs);
       channel.store(result.id, message, rate, at);
   }
-  await compareAll(model, real);
 }
 
 const CHANNELS = 2;
 export const MESSAGE_IDS = 4;
 
+const newMessages = fc.record({
+  id: fc.nat(MESSAGE_IDS - 1),
+  phase: fc.oneof(
+    { weight: 12, arbitrary: fc.constantFrom(Phase.START, Phase.DELTA, Phase.ERROR) },
+    { weight: 1, arbitrary: fc.constant(Phase.END) },
+  ),
+  sequence: fc.oneof(fc.bigInt(0n, 3n), fc.constant(2n ** 64n - 1n)),
+  data: fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 400, maxLength: 1200 })),
+});
+const names = fc.constantFrom<PublishRate['name'][]>('unary', 'stream');
+const ratesPerSec = fc.constantFrom(0, 0, 1, 2, 3);
+
 const publishes = fc
-  .record({
-    n: fc.nat(CHANNELS - 1),
-    id: fc.nat(MESSAGE_IDS - 1),
-    phase: fc.oneof(
-      { weight: 12, arbitrary: fc.constantFrom(Phase.START, Phase.DELTA, Phase.ERROR) },
-      { weight: 1, arbitrary: fc.constant(Phase.END) },
-    ),
-    sequence: fc.oneof(fc.bigInt(0n, 3n), fc.constant(2n ** 64n - 1n)),
-    data: fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 400, maxLength: 1200 })),
-    name: fc.constantFrom<PublishRate['name'][]>('unary', 'stream'),
-    perSec: fc.constantFrom(0, 0, 1, 2, 3),
-  })
-  .map(({ n, id, phase, sequence, data, name, perSec }) =>
+  .record({ n: fc.nat(CHANNELS - 1), message: newMessages, name: names, perSec: ratesPerSec })
+  .map(({ n, message: { id, phase, sequence, data }, name, perSec }) =>
     command(`publish(${n}, ${id}/${phase}/${sequence}, ${data.length} bytes, ${name} ${perSec}/s)`, (model, real) =>
       publish(model, real, n, { messageId: real.messageIds[id]!, phase, sequence, data }, { name, perSec }),
     ),
   );
+
+const publishManys = fc
+  .record({
+    n: fc.nat(CHANNELS - 1),
+    messages: fc.array(newMessages, { maxLength: 8 }),
+    rate: fc.record({
+      name: names,
+      perSec: ratesPerSec,
+      counts: fc.constantFrom<NonNullable<PublishRate['counts']>[]>('calls', 'messages'),
+    }),
+  })
+  .map(({ n, messages, rate }) => {
+    const said = messages.map(({ id, phase, sequence, data }) => `${id}/${phase}/${sequence} ${data.length} bytes`);
+    const limit = `${rate.name} ${rate.perSec} ${rate.counts}/s`;
+    return command(`publishMany(${n}, [${said.join(', ')}], ${limit})`, (model, real) => {
+      const sent = messages.map(({ id, ...message }) => ({ ...message, messageId: real.messageIds[id]! }));
+      return publishMany(model, real, n, sent, rate);
+    });
+  });
 
 const repeats = fc.tuple(fc.nat(CHANNELS - 1), fc.nat(200)).map(([n, pick]) =>
   command(
@@ -205,7 +263,8 @@ const rollBacks = fc.constant(
 /** What the harness can't do (cut, roll back) is left out. */
 export function brokerCommands(harness: BrokerHarness): fc.Arbitrary<Iterable<BrokerCommand>> {
   // Most commands are publishes: a log has to become long enough to be trimmed.
-  const common = [publishes, publishes, publishes, publishes, repeats, repeats, reads, tails, elapses, waits, endIdles];
+  const published = [publishes, publishes, publishes, publishManys, publishManys, repeats, repeats];
+  const common = [...published, reads, tails, elapses, waits, endIdles];
   const cut = harness.cutLive ? [cuts] : [];
   const rolled = harness.save ? [saves, rollBacks] : [];
   return fc.commands([...common, ...cut, ...rolled], { maxCommands: 60, size: '+1' });

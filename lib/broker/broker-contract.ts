@@ -86,6 +86,102 @@ export function describeBrokerContract(name: string, { open, runs }: ContractOpt
       expect((await broker.read(channel, BEFORE_ALL, 10)).entries).toHaveLength(1);
     });
 
+    test('many at once are stored in their order, in more steps than one, and repeated they are stored once', async () => {
+      const roomy = await open({ ...RETENTION, maxEntries: 1000, maxBytes: 8_000_000 });
+      const channel = newChannel();
+      const sizes = [...new Array(150).fill(50), ...new Array(40).fill(16_384), 1];
+      const messages = sizes.map((size, n) => newMessage({ sequence: BigInt(n), data: new Uint8Array(size).fill(n) }));
+      const received: Entry[] = [];
+      const stop = await roomy.broker.listen(channel, (entry) => received.push(entry));
+      const once: PublishRate = { name: 'unary', perSec: 1 };
+      // As after an answer that was lost in the middle: some are there already.
+      expect((await roomy.broker.publishMany(channel, messages.slice(0, 70), once)).map(({ kind }) => kind)).toEqual(
+        new Array(70).fill('stored'),
+      );
+      const results = await roomy.broker.publishMany(channel, messages, { name: 'stream', perSec: 1 });
+      expect(results.map(({ kind }) => kind)).toEqual([
+        ...new Array(70).fill('duplicate'),
+        ...new Array(121).fill('stored'),
+      ]);
+      const again = await roomy.broker.publishMany(channel, messages, once);
+      expect(again).toEqual(results.map((result) => ({ ...result, kind: 'duplicate' })));
+      const { entries } = await roomy.broker.read(channel, BEFORE_ALL, 1000);
+      expect(entries.map(({ id }) => ({ kind: 'duplicate', id }))).toEqual(again);
+      expect(entries.map(({ data }) => data.length)).toEqual(sizes);
+      for (const [n, entry] of entries.entries()) expect(entry.prev).toBe(entries[n - 1]?.id ?? BEFORE_ALL);
+      await until('all is delivered', () => received.length === sizes.length);
+      expect(received.map(({ id }) => id)).toEqual(entries.map(({ id }) => id));
+      expect(await roomy.broker.publishMany(channel, [], once)).toEqual([]);
+      stop();
+      await roomy.close();
+    });
+
+    test('what an END in the middle of many is followed by is refused, however many steps later', async () => {
+      const channel = newChannel();
+      const messages = Array.from({ length: 150 }, (_, n) =>
+        newMessage({ phase: n === 3 ? Phase.END : Phase.DELTA, data: new Uint8Array(1) }),
+      );
+      const results = await broker.publishMany(channel, messages, UNLIMITED);
+      const end = results[3];
+      const by = end?.kind === 'stored' ? end.id : undefined;
+      expect(results.map(({ kind }) => kind)).toEqual([
+        ...new Array(4).fill('stored'),
+        ...new Array(146).fill('sealed'),
+      ]);
+      expect(results[149]).toEqual({ kind: 'sealed', by });
+      expect(await broker.publishMany(channel, messages.slice(0, 5), UNLIMITED)).toEqual([
+        ...results.slice(0, 4).map((result) => ({ ...result, kind: 'duplicate' })),
+        { kind: 'sealed', by },
+      ]);
+    });
+
+    test('many at once count as one, or each, as the rate says', async () => {
+      const channel = newChannel();
+      const many = () => Array.from({ length: 100 }, () => newMessage({ data: new Uint8Array(1) }));
+      const calls: PublishRate = { name: 'unary', perSec: 2, counts: 'calls' };
+      const kinds = async (messages: NewMessage[], rate: PublishRate) =>
+        (await broker.publishMany(channel, messages, rate)).map(({ kind }) => kind);
+      expect(await kinds(many(), calls)).toEqual(new Array(100).fill('stored'));
+      expect(await kinds(many(), calls)).toEqual(new Array(100).fill('stored'));
+      expect(await kinds(many(), calls)).toEqual(new Array(100).fill('rate_limited'));
+      const each: PublishRate = { name: 'stream', perSec: 70, counts: 'messages' };
+      expect(await kinds(many(), each)).toEqual([
+        ...new Array(70).fill('stored'),
+        ...new Array(30).fill('rate_limited'),
+      ]);
+    });
+
+    test('many at once, as often as the rate allows, push out nothing that is young', async () => {
+      const roomy = await open({ maxEntries: 4, minAgeMs: 60_000, maxBytes: 8_000_000, sealedTtlMs: 150_000 });
+      const channel = newChannel();
+      const ids: EntryId[] = [];
+      for (let call = 0; call < 20; call += 1) {
+        const messages = Array.from({ length: 250 }, () => newMessage({ data: new Uint8Array(100) }));
+        const results = await roomy.broker.publishMany(channel, messages, { name: 'unary', perSec: 20 });
+        for (const result of results) if (result.kind === 'stored') ids.push(result.id);
+      }
+      expect(ids).toHaveLength(5000);
+      const { entries } = await roomy.broker.read(channel, BEFORE_ALL, 10_000);
+      expect(entries.map(({ id }) => id)).toEqual(ids);
+      await roomy.close();
+    });
+
+    test('many at once that are more than the log may have leave its end, and are all delivered', async () => {
+      const channel = newChannel();
+      const received: Entry[] = [];
+      const stop = await broker.listen(channel, (entry) => received.push(entry));
+      const messages = Array.from({ length: 60 }, () => newMessage({ data: new Uint8Array(272) }));
+      const results = await broker.publishMany(channel, messages, UNLIMITED);
+      const ids = results.map((result) => (result.kind === 'stored' ? result.id : result.kind));
+      const { entries } = await broker.read(channel, BEFORE_ALL, 100);
+      expect(entries.map(({ id }) => id)).toEqual(ids.slice(-10));
+      await until('all is delivered', () => received.length === 60);
+      // Deduplication remembers what is retained, and no more.
+      const again = await broker.publishMany(channel, [messages[59]!, messages[0]!], UNLIMITED);
+      expect(again.map(({ kind }) => kind)).toEqual(['duplicate', 'stored']);
+      stop();
+    });
+
     test('a stream that ends with the id it began with is whole', async () => {
       const channel = newChannel();
       const messageId = randomUUID();

@@ -100,7 +100,7 @@ export class ChannelModel {
     return at.toMs < window.startFromMs + RATE_WINDOW_MS ? 'rate_limited' : 'stored or rate_limited';
   }
 
-  /** A publish was stored under `id`. */
+  /** A publish was stored under `id`. {@link trim} follows at the end of the step. */
   store(id: EntryId, message: NewMessage, rate: PublishRate, at: Moment): void {
     if (rate.perSec > 0) this.#count(rate, at);
     this.history.push(message);
@@ -119,6 +119,7 @@ export class ChannelModel {
   endIdle(id: EntryId, at: Moment): void {
     const data = new Uint8Array();
     this.#append({ id, prev: this.last, kind: 'producer_lost', seals: true, data, message: undefined });
+    this.trim();
     this.#seal(at);
   }
 
@@ -139,10 +140,15 @@ export class ChannelModel {
 
   #append(entry: ModelEntry): void {
     this.stored.set(entry.id, plain(entry));
-    let entries = [...this.entries, entry];
+    this.entries = [...this.entries, entry];
+  }
+
+  /** What retention takes at the end of a step. */
+  trim(): void {
+    let { entries } = this;
     for (let [oldest] = entries; oldest && entries.length > 1; [oldest] = entries) {
       const surplus = entries.length - 1 > this.#retention.maxEntries;
-      const aged = entryIdMs(entry.id) - entryIdMs(oldest.id) > this.#retention.minAgeMs;
+      const aged = entryIdMs(this.last) - entryIdMs(oldest.id) > this.#retention.minAgeMs;
       if (bytes(entries) <= this.#retention.maxBytes && !(surplus && aged)) break;
       entries = entries.slice(1);
     }

@@ -9,7 +9,7 @@ import type { EntryId } from './entry-id.ts';
  *    reader can tell a hole from a pause.
  * 2. *Once.* A publish whose (messageId, phase, sequence) is still retained stores nothing, counts against no rate, and
  *    answers the first id. What deduplication remembers is exactly what is retained.
- * 3. *Atomic.* A publish happens wholly or not at all, in this order: seen → sealed → rate → append, trim, renew the
+ * 3. *Atomic.* The publish of a message happens wholly or not at all, in this order: seen → sealed → rate → append, trim, renew the
  *    TTL, tell live readers. A publish that failed may have happened; repeating it is safe.
  * 4. *Retention.* An entry goes only when there are more than `maxEntries` after it and it is older than `minAgeMs`, or
  *    when the log would exceed `maxBytes`, or when the whole log expires.
@@ -27,6 +27,19 @@ export interface Broker {
    * @throws BrokerUnavailableError where it can't be known whether the message was stored. Repeat it.
    */
   publish(channel: ChannelKey, message: NewMessage, rate: PublishRate, whenIdle?: WhenIdle): Promise<PublishResult>;
+
+  /**
+   * Stores messages of one channel in their order, each as {@link publish} would, and answers each. Messages of others
+   * may come between. It goes in steps of up to {@link MAX_STEP_MESSAGES} and {@link MAX_STEP_BYTES}, one round trip and
+   * one atomic step each; the log is trimmed at the end of a step. Once one is over the rate, so are all after it.
+   * @throws BrokerUnavailableError where it can't be known which were stored. Repeat them all.
+   */
+  publishMany(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    whenIdle?: WhenIdle,
+  ): Promise<PublishResult[]>;
 
   /**
    * Reads up to `limit` entries after `after`, oldest first, together with the tail as it was in the same instant.
@@ -102,6 +115,8 @@ export interface PublishRate {
   readonly name: 'unary' | 'stream';
   /** 0: no limit. */
   readonly perSec: number;
+  /** What of a {@link Broker.publishMany} counts: the call, once it has something to store, or each message. */
+  readonly counts?: 'calls' | 'messages';
 }
 
 /**
@@ -157,6 +172,13 @@ export const ENTRY_OVERHEAD_BYTES = 128;
 
 export const DEFAULT_IDLE_MS = 120_000;
 export const DEFAULT_IDLE_INTERVAL_MS = 120_000;
+
+/**
+ * How much is stored in one step, and so for how long a step keeps everybody else from the server that stores it. One
+ * message that is larger is a step by itself.
+ */
+export const MAX_STEP_MESSAGES = 64;
+export const MAX_STEP_BYTES = 256 * 1024;
 
 /** How long a seal outlives its log. */
 export const SEAL_OUTLIVES_LOG_MS = 24 * 60 * 60 * 1000;

@@ -18,6 +18,7 @@ import {
 import { BEFORE_ALL, type EntryId, entryIdMs } from './entry-id.ts';
 import { MemoryLog } from './memory-log.ts';
 import { messageKey } from './message-key.ts';
+import { publishInSteps } from './publish-steps.ts';
 
 export interface MemoryBrokerOptions {
   readonly retention?: Partial<Retention> | undefined;
@@ -38,23 +39,6 @@ const SEAL_OVERHEAD_BYTES = 256;
 export function createMemoryBroker(options: MemoryBrokerOptions = {}): Broker {
   return new MemoryBroker(options);
 }
-
-interface NewEntry {
-  /** What deduplication remembers; empty: nothing. */
-  readonly key: string;
-  readonly data: Uint8Array;
-  readonly kind: Entry['kind'];
-  readonly seals: boolean;
-  readonly whenIdle: WhenIdle;
-}
-
-const PRODUCER_LOST: NewEntry = {
-  key: '',
-  data: new Uint8Array(0),
-  kind: 'producer_lost',
-  seals: true,
-  whenIdle: 'ended',
-};
 
 interface Seal {
   readonly id: EntryId;
@@ -93,22 +77,63 @@ class MemoryBroker implements Broker {
     rate: PublishRate,
     whenIdle: WhenIdle = 'ended',
   ): Promise<PublishResult> {
+    return this.#publishStep(channel, [message], rate, whenIdle)[0] as PublishResult;
+  }
+
+  async publishMany(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    whenIdle: WhenIdle = 'ended',
+  ): Promise<PublishResult[]> {
+    return publishInSteps(messages, rate, (step, stepRate) => this.#publishStep(channel, step, stepRate, whenIdle));
+  }
+
+  #publishStep(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    whenIdle: WhenIdle,
+  ): PublishResult[] {
     const nowMs = this.#tick();
-    const key = messageKey(message);
-    const retained = this.#log(channel, nowMs);
-    const id = retained?.seen(key);
-    if (id) return { kind: 'duplicate', id };
-    const sealedBy = this.#sealedBy(channel, nowMs);
-    if (sealedBy) return { kind: 'sealed', by: sealedBy };
-    const log = retained ?? new MemoryLog();
-    const retryAfterMs = log.waitMs(rate, nowMs);
-    if (retryAfterMs > 0) return { kind: 'rate_limited', retryAfterMs };
-    this.#makeRoom(message.data.length, nowMs);
-    log.count(rate, nowMs);
-    // Bytes of its own: what arrives is often a small view of a large network buffer, which would be kept alive.
-    const data = new Uint8Array(message.data);
-    const entry: NewEntry = { key, data, kind: 'message', seals: message.phase === Phase.END, whenIdle };
-    return { kind: 'stored', id: this.#append(channel, log, entry, nowMs) };
+    let log = this.#log(channel, nowMs);
+    let sealedBy = this.#sealedBy(channel, nowMs);
+    let isCounted = rate.perSec === 0;
+    const results: PublishResult[] = [];
+    const appended: Entry[] = [];
+    try {
+      for (const message of messages) {
+        const key = messageKey(message);
+        const id = log?.seen(key);
+        if (id) {
+          results.push({ kind: 'duplicate', id });
+          continue;
+        }
+        if (sealedBy) {
+          results.push({ kind: 'sealed', by: sealedBy });
+          continue;
+        }
+        log ??= new MemoryLog();
+        const retryAfterMs = isCounted ? 0 : log.waitMs(rate, nowMs);
+        if (retryAfterMs > 0) {
+          while (results.length < messages.length) results.push({ kind: 'rate_limited', retryAfterMs });
+          break;
+        }
+        this.#makeRoom(message.data.length, nowMs);
+        if (!isCounted) log.count(rate, nowMs);
+        isCounted ||= rate.counts !== 'messages';
+        const seals = message.phase === Phase.END;
+        // Bytes of its own: what arrives is often a small view of a large network buffer, which would be kept alive.
+        const entry = this.#append(log, key, new Uint8Array(message.data), 'message', seals, nowMs);
+        if (seals) sealedBy = entry.id;
+        appended.push(entry);
+        results.push({ kind: 'stored', id: entry.id });
+      }
+    } finally {
+      // What was stored before there was no more room is there for everybody, too.
+      if (log) this.#settle(channel, log, appended, whenIdle, nowMs);
+    }
+    return results;
   }
 
   async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {
@@ -149,7 +174,10 @@ class MemoryBroker implements Broker {
       if (idle.length === limit || nowMs - log.movedMs < idleMs) break;
       if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
     }
-    for (const [channel, log] of idle) this.#append(channel, log, PRODUCER_LOST, nowMs);
+    for (const [channel, log] of idle) {
+      const entry = this.#append(log, '', new Uint8Array(0), 'producer_lost', true, nowMs);
+      this.#settle(channel, log, [entry], 'ended', nowMs);
+    }
     return { examined: idle.length, ended: idle.map(([channel]) => channel) };
   }
 
@@ -168,17 +196,26 @@ class MemoryBroker implements Broker {
     this.#logBytes = 0;
   }
 
-  #append(channel: ChannelKey, log: MemoryLog, { key, data, kind, seals, whenIdle }: NewEntry, nowMs: number): EntryId {
+  #append(log: MemoryLog, key: string, data: Uint8Array, kind: Entry['kind'], seals: boolean, nowMs: number): Entry {
     const before = log.bytes;
     const entry = log.append(key, data, kind, seals, nowMs);
+    this.#logBytes += log.bytes - before;
+    return entry;
+  }
+
+  /** The end of a step in which `appended` came to `log`, in one go: seals are last. */
+  #settle(channel: ChannelKey, log: MemoryLog, appended: readonly Entry[], whenIdle: WhenIdle, nowMs: number): void {
+    const last = appended.at(-1);
+    if (last === undefined) return;
+    const before = log.bytes;
     log.trim(this.#retention, nowMs);
     this.#logBytes += log.bytes - before;
-    if (seals) {
+    if (last.seals) {
       this.#open.delete(channel);
       this.#kept.delete(channel);
       log.expiresAtMs = nowMs + this.#retention.sealedTtlMs;
       this.#sealed.set(channel, log);
-      this.#seals.set(channel, { id: entry.id, expiresAtMs: log.expiresAtMs + SEAL_OUTLIVES_LOG_MS });
+      this.#seals.set(channel, { id: last.id, expiresAtMs: log.expiresAtMs + SEAL_OUTLIVES_LOG_MS });
     } else {
       log.expiresAtMs = nowMs + this.#idleTtlMs;
       if (nowMs - log.movedMs >= MOVE_AFTER_MS) {
@@ -188,8 +225,8 @@ class MemoryBroker implements Broker {
         logs.set(channel, log);
       }
     }
-    this.#listeners.get(channel)?.(entry);
-    return entry.id;
+    const onEntry = this.#listeners.get(channel);
+    if (onEntry) for (const entry of appended) onEntry(entry);
   }
 
   /** The time, which never goes back: ids are made of it. */

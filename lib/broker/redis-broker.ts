@@ -1,3 +1,4 @@
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   type Broker,
   type ChannelKey,
@@ -12,8 +13,9 @@ import {
 } from './broker.ts';
 import { type EntryId, entryIdMs } from './entry-id.ts';
 import { messageKey } from './message-key.ts';
+import { publishInSteps } from './publish-steps.ts';
 import { type IdleCandidate, RedisActivity } from './redis-activity.ts';
-import type { PublishReply, ReadReply, RedisClient } from './redis-client.ts';
+import type { ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
 import { RedisCommands, unavailable } from './redis-commands.ts';
 import { RedisConnection } from './redis-connection.ts';
 import { entryName, parseLogEntry } from './redis-entry.ts';
@@ -58,6 +60,7 @@ export function createRedisBroker(options: RedisBrokerOptions): Broker {
 class RedisBroker implements Broker {
   readonly name = 'redis';
   readonly #retention: Retention;
+  readonly #commandTimeoutMs: number;
   readonly #connection: RedisConnection;
   readonly #commands: RedisCommands;
   readonly #live: RedisLive;
@@ -67,6 +70,7 @@ class RedisBroker implements Broker {
   constructor(options: RedisBrokerOptions) {
     const target = parseRedisUrl(options.url);
     const commandTimeoutMs = options.commandTimeoutMs ?? DEFAULT_COMMAND_TIMEOUT_MS;
+    this.#commandTimeoutMs = commandTimeoutMs;
     this.#retention = { ...DEFAULT_RETENTION, ...options.retention };
     this.#connection = new RedisConnection({
       target,
@@ -89,24 +93,47 @@ class RedisBroker implements Broker {
     rate: PublishRate,
     whenIdle: WhenIdle = 'ended',
   ): Promise<PublishResult> {
-    const { log, index, seal, live } = channelKeys(channel);
-    const key = messageKey(message);
-    const name = entryName(message);
-    const data = Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength);
-    const reply = await this.#commands.run((client) =>
-      client.tidewayPublish(
-        ...[log, index, seal, live],
-        ...[key, data, name, rate.name, rate.perSec],
-        ...this.#limits(),
-      ),
+    const [result] = await this.#publishStep(channel, [message], rate, whenIdle, this.#commandTimeoutMs);
+    return result as PublishResult;
+  }
+
+  async publishMany(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    whenIdle: WhenIdle = 'ended',
+  ): Promise<PublishResult[]> {
+    // One deadline for all steps.
+    const deadlineMs = performance.now() + this.#commandTimeoutMs;
+    return publishInSteps(messages, rate, (step, stepRate) =>
+      this.#publishStep(channel, step, stepRate, whenIdle, Math.max(1, deadlineMs - performance.now())),
     );
-    const result = publishResult(reply);
-    if (result.kind === 'stored') {
-      // What the index does not have is no candidate.
-      if (name === 'end') this.#activity.over(channel);
-      else if (whenIdle === 'ended') this.#activity.active(channel, entryIdMs(result.id));
+  }
+
+  async #publishStep(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    whenIdle: WhenIdle,
+    timeoutMs: number,
+  ): Promise<PublishResult[]> {
+    const { log, index, seal, live } = channelKeys(channel);
+    const counts = rate.counts ?? 'calls';
+    const sent: ScriptArguments = [log, index, seal, live, rate.name, rate.perSec, counts, ...this.#limits()];
+    for (const message of messages) {
+      const { data } = message;
+      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), entryName(message));
     }
-    return result;
+    const reply = await this.#commands.run((client) => client.tidewayPublish(...sent), timeoutMs);
+    const results = messages.map((_, n) => publishResult(reply[2 * n], reply[2 * n + 1]));
+    const at = results.findLastIndex(({ kind }) => kind === 'stored');
+    const last = results[at];
+    if (last?.kind === 'stored') {
+      // What the index does not have is no candidate.
+      if (messages[at]?.phase === Phase.END) this.#activity.over(channel);
+      else if (whenIdle === 'ended') this.#activity.active(channel, entryIdMs(last.id));
+    }
+    return results;
   }
 
   async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {
@@ -215,15 +242,15 @@ function tailOf([, last, sealedBy]: ReadReply): Tail {
   };
 }
 
-function publishResult(reply: PublishReply): PublishResult {
-  switch (reply[0]) {
+function publishResult(word: string | number | undefined, value: string | number | undefined): PublishResult {
+  switch (word) {
     case 'stored':
     case 'duplicate':
-      return { kind: reply[0], id: reply[1] as EntryId };
+      return { kind: word, id: value as EntryId };
     case 'sealed':
-      return { kind: 'sealed', by: reply[1] as EntryId };
+      return { kind: 'sealed', by: value as EntryId };
     case 'rate_limited':
-      return { kind: 'rate_limited', retryAfterMs: reply[1] };
+      return { kind: 'rate_limited', retryAfterMs: Number(value) };
     default:
       throw unavailable(new Error('an answer of the publish script that is not ours'));
   }

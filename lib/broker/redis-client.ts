@@ -5,7 +5,7 @@ import { END_IDLE_SCRIPT, FORGET_SCRIPT, PUBLISH_SCRIPT, READ_SCRIPT } from './r
 export type RedisClient = Redis | Cluster;
 
 // Other byte arrays than Buffers the client would send as a list of numbers.
-type ScriptArguments = (string | number | Buffer)[];
+export type ScriptArguments = (string | number | Buffer)[];
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -16,7 +16,8 @@ declare module 'ioredis' {
   }
 }
 
-export type PublishReply = ['stored' | 'duplicate' | 'sealed', string] | ['rate_limited', number];
+/** For each message `stored`, `duplicate` or `sealed` and an id, or `rate_limited` and the ms to wait. */
+export type PublishReply = (string | number)[];
 export type ReadReply = [entries: [id: Buffer, fields: Buffer[]][], last: Buffer, sealedBy: Buffer];
 export type EndIdleReply = ['over' | 'ended'] | ['active', string];
 

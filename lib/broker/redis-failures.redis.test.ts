@@ -68,6 +68,27 @@ describe('Redis goes away', () => {
     expect((await broker.read(channel, BEFORE_ALL, 10)).entries).toHaveLength(2);
   });
 
+  test('paused in the middle of many at once: they fail as a whole, and repeated they are stored once and in order', async () => {
+    const broker = redis.open();
+    const channel = newChannel();
+    const messages = Array.from({ length: 3000 }, (_, n) => newMessage({ sequence: BigInt(n) }));
+    let isPaused = false;
+    await broker.listen(channel, () => {
+      if (!isPaused) redis.server.pause();
+      isPaused = true;
+    });
+    await expect(broker.publishMany(channel, messages, UNLIMITED)).rejects.toThrow(BrokerUnavailableError);
+    redis.server.resume();
+    const other = redis.open({ commandTimeoutMs: 10_000 });
+    const before = (await other.read(channel, BEFORE_ALL, 5000)).entries.length;
+    expect(before).toBeGreaterThan(0);
+    expect(before).toBeLessThan(3000);
+    const results = await other.publishMany(channel, messages, UNLIMITED);
+    expect(results.findIndex(({ kind }) => kind === 'stored')).toBeGreaterThanOrEqual(before);
+    const { entries } = await other.read(channel, BEFORE_ALL, 5000);
+    expect(entries.map(({ id }) => id)).toEqual(results.map((result) => ('id' in result ? result.id : result.kind)));
+  });
+
   test('paused for long: what waits is bounded, also after its callers have gone', async () => {
     // So long a deadline keeps the client from giving up on the connection, which would let go of what waits.
     const broker = redis.open({ maxInFlight: 5, commandTimeoutMs: 2000 });

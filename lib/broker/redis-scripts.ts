@@ -37,13 +37,14 @@ local function rebuild(log, index)
   end
 end
 
-local function load(log, index, key, rate)
+-- Once for a step, however many keys it asks for. Answers the length and: last, bytes, sealed, rate window, ids of keys.
+local function load(log, index, rate, keys)
   local length = redis.call('XLEN', log)
-  local found = redis.call('HMGET', index, key, 'last', 'bytes', 'sealed', rate)
-  local fields = length == 0 and 0 or length + 4 + (found[4] and 1 or 0)
+  local found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, unpack(keys))
+  local fields = length == 0 and 0 or length + 4 + (found[3] and 1 or 0)
   if redis.call('HLEN', index) ~= fields then
     rebuild(log, index)
-    found = redis.call('HMGET', index, key, 'last', 'bytes', 'sealed', rate)
+    found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, unpack(keys))
   end
   return length, found
 end
@@ -54,14 +55,27 @@ end
 const MAX_AGED_OUT = 200;
 
 const APPEND = `
-local function append(keys, key, data, kind, length, last, bytes, rate, window, limits)
-  local log, index = keys[1], keys[2]
-  local id = redis.call('XADD', log, '*', 'prev', last, 'key', key, 'data', data)
-  local ms = tonumber(string.match(id, '^%d+'))
-  bytes = bytes + #data + ${ENTRY_OVERHEAD_BYTES}
-  length = length + 1
+-- A step: what is known of the log, and what is to be written to the index at its end.
+local function begin(length, found)
+  return { length = length, last = found[1] or '0-0', bytes = tonumber(found[2] or 0), fields = {}, kind = 'message' }
+end
 
-  local removed, step = 0, 1
+local function append(keys, step, key, data, kind)
+  local id = redis.call('XADD', keys[1], '*', 'prev', step.last, 'key', key, 'data', data)
+  redis.call('SPUBLISH', keys[4], id .. ' ' .. step.last .. ' ' .. kind .. ' ' .. data)
+  if step.last == '0-0' then redis.call('HSET', keys[2], 'unary', '0:0', 'stream', '0:0') end
+  local fields = step.fields
+  fields[#fields + 1] = key
+  fields[#fields + 1] = id
+  step.length, step.bytes = step.length + 1, step.bytes + #data + ${ENTRY_OVERHEAD_BYTES}
+  step.last, step.kind = id, kind
+  return id
+end
+
+local function settle(keys, step, rate, window, limits)
+  local log, index, length, bytes = keys[1], keys[2], step.length, step.bytes
+  local ms = tonumber(string.match(step.last, '^%d+'))
+  local forget, size, removed = {}, 1, 0
   local function mayGo(entry)
     if length < 2 then return false end
     if bytes > limits.maxBytes then return true end
@@ -70,8 +84,8 @@ local function append(keys, key, data, kind, length, last, bytes, rate, window, 
   end
   local more = length - 1 > limits.maxEntries or bytes > limits.maxBytes
   while more do
-    local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', step)
-    local forget = {}
+    local oldest = redis.call('XRANGE', log, '-', '+', 'COUNT', size)
+    local before = length
     more = #oldest > 0
     for _, entry in ipairs(oldest) do
       more = mayGo(entry)
@@ -81,26 +95,29 @@ local function append(keys, key, data, kind, length, last, bytes, rate, window, 
       length = length - 1
       removed = removed + 1
     end
-    if #forget > 0 then
-      redis.call('XTRIM', log, 'MAXLEN', length)
-      redis.call('HDEL', index, unpack(forget))
-    end
-    step = math.min(step * 2, 64)
+    if length < before then redis.call('XTRIM', log, 'MAXLEN', length) end
+    size = math.min(size * 2, 64)
   end
 
-  if last == '0-0' then redis.call('HSET', index, 'unary', '0:0', 'stream', '0:0') end
-  redis.call('HSET', index, key, id, 'last', id, 'bytes', bytes)
-  if window then redis.call('HSET', index, rate, window) end
-  local ttl = limits.idleTtlMs
-  if kind ~= 'message' then
-    ttl = limits.sealedTtlMs
-    redis.call('HSET', index, 'sealed', id)
-    redis.call('SET', keys[3], id, 'PX', ttl + ${SEAL_OUTLIVES_LOG_MS})
+  local fields = step.fields
+  local function set(field, value)
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
   end
+  set('last', step.last)
+  set('bytes', bytes)
+  if window then set(rate, window) end
+  local ttl = limits.idleTtlMs
+  if step.kind ~= 'message' then
+    ttl = limits.sealedTtlMs
+    set('sealed', step.last)
+    redis.call('SET', keys[3], step.last, 'PX', ttl + ${SEAL_OUTLIVES_LOG_MS})
+  end
+  redis.call('HSET', index, unpack(fields))
+  -- After what is new was written: of a step that is larger than the log not even all of that stays.
+  for from = 1, #forget, 500 do redis.call('HDEL', index, unpack(forget, from, math.min(from + 499, #forget))) end
   redis.call('PEXPIRE', log, ttl)
   redis.call('PEXPIRE', index, ttl)
-  redis.call('SPUBLISH', keys[4], id .. ' ' .. last .. ' ' .. kind .. ' ' .. data)
-  return id
 end
 
 local function limitsFrom(first)
@@ -117,30 +134,56 @@ end
 `;
 
 /**
- * KEYS log, index, seal, live; ARGV key, data, kind, rate name, rate per second, and the limits: max entries, min age,
- * max bytes, sealed TTL, idle TTL. The order of the steps is guarantee 3.
+ * KEYS log, index, seal, live; ARGV rate name, rate per second, what counts (`calls` or `messages`), the limits: max
+ * entries, min age, max bytes, sealed TTL, idle TTL; then key, data and kind of each message. Answers for each a word and
+ * an id, or the ms to wait. The order of the steps is guarantee 3.
  */
 export const PUBLISH_SCRIPT = `${INDEX}${APPEND}
-local length, found = load(KEYS[1], KEYS[2], ARGV[1], ARGV[4])
-if found[1] then return {'duplicate', found[1]} end
+local rate, perSec = ARGV[1], tonumber(ARGV[2])
+local keys, ids = {}, {}
+for at = 9, #ARGV, 3 do keys[#keys + 1] = ARGV[at] end
+local length, found = load(KEYS[1], KEYS[2], rate, keys)
+for n, key in ipairs(keys) do ids[key] = found[4 + n] end
 
 -- An open log says that its channel is not sealed; without a log only the seal knows.
-local sealed = found[4] or (length == 0 and redis.call('GET', KEYS[3]))
-if sealed then return {'sealed', sealed} end
-
-local perSec = tonumber(ARGV[5])
-local counted = false
-if perSec > 0 then
-  local now = nowMs()
-  local start, count = window(found[5])
-  if now < start or now >= start + 1000 then start, count = now, 0 end
-  if count >= perSec then return {'rate_limited', start + 1000 - now} end
-  counted = string.format('%d:%d', start, count + 1)
+local sealed = found[3] or (length == 0 and redis.call('GET', KEYS[3]))
+local step = begin(length, found)
+local now, start, count
+local counted = perSec == 0
+local wait = 0
+local answer = {}
+for n, key in ipairs(keys) do
+  local word, value = 'duplicate', ids[key]
+  if wait > 0 then
+    word, value = 'rate_limited', wait
+  elseif not value and sealed then
+    word, value = 'sealed', sealed
+  elseif not value then
+    if not counted then
+      if not now then
+        now = nowMs()
+        start, count = window(found[4])
+        if now < start or now >= start + 1000 then start, count = now, 0 end
+      end
+      if count >= perSec then wait = start + 1000 - now else count = count + 1 end
+      counted = ARGV[3] == 'calls'
+    end
+    if wait > 0 then
+      word, value = 'rate_limited', wait
+    else
+      local at = 6 + 3 * n
+      word, value = 'stored', append(KEYS, step, key, ARGV[at + 1], ARGV[at + 2])
+      ids[key] = value
+      if ARGV[at + 2] ~= 'message' then sealed = value end
+    end
+  end
+  answer[#answer + 1] = word
+  answer[#answer + 1] = value
 end
-
-local last = found[2] or '0-0'
-local bytes = tonumber(found[3] or 0)
-return {'stored', append(KEYS, ARGV[1], ARGV[2], ARGV[3], length, last, bytes, ARGV[4], counted, limitsFrom(6))}
+if #step.fields > 0 then
+  settle(KEYS, step, rate, now and string.format('%d:%d', start, count), limitsFrom(4))
+end
+return answer
 `;
 
 /** KEYS log, index, seal; ARGV after (exclusive), limit. Answers the entries, the last id, and what sealed, or ''. */
@@ -159,11 +202,13 @@ return {entries, last, redis.call('GET', KEYS[3]) or found[2] or ''}
 
 /** KEYS log, index, seal, live; ARGV idle ms, and the limits. Answers `ended`, `active` and since when, or `over`. */
 export const END_IDLE_SCRIPT = `${INDEX}${APPEND}
-local length, found = load(KEYS[1], KEYS[2], 'producer_lost', 'unary')
-if length == 0 or found[4] then return {'over'} end
-local activeMs = string.match(found[2], '^%d+')
+local length, found = load(KEYS[1], KEYS[2], 'unary', {})
+if length == 0 or found[3] then return {'over'} end
+local activeMs = string.match(found[1], '^%d+')
 if nowMs() - tonumber(activeMs) < tonumber(ARGV[1]) then return {'active', activeMs} end
-append(KEYS, 'producer_lost', '', 'producer_lost', length, found[2], tonumber(found[3]), 'unary', false, limitsFrom(2))
+local step = begin(length, found)
+append(KEYS, step, 'producer_lost', '', 'producer_lost')
+settle(KEYS, step, 'unary', false, limitsFrom(2))
 return {'ended'}
 `;
 
