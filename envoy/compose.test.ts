@@ -20,13 +20,16 @@ interface ComposeService {
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 const compose = parse(read('docker-compose.yml'), { merge: true });
 const services: Readonly<Record<string, ComposeService>> = compose.services;
-const ours = ['publish', 'stream', 'cleanup', 'control', 'config'];
+const ours = ['publish', 'stream', 'cleanup', 'control', 'config', 'relay', 'consumers', 'events'];
 const portSettings: Readonly<Record<string, string>> = {
   publish: 'PUBLISH_PORT',
   stream: 'GATEWAY_PORT',
   cleanup: 'CLEANUP_PORT',
   control: 'CONTROL_PORT',
   config: 'CONFIG_PORT',
+  relay: 'RELAY_PORT',
+  consumers: 'CONSUMERS_PORT',
+  events: 'EVENTS_PORT',
 };
 const edge = composeEdge(new Env({ NODE_ENV: 'production' }));
 
@@ -59,7 +62,7 @@ describe('containers and the edge', () => {
     expect(bases).toEqual(Array(2).fill(`node:${devDependencies.node}-slim`));
   });
 
-  test.each(['publish', 'stream', 'control', 'config'] as const)('the edge finds %s by its name and port', (name) => {
+  test.each(['publish', 'stream', 'control', 'config', 'events', 'relay'] as const)('the edge finds %s by its name and port', (name) => {
     expect(edge.upstreams[name]).toEqual([{ host: name, port: service(name).environment?.[portSettings[name] ?? ''] }]);
   });
 
@@ -102,7 +105,7 @@ describe('settings', () => {
     // Nobody needs an OpenID provider; without its issuer the secret is not read.
     const secrets = named.filter(([name]) => name !== 'OIDC_CLIENT_SECRET');
     expect(String(new Map(named).get('OIDC_CLIENT_SECRET'))).toMatch(/^\$\{OIDC_CLIENT_SECRET:-\}$/);
-    expect(secrets.map(([name]) => name).sort()).toEqual([
+    expect([...new Set(secrets.map(([name]) => name))].sort()).toEqual([
       'GATEWAY_JWT_PRIVATE_KEY',
       'POSTGRES_PASSWORD',
       'PUBLISH_JWT_SECRET',

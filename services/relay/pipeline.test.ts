@@ -118,6 +118,18 @@ describe('what is taken', () => {
 });
 
 describe('projects', () => {
+  test('what was no envelope has an outcome, of its project where that is known', async () => {
+    const under = openPipeline();
+    const { sender } = received([]);
+    for (const publicKey of [KEY, OTHER_KEY]) {
+      under.pipeline.invalid({ sender: { ...sender, publicKey }, reason: 'invalid_json', category: 'error' });
+    }
+    expect(await outcomesOf(under, 2)).toMatchObject([
+      { outcome: 'invalid', reason: 'invalid_json', quantity: 1, ...OWNER },
+      { outcome: 'invalid', reason: 'invalid_json', quantity: 1, projectId: undefined },
+    ]);
+  });
+
   test('what comes before its project is known waits for it, for each as long', async () => {
     const under = openPipeline({ projectTimeoutMs: 300 });
     const accepted = Array.from({ length: 3 }, () =>

@@ -4,12 +4,13 @@ import type { ActiveLimit, Limits } from '#lib/limits/limits.ts';
 import type { Log } from '#lib/log/log.ts';
 import { CachedLimits } from './cached-limits.ts';
 import type { Received } from './envelope.ts';
+import type { InvalidRequest } from './http-call.ts';
 import type { Accepted, Intake } from './intake.ts';
 import { LogWriter } from './log-writer.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import { limit, refusalOf, withItems } from './pipeline-admission.ts';
 import { countOutcomes, newCounters, type PipelineCounters } from './pipeline-counters.ts';
-import { invalidOutcomes, isEvent } from './pipeline-outcomes.ts';
+import { invalidOutcomes, isEvent, outcomeOf } from './pipeline-outcomes.ts';
 import { DEFAULT_PIPELINE_SETTINGS, type PipelineSettings } from './pipeline-settings.ts';
 import { PipelineWork } from './pipeline-work.ts';
 import type { Processor } from './processing.ts';
@@ -29,6 +30,8 @@ export interface PipelineOptions {
 /** What is between the endpoint and the log. The endpoint answers by {@link Intake}; everything else is behind that. */
 export interface Pipeline extends Intake {
   readonly counters: Readonly<PipelineCounters>;
+  /** Something was refused before it was an envelope: it has an outcome too. */
+  invalid(invalid: InvalidRequest): void;
   /** False: it takes nothing, or soon won't. */
   ready(): boolean;
   /** Takes nothing more, and finishes what was taken. @returns whether all of it is in the log within `timeoutMs`. */
@@ -109,6 +112,13 @@ class RelayPipeline implements Pipeline {
       case 'enabled':
         return this.#acceptFor(state.config, received, chargedBytes);
     }
+  }
+
+  invalid({ sender, reason, category }: InvalidRequest): void {
+    const state = this.#projects.peek(sender.publicKey);
+    const owner = state.kind === 'enabled' ? state.config : undefined;
+    const verdict = { outcome: 'invalid', reason, owner, timestampMs: sender.receivedMs } as const;
+    this.#say([outcomeOf(verdict, category, 1, undefined)]);
   }
 
   ready(): boolean {

@@ -15,7 +15,16 @@ export interface ServiceProcess {
   readonly exited: Promise<number | NodeJS.Signals>;
 }
 
-export type ServiceName = 'monolith' | 'publish' | 'stream' | 'cleanup' | 'control' | 'config';
+export type ServiceName =
+  | 'monolith'
+  | 'publish'
+  | 'stream'
+  | 'cleanup'
+  | 'control'
+  | 'config'
+  | 'relay'
+  | 'consumers'
+  | 'events';
 
 const PORT_SETTINGS: Record<ServiceName, string> = {
   monolith: 'PORT',
@@ -24,6 +33,9 @@ const PORT_SETTINGS: Record<ServiceName, string> = {
   cleanup: 'CLEANUP_PORT',
   control: 'CONTROL_PORT',
   config: 'CONFIG_PORT',
+  relay: 'RELAY_PORT',
+  consumers: 'CONSUMERS_PORT',
+  events: 'EVENTS_PORT',
 };
 const ROOT = new URL('../../', import.meta.url);
 const START_TIMEOUT_MS = 20_000;
