@@ -6,11 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { until } from '../../test/support/until.ts';
 import type { AppendUntilKilled } from './append-until-killed.ts';
+import type { ConsumeUntilKilled } from './consume-until-killed.ts';
 import { LogFullError, LogUnavailableError } from './log.ts';
 import type { ContractOptions } from './log-contract.ts';
 import { Collector, newGroup, newTopic, openIn, textRecord, valuesByKey } from './log-harness.ts';
 
 const APPENDER = fileURLToPath(new URL('./append-until-killed.ts', import.meta.url));
+const CONSUMER = fileURLToPath(new URL('./consume-until-killed.ts', import.meta.url));
 const KEYS = 8;
 const RECOVERY_TIMEOUT_MS = 40_000;
 const TEST_TIMEOUT_MS = 60_000;
@@ -34,6 +36,26 @@ export function describeLogFailures(name: string, { newSpace }: ContractOptions)
         }
         await log.append([textRecord(ofLife, '0', 'on it goes')]);
       }
+    });
+
+    test('what a consumer that is killed had not handled goes to another one', async () => {
+      await using space = await newSpace();
+      const topic = newTopic();
+      const group = newGroup();
+      await using log = openIn(space);
+      const values = Array.from({ length: 300 }, (_, n) => `${n}`);
+      await log.append(values.map((value) => textRecord(topic, `key-${value}`, value)));
+      const consumption: ConsumeUntilKilled = { log: space.options, topic, group, batchMs: 5 };
+      const handled = await linesUntilKilled(CONSUMER, consumption, 40);
+      await using collector = new Collector(log, [topic], { group });
+      await until(
+        'the rest is handled',
+        () => values.every((value) => handled.includes(value) || collector.values.includes(value)),
+        RECOVERY_TIMEOUT_MS,
+      );
+      expect(new Set(handled).size).toBe(handled.length);
+      // Its last batches come again, not everything.
+      expect(collector.records.length).toBeLessThan(values.length);
     });
 
     test('while appends are impossible they wait within bounds and deadlines, and go on afterwards', async () => {
@@ -108,17 +130,28 @@ export function describeLogFailures(name: string, { newSpace }: ContractOptions)
 
 /** How many of each key were acknowledged: 0, 1, 2, … */
 async function appendUntilKilled(options: AppendUntilKilled, untilKilled: number): Promise<Map<string, number>> {
-  const child = spawn(process.execPath, [APPENDER, JSON.stringify(options)], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const exited = once(child, 'exit');
   const acknowledged = new Map<string, number>();
-  let count = 0;
-  for await (const line of createInterface({ input: child.stdout })) {
+  for (const line of await linesUntilKilled(APPENDER, options, untilKilled)) {
     const [key = '', number = ''] = line.split(' ');
     expect(Number(number)).toBe(acknowledged.get(key) ?? 0);
     acknowledged.set(key, Number(number) + 1);
-    if (++count === untilKilled) child.kill('SIGKILL');
+  }
+  return acknowledged;
+}
+
+/** What a program printed, which was killed once it had printed so many lines. */
+async function linesUntilKilled(
+  program: string,
+  options: AppendUntilKilled | ConsumeUntilKilled,
+  untilKilled: number,
+): Promise<string[]> {
+  const child = spawn(process.execPath, [program, JSON.stringify(options)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (lines.push(line) === untilKilled) child.kill('SIGKILL');
   }
   await exited;
   expect(child.signalCode).toBe('SIGKILL');
-  return acknowledged;
+  return lines;
 }

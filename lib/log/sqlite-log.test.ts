@@ -1,13 +1,16 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { until } from '../../test/support/until.ts';
+import type { ConsumeUntilKilled } from './consume-until-killed.ts';
 import { LogUnavailableError } from './log.ts';
 import { describeLogContract } from './log-contract.ts';
 import { describeLogFailures } from './log-failures.ts';
-import { Collector, type LogSpace, newTopic, openIn, textRecord, valuesByKey } from './log-harness.ts';
+import { Collector, type LogSpace, newGroup, newTopic, openIn, textRecord, valuesByKey } from './log-harness.ts';
 import { type OpenLogOptions, openLog } from './open-log.ts';
 import { openSqliteLog } from './sqlite-log.ts';
 import { logFile } from './sqlite-log-file.ts';
@@ -56,6 +59,25 @@ test('a waiting consumer has a record within 20 ms, as a rule', async () => {
   const median = tookMs.toSorted((a, b) => a - b)[10] ?? Number.POSITIVE_INFINITY;
   // The machine may be busy.
   expect(median).toBeLessThan(60);
+});
+
+test('a consumer in another thread of the process handles what this one appends', async () => {
+  await using space = await newSpace();
+  await using log = openIn(space);
+  const consumption: ConsumeUntilKilled = { log: space.options, topic: newTopic(), group: newGroup(), batchMs: 0 };
+  const worker = new Worker(new URL('./consume-until-killed.ts', import.meta.url), {
+    argv: [JSON.stringify(consumption)],
+    stdout: true,
+  });
+  const lines: string[] = [];
+  createInterface({ input: worker.stdout }).on('line', (line) => lines.push(line));
+  try {
+    for (let n = 0; n < 100; n++) await log.append([textRecord(consumption.topic, 'k', `${n}`)]);
+    await until('all are handled', () => lines.length >= 100);
+    expect(lines.map(Number)).toEqual(Array.from({ length: 100 }, (_, n) => n));
+  } finally {
+    await worker.terminate();
+  }
 });
 
 test('a full disk refuses appends, and they go on when there is room again', async () => {

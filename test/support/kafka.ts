@@ -16,6 +16,7 @@ import { until } from './until.ts';
 export interface KafkaServer extends AsyncDisposable {
   /** For clients: `host:port`. */
   readonly brokers: string;
+  readonly port: number;
   /** Ends it at once. */
   kill(): Promise<void>;
   /** Starts it again on the same ports, with its data. */
@@ -34,6 +35,8 @@ export interface KafkaServerOptions {
     readonly username: string;
     readonly password: string;
   };
+  /** The port that it tells its clients, where another program stands before it. */
+  readonly advertisedPort?: number;
   /** More of server.properties. */
   readonly properties?: Readonly<Record<string, string | number>>;
 }
@@ -86,6 +89,7 @@ export async function startKafka(options: KafkaServerOptions = {}): Promise<Kafk
   }
   return {
     brokers: `${HOST}:${port}`,
+    port,
     kill: end,
     restart: async () => {
       await end();
@@ -102,7 +106,7 @@ async function serverProperties(
   folder: string,
   port: number,
   controllerPort: number,
-  { secured, properties = {} }: KafkaServerOptions,
+  { secured, advertisedPort, properties = {} }: KafkaServerOptions,
 ): Promise<string> {
   const all: Record<string, string | number> = {
     'process.roles': 'broker,controller',
@@ -124,7 +128,7 @@ async function serverProperties(
     // After a kill it is taken back as soon as it was missed.
     'broker.session.timeout.ms': 1500,
     'broker.heartbeat.interval.ms': 300,
-    ...(await listenerProperties(folder, port, await freePort(), controllerPort, secured)),
+    ...(await listenerProperties(folder, { port, advertisedPort, controllerPort }, secured)),
     ...properties,
   };
   return Object.entries(all)
@@ -134,17 +138,14 @@ async function serverProperties(
 
 async function listenerProperties(
   folder: string,
-  port: number,
-  internalPort: number,
-  controllerPort: number,
+  ports: { readonly port: number; readonly advertisedPort: number | undefined; readonly controllerPort: number },
   secured: KafkaServerOptions['secured'],
 ): Promise<Record<string, string>> {
-  const name = secured === undefined ? 'PLAINTEXT' : 'SASL_SSL';
-  const outside = `${name}://${HOST}:${port}`;
-  const inside = `INTERNAL://${HOST}:${internalPort}`;
+  const outside = `${secured === undefined ? 'PLAINTEXT' : 'SASL_SSL'}://${HOST}`;
+  const inside = `INTERNAL://${HOST}:${await freePort()}`;
   const listeners = {
-    listeners: `${outside},${inside},CONTROLLER://${HOST}:${controllerPort}`,
-    'advertised.listeners': `${outside},${inside}`,
+    listeners: `${outside}:${ports.port},${inside},CONTROLLER://${HOST}:${ports.controllerPort}`,
+    'advertised.listeners': `${outside}:${ports.advertisedPort ?? ports.port},${inside}`,
   };
   if (secured === undefined) return listeners;
   const keystore = join(folder, 'keystore.pem');

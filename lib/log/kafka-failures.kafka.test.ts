@@ -1,0 +1,169 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { freePort } from '../../test/support/free-port.ts';
+import { startKafka } from '../../test/support/kafka.ts';
+import { makeTlsFiles } from '../../test/support/redis.ts';
+import { until } from '../../test/support/until.ts';
+import { LogUnavailableError } from './log.ts';
+import { Collector, newGroup, newTopic, textOf, textRecord, valuesByKey } from './log-harness.ts';
+import { openLog } from './open-log.ts';
+
+const RECOVERY_TIMEOUT_MS = 40_000;
+
+describe.concurrent('Kafka', () => {
+  test('records whose answers are lost, again and again, are there once and in order', async () => {
+    await using proxy = await startProxy();
+    await using kafka = await startKafka({ advertisedPort: proxy.port });
+    proxy.target = kafka.port;
+    const log = openLog({ kafka: { brokers: [`127.0.0.1:${proxy.port}`] } });
+    const topic = newTopic();
+    await log.append([textRecord(topic, 'k', '0')]);
+    let number = 1;
+    for (let round = 0; round < 8; round++) {
+      // Requests reach Kafka, answers nobody; then the connections are gone.
+      proxy.loseAnswers = true;
+      const appends = Array.from({ length: 5 }, () => log.append([textRecord(topic, 'k', `${number++}`)]));
+      await delay(100);
+      proxy.cut();
+      proxy.loseAnswers = false;
+      await Promise.all(appends);
+    }
+    const values = await valuesByKey(log, topic);
+    expect(values.get('k')?.map(Number)).toEqual(Array.from({ length: number }, (_, n) => n));
+    await log.close();
+  });
+
+  test('a broker that stands still costs deadlines, and all goes on when it goes on', async () => {
+    await using kafka = await startKafka();
+    const log = openLog({ kafka: { brokers: [kafka.brokers] }, appendDeadlineMs: 1000 });
+    const topic = newTopic();
+    const acknowledged: string[] = [];
+    const append = async (value: string) => {
+      await log.append([textRecord(topic, value, value)]);
+      acknowledged.push(value);
+    };
+    await append('before');
+    await using collector = new Collector(log, [topic]);
+    await collector.has(1);
+    kafka.pause();
+    const startMs = performance.now();
+    for (let n = 0; n < 3; n++) await expect(append(`late ${n}`)).rejects.toBeInstanceOf(LogUnavailableError);
+    await expect(log.ping(300)).rejects.toBeInstanceOf(LogUnavailableError);
+    expect(performance.now() - startMs).toBeLessThan(8000);
+    kafka.resume();
+    await until('it goes on', () => append('after').then(() => true), RECOVERY_TIMEOUT_MS);
+    await until(
+      'all that was acknowledged is handled',
+      () => acknowledged.every((value) => collector.values.includes(value)),
+      RECOVERY_TIMEOUT_MS,
+    );
+    await log.close();
+  });
+
+  test('records that retention took before they were handled are passed over', async () => {
+    await using kafka = await startKafka();
+    const log = openLog({ kafka: { brokers: [kafka.brokers] }, retentionMs: 1500, partitions: 1 });
+    const topic = newTopic();
+    const group = newGroup();
+    await log.append([textRecord(topic, 'k', 'first')]);
+    const collector = new Collector(log, [topic], { group });
+    await collector.has(1);
+    await collector.close();
+    await log.append([textRecord(topic, 'k', 'lost')]);
+    await until('it is gone', async () => (await log.lag(group, [topic])) === 0n, RECOVERY_TIMEOUT_MS);
+    await using again = new Collector(log, [topic], { group });
+    await log.append([textRecord(topic, 'k', 'next')]);
+    await again.has(1, RECOVERY_TIMEOUT_MS);
+    expect(again.records.map(({ value }) => textOf(value))).toEqual(['next']);
+    await log.close();
+  });
+
+  test('clients come by TLS, with a name and a password; with another one they do not', async () => {
+    await using tls = await makeTlsFiles();
+    const [username, password] = ['tideway', 'a-secret-password'];
+    await using kafka = await startKafka({ secured: { ...tls, username, password } });
+    const settings = { brokers: [kafka.brokers], tls: { caFile: tls.caFile } };
+    const sasl = { mechanism: 'PLAIN', username, password } as const;
+    const log = openLog({ kafka: { ...settings, sasl } });
+    const topic = newTopic();
+    await log.append([textRecord(topic, 'k', 'v')]);
+    await using collector = new Collector(log, [topic]);
+    await collector.has(1);
+    await log.close();
+
+    for (const kafkaSettings of [
+      { ...settings, sasl: { ...sasl, password: 'another-password' } },
+      { brokers: settings.brokers, sasl },
+      { brokers: settings.brokers, tls: {}, sasl },
+    ]) {
+      const stranger = openLog({ kafka: kafkaSettings, appendDeadlineMs: 3000 });
+      const error = await stranger.append([textRecord(topic, 'k', 'v')]).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(LogUnavailableError);
+      expect((error as Error).message).not.toContain('password');
+      await expect(stranger.ping(2000)).rejects.toBeInstanceOf(LogUnavailableError);
+      await stranger.close();
+    }
+  });
+
+  test('where there is no Kafka everything says so in time, and closing takes no longer', async () => {
+    const log = openLog({ kafka: { brokers: [`127.0.0.1:${await freePort()}`] }, appendDeadlineMs: 500 });
+    await using collector = new Collector(log, ['topic']);
+    await expect(log.ping(1000)).rejects.toBeInstanceOf(LogUnavailableError);
+    await expect(log.append([textRecord('topic', 'k', 'v')])).rejects.toBeInstanceOf(LogUnavailableError);
+    await expect(log.lag('group', ['topic'])).rejects.toBeInstanceOf(LogUnavailableError);
+    await expect(valuesByKey(log, 'topic')).rejects.toBeInstanceOf(LogUnavailableError);
+    await until('the consumer says so too', () => collector.errors.length > 0);
+    const startMs = performance.now();
+    await log.close();
+    expect(performance.now() - startMs).toBeLessThan(5000);
+  });
+});
+
+interface Proxy extends AsyncDisposable {
+  readonly port: number;
+  target: number;
+  loseAnswers: boolean;
+  cut(): void;
+}
+
+/** Passes everything on, but answers only as long as it shall. */
+async function startProxy(): Promise<Proxy> {
+  const sockets = new Set<Socket>();
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const server = createServer((client) => {
+    const kafka = connect(proxy.target, '127.0.0.1');
+    for (const [socket, other] of [
+      [client, kafka],
+      [kafka, client],
+    ] as const) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+    }
+    client.on('data', (bytes) => kafka.write(bytes));
+    kafka.on('data', (bytes) => {
+      if (!proxy.loseAnswers) client.write(bytes);
+    });
+  });
+  const port = await freePort();
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  const proxy: Proxy = {
+    port,
+    target: 0,
+    loseAnswers: false,
+    cut,
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      cut();
+    },
+  };
+  return proxy;
+}
