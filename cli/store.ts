@@ -1,15 +1,18 @@
 import { resolve } from 'node:path';
 import process from 'node:process';
+import { eventData } from '#lib/event-store/sqlite-event-database.ts';
 import { Env } from '#lib/server/env.ts';
 import { storeSettings } from '#lib/server/settings.ts';
 import { SchemaTooNewError } from '#lib/sql/database-errors.ts';
-import { BackupError, backupSqlite, restoreSqlite } from '#lib/store/sqlite-backup.ts';
+import { BackupError, backupSqlite, restoreSqlite } from '#lib/sql/sqlite-backup.ts';
+import { controlPlaneData } from '#lib/store/sqlite-database.ts';
 import { Output } from './output.ts';
 import { say } from './session.ts';
 import { EXIT } from './usage.ts';
 
-const HELP = `npm run store:backup -- <file>    copies the control plane's data (SQLite) to a new file, while it is in use
-npm run store:restore -- <file>   puts such a copy where there is no data
+const HELP = `npm run store:backup -- [--events] <file>    copies the control plane's data (SQLite) to a new file, while it is in use
+npm run store:restore -- [--events] <file>   puts such a copy where there is no data
+--events: the events and what was counted, which are in a file of their own.
 The data is in TIDEWAY_DATA_DIR. With DATABASE_URL it is PostgreSQL's: pg_dump and pg_restore, see docs/operations.md.`;
 
 // `npm run store:backup` and `store:restore`. Like every main, this file reads the environment and wires.
@@ -17,19 +20,22 @@ const stdout = new Output(process.stdout);
 const stderr = new Output(process.stderr);
 process.exit(await main(process.argv.slice(2)));
 
-async function main([action, file, ...more]: string[]): Promise<number> {
+async function main([action, ...args]: string[]): Promise<number> {
+  const isOfEvents = args[0] === '--events';
+  const [file, ...more] = isOfEvents ? args.slice(1) : args;
   if (file === '--help' || file === '-h') return say(stdout, HELP, EXIT.ok);
   if (file === undefined || more.length > 0) return say(stderr, HELP, EXIT.usage);
   const { databaseUrl, dataDir } = storeSettings(new Env(process.env));
   if (databaseUrl !== undefined) return say(stderr, HELP, EXIT.usage);
+  const data = isOfEvents ? eventData(dataDir) : controlPlaneData(dataDir);
   try {
     if (action === 'backup') {
-      await backupSqlite(dataDir, resolve(file));
-      return say(stdout, `${dataDir} is backed up to ${file}`, EXIT.ok);
+      await backupSqlite(data, resolve(file));
+      return say(stdout, `${data.file} is backed up to ${file}`, EXIT.ok);
     }
     if (action === 'restore') {
-      await restoreSqlite(resolve(file), dataDir);
-      return say(stdout, `${file} is restored to ${dataDir}`, EXIT.ok);
+      await restoreSqlite(resolve(file), data);
+      return say(stdout, `${file} is restored to ${data.file}`, EXIT.ok);
     }
     return say(stderr, HELP, EXIT.usage);
   } catch (error) {

@@ -10,6 +10,9 @@ const PLAIN = 0n;
 const ZSTD = 1n;
 const MIN_WINDOW_LOG = 10;
 const MAX_WINDOW_LOG = 20;
+const USUAL_RATIO = 8;
+const MIN_OUTPUT_BYTES = 16 * 1024;
+const MAX_OUTPUT_BYTES = 1024 * 1024;
 
 const decompress = promisify(zstdDecompress);
 
@@ -28,5 +31,8 @@ export function encodeBody(body: Uint8Array): EncodedBody {
 }
 
 export async function decodeBody({ encoding, bytes }: EncodedBody): Promise<Uint8Array> {
-  return encoding === ZSTD ? decompress(bytes) : bytes;
+  if (encoding !== ZSTD) return bytes;
+  // Each piece of the output is a way to another thread and back: most bodies are one.
+  const chunkSize = Math.min(Math.max(bytes.byteLength * USUAL_RATIO, MIN_OUTPUT_BYTES), MAX_OUTPUT_BYTES);
+  return decompress(bytes, { chunkSize });
 }

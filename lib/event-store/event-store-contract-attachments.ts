@@ -23,7 +23,8 @@ export function describeAttachments(currentStore: () => EventStore): void {
       await save(store, event);
       await expectStored(store, event);
       for (const { id, data } of attachments) {
-        expect(await readAll(store, event.projectId, event.eventId, id)).toEqual(Buffer.from(data ?? []));
+        const found = await readAll(store, event.projectId, event.eventId, id);
+        expect(found?.equals(data ?? Buffer.alloc(0))).toBe(true);
       }
       expect(await readAll(store, event.projectId, event.eventId, 'none')).toBeUndefined();
       expect(await readAll(store, event.projectId + 1n, event.eventId, attachments[0]?.id ?? '')).toBeUndefined();

@@ -15,7 +15,7 @@ import type { EventStore, NewEvent } from './event-store.ts';
 import { type EventStoreContractOptions, everyPage, queryOf, readAll, totalsOf } from './event-store-harness.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../test/support/random-effects.ts', import.meta.url));
-const RECORDS = 2_000;
+const RECORDS = 1_500;
 const MAX_BATCHES_A_LIFE = 40;
 const TIMEOUT_MS = 60_000;
 
@@ -23,7 +23,7 @@ const TIMEOUT_MS = 60_000;
 export function describeEventStoreCrashes(name: string, { newSpace }: EventStoreContractOptions): void {
   describe(`crashes: ${name}`, () => {
     test(
-      'of 2,000 records, killed again and again and two at once, each has its effect once',
+      'of 1,500 records, killed again and again and two at once, each has its effect once',
       async () => {
         await using space = await newSpace();
         const { databaseUrl, dataDir } = space;

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Kysely } from 'kysely';
 import { type Migration, migrate } from '#lib/sql/migrate.ts';
 import { nodeSqliteDialect } from '#lib/sql/node-sqlite-dialect.ts';
+import type { SqliteData } from '#lib/sql/sqlite-backup.ts';
 import { openSqliteForReading, openSqliteForWriting } from '#lib/sql/sqlite-file.ts';
 import type { Days, EventDatabase } from './database.ts';
 import { eventStoreHistory } from './migrations.ts';
@@ -15,6 +16,11 @@ const PAGES_A_CHECKPOINT = 4_000;
 
 export function eventsFile(dataDir: string): string {
   return join(dataDir, FILE_NAME);
+}
+
+/** What its backups are of. */
+export function eventData(dataDir: string): SqliteData {
+  return { file: eventsFile(dataDir), history: eventStoreHistory() };
 }
 
 export interface OpenSqliteEventsOptions {

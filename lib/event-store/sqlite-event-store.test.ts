@@ -3,11 +3,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
+import { backupSqlite, restoreSqlite } from '#lib/sql/sqlite-backup.ts';
 import { describeEventStoreContract } from './event-store-contract.ts';
 import { describeEventStoreCrashes } from './event-store-crashes.ts';
-import { type EventStoreSpace, newEvent, newProject, queryOf, save } from './event-store-harness.ts';
+import {
+  type EventStoreSpace,
+  expectStored,
+  newEvent,
+  newProject,
+  queryOf,
+  save,
+  TestPartition,
+  totalsOf,
+} from './event-store-harness.ts';
 import { createEventStore } from './sql-event-store.ts';
-import { eventsFile, openSqliteEvents } from './sqlite-event-database.ts';
+import { eventData, eventsFile, openSqliteEvents } from './sqlite-event-database.ts';
 
 async function newSpace(): Promise<EventStoreSpace> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-events-'));
@@ -57,5 +67,29 @@ describe('SQLite', () => {
     clearInterval(timer);
     expect(turns).toBeGreaterThan(3);
     await store.close();
+  });
+
+  test('a backup is made while events come, and has all that was saved before it, and how far the log was', async () => {
+    await using space = await newSpace();
+    await using elsewhere = await newSpace();
+    const store = await space.open();
+    const [event, partition] = [newEvent(), new TestPartition()];
+    await store.apply(partition.nextEvents([event]));
+    let isOver = false;
+    const writing = (async () => {
+      while (!isOver) await store.apply(partition.nextEvents([newEvent()]));
+    })();
+    const file = join(space.dataDir, 'backup');
+    await backupSqlite(eventData(space.dataDir), file);
+    isOver = true;
+    await writing;
+    await store.close();
+    await restoreSqlite(file, eventData(elsewhere.dataDir));
+    const restored = await elsewhere.open();
+    await expectStored(restored, event);
+    const { events } = await restored.list(queryOf({ ...event, limit: 100_000 }));
+    expect(await partition.position(restored)).toBe(BigInt(events.length));
+    expect(await totalsOf(restored, event.organizationId)).toEqual({ 'accepted error': BigInt(events.length) });
+    await restored.close();
   });
 });

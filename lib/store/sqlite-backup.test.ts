@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { SchemaTooNewError } from '#lib/sql/database-errors.ts';
+import { BackupError, backupSqlite, restoreSqlite } from '#lib/sql/sqlite-backup.ts';
 import { openStore } from './open-store.ts';
-import { BackupError, backupSqlite, restoreSqlite } from './sqlite-backup.ts';
-import { sqliteFile } from './sqlite-database.ts';
+import { controlPlaneData, sqliteFile } from './sqlite-database.ts';
 import { newOrganization, newProject } from './store-harness.ts';
 
 async function newFolder() {
@@ -31,7 +31,7 @@ describe('a backup of SQLite', () => {
         await store.projects.update('system', organization.id, project.id, { name: `${index}` });
       }
     })();
-    await backupSqlite(dataDir, backup);
+    await backupSqlite(controlPlaneData(dataDir), backup);
     isOver = true;
     await writing;
     expect((await stat(backup)).mode & 0o077).toBe(0);
@@ -39,9 +39,9 @@ describe('a backup of SQLite', () => {
     const lostCursor = await store.changes.cursor();
     await store.close();
 
-    await expect(restoreSqlite(backup, dataDir)).rejects.toThrow(BackupError);
+    await expect(restoreSqlite(backup, controlPlaneData(dataDir))).rejects.toThrow(BackupError);
     await rm(sqliteFile(dataDir));
-    await restoreSqlite(backup, dataDir);
+    await restoreSqlite(backup, controlPlaneData(dataDir));
     const restored = await openStore({ dataDir });
     expect(await restored.organizations.get(organization.id)).toEqual(organization);
     expect((await restored.configs.get([key.publicKey])).get(key.publicKey)?.active).toBe(true);
@@ -65,7 +65,7 @@ describe('a backup of SQLite', () => {
     const again = await openStore({ dataDir });
     expect(await again.changes.cursor()).toBe(cursor);
     await again.close();
-    await backupSqlite(dataDir, backup);
+    await backupSqlite(controlPlaneData(dataDir), backup);
     await rename(dataDir, join(folder, 'old'));
     await mkdir(dataDir);
     await rename(backup, sqliteFile(dataDir));
@@ -77,20 +77,20 @@ describe('a backup of SQLite', () => {
   test('overwrites nothing, and is made of nothing but data', async () => {
     await using paths = await newFolder();
     const { dataDir, backup, folder } = paths;
-    await expect(backupSqlite(dataDir, backup)).rejects.toThrow(/there is no/);
+    await expect(backupSqlite(controlPlaneData(dataDir), backup)).rejects.toThrow(/there is no/);
     const store = await openStore({ dataDir });
     await newOrganization(store);
     await store.close();
     await writeFile(backup, 'mine');
-    await expect(backupSqlite(dataDir, backup)).rejects.toThrow(/is there already/);
+    await expect(backupSqlite(controlPlaneData(dataDir), backup)).rejects.toThrow(/is there already/);
     const elsewhere = join(folder, 'else', 'where');
-    await expect(restoreSqlite(backup, elsewhere)).rejects.toThrow(/is no backup/);
-    await expect(restoreSqlite(join(folder, 'none'), elsewhere)).rejects.toThrow(/there is no/);
+    await expect(restoreSqlite(backup, controlPlaneData(elsewhere))).rejects.toThrow(/is no backup/);
+    await expect(restoreSqlite(join(folder, 'none'), controlPlaneData(elsewhere))).rejects.toThrow(/there is no/);
     const newer = join(folder, 'newer.sqlite');
-    await backupSqlite(dataDir, newer);
+    await backupSqlite(controlPlaneData(dataDir), newer);
     const database = new DatabaseSync(newer);
     database.exec('insert into schema_versions (version, applied_ms) values (1000, 0)');
     database.close();
-    await expect(restoreSqlite(newer, elsewhere)).rejects.toThrow(SchemaTooNewError);
+    await expect(restoreSqlite(newer, controlPlaneData(elsewhere))).rejects.toThrow(SchemaTooNewError);
   });
 });

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Kysely } from 'kysely';
 import { type Migration, migrate } from '#lib/sql/migrate.ts';
 import { nodeSqliteDialect } from '#lib/sql/node-sqlite-dialect.ts';
+import type { SqliteData } from '#lib/sql/sqlite-backup.ts';
 import { openSqliteForReading, openSqliteForWriting } from '#lib/sql/sqlite-file.ts';
 import type { Database } from './database.ts';
 import { settleHistory, sqliteHome } from './history.ts';
@@ -11,6 +12,11 @@ import type { Schema } from './schema.ts';
 const FILE_NAME = 'control.sqlite';
 export function sqliteFile(dataDir: string): string {
   return join(dataDir, FILE_NAME);
+}
+
+/** What its backups are of. */
+export function controlPlaneData(dataDir: string): SqliteData {
+  return { file: sqliteFile(dataDir), history: controlPlaneHistory() };
 }
 
 /**

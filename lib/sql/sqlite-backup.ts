@@ -2,21 +2,25 @@ import { constants } from 'node:fs';
 import { access, copyFile, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { SchemaTooNewError } from '#lib/sql/database-errors.ts';
-import { MIGRATIONS } from './migrations.ts';
-import { sqliteFile } from './sqlite-database.ts';
+import { SchemaTooNewError } from './database-errors.ts';
+import type { SchemaHistory } from './migrate.ts';
 
 /** Why there is no backup, or nothing was restored: one line for a person. */
 export class BackupError extends Error {
   override readonly name = 'BackupError';
 }
 
+/** A database that there are backups of. */
+export interface SqliteData {
+  readonly file: string;
+  readonly history: SchemaHistory;
+}
+
 /**
- * Copies the control plane's data, as it is at one moment, while any number of processes go on reading and writing. The
+ * Copies the data, as it is at one moment, while any number of processes go on reading and writing. The
  * file appears when it is whole and on the disk. @throws BackupError
  */
-export async function backupSqlite(dataDir: string, to: string): Promise<void> {
-  const from = sqliteFile(dataDir);
+export async function backupSqlite({ file: from, history }: SqliteData, to: string): Promise<void> {
   if (!(await exists(from))) throw new BackupError(`there is no ${from}`);
   if (await exists(to)) throw new BackupError(`${to} is there already`);
   const partial = `${to}.partial`;
@@ -31,7 +35,7 @@ export async function backupSqlite(dataDir: string, to: string): Promise<void> {
     } finally {
       database.close();
     }
-    requireWhole(partial);
+    requireWhole(partial, history);
     await rename(await synced(partial), to);
     await synced(dirname(to));
   } catch (error) {
@@ -44,14 +48,13 @@ export async function backupSqlite(dataDir: string, to: string): Promise<void> {
  * Puts a backup where there is no data. What is there must be moved away first, and whoever has it open stopped, for the
  * journals beside it are a part of it. @throws BackupError @throws SchemaTooNewError
  */
-export async function restoreSqlite(from: string, dataDir: string): Promise<void> {
-  const to = sqliteFile(dataDir);
+export async function restoreSqlite(from: string, { file: to, history }: SqliteData): Promise<void> {
   for (const file of [to, `${to}-wal`, `${to}-shm`]) {
     if (await exists(file)) throw new BackupError(`${file} is there: stop what uses it, and move it away`);
   }
   if (!(await exists(from))) throw new BackupError(`there is no ${from}`);
-  requireWhole(from);
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  requireWhole(from, history);
+  await mkdir(dirname(to), { recursive: true, mode: 0o700 });
   const partial = `${to}.partial`;
   try {
     await copyFile(from, partial);
@@ -64,22 +67,22 @@ export async function restoreSqlite(from: string, dataDir: string): Promise<void
 }
 
 /** @throws BackupError @throws SchemaTooNewError */
-function requireWhole(file: string): void {
+function requireWhole(file: string, { migrations, versionsTable }: SchemaHistory): void {
   let version: number;
   try {
     const database = new DatabaseSync(file, { readOnly: true });
     try {
       const [check] = database.prepare('pragma integrity_check').all();
       if (check?.['integrity_check'] !== 'ok') throw new BackupError(`${file} is damaged`);
-      version = Number(database.prepare('select max(version) as version from schema_versions').get()?.['version']);
+      version = Number(database.prepare(`select max(version) as version from ${versionsTable}`).get()?.['version']);
     } finally {
       database.close();
     }
   } catch (error) {
     if (error instanceof BackupError) throw error;
-    throw new BackupError(`${file} is no backup of Tideway's data`, { cause: error });
+    throw new BackupError(`${file} is no backup of this data of Tideway's`, { cause: error });
   }
-  if (version > MIGRATIONS.length) throw new SchemaTooNewError(version, MIGRATIONS.length);
+  if (version > migrations.length) throw new SchemaTooNewError(version, migrations.length);
 }
 
 async function synced(path: string): Promise<string> {
