@@ -20,6 +20,14 @@ test('numbers keep every digit', () => {
   );
 });
 
+test.each(['1e400', '-1E+999', '[1e308,1e-400]', '12345678901234567', '0.1', '123456789.12345678', '1e5'])(
+  '%s stays what it is',
+  (number) => {
+    expect(JSON.parse(JSON.stringify(parse(number)))).toEqual(JSON.parse(number));
+    expect(JSON.stringify(parse(number))).not.toContain('null');
+  },
+);
+
 test.each(['', ' ', '{', '{"a":}', '[1,]', 'nul', '{"a":NaN}', '"\\x"', '{"a":1}x', '\ufeff{}'])(
   '%j is none',
   (text) => {

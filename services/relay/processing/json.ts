@@ -8,6 +8,7 @@ const INEXACT = 2;
 const NOT_A_NUMBER = 4;
 /** A double holds every whole number of so many digits. */
 const EXACT_DIGITS = 15;
+const IN_FRACTION = -(2 ** 30);
 
 /** A number that a double can't hold, as it was sent. */
 export class ExactNumber {
@@ -70,6 +71,7 @@ export function textOf(value: unknown): string | undefined {
 function scan(json: Uint8Array): number {
   let found = 0;
   let depth = 0;
+  // Of a whole number; far below 0 in a fraction, which has as many as it likes.
   let digits = 0;
   for (let index = 0; index < json.length; index++) {
     const byte = json[index]!;
@@ -84,11 +86,14 @@ function scan(json: Uint8Array): number {
     } else if (byte === 0x7d /* } */ || byte === 0x5d /* ] */) {
       depth--;
       digits = 0;
+    } else if (byte === 0x2e /* . */) {
+      digits = IN_FRACTION;
     } else if (byte === 0x4e /* N */ || byte === 0x49 /* I */) {
       found |= NOT_A_NUMBER;
     } else if (byte === 0x65 /* e */ || byte === 0x45 /* E */) {
-      if (digits > 0) found |= INEXACT;
-    } else if (byte !== 0x2e /* . */) {
+      // Not that of `true`. With three digits it may be more than a double holds.
+      if (digits !== 0) digits = EXACT_DIGITS - 2;
+    } else if (byte !== 0x2b /* + */ && byte !== 0x2d /* - */) {
       digits = 0;
     }
   }

@@ -12,6 +12,7 @@ export class VerdictBuilder implements Verdict {
   readonly userReports: Belonging[] = [];
   readonly refused: RefusedItem[] = [];
   readonly faults: string[] = [];
+  readonly #indexes = new Map<string, number>();
 
   refuse(
     outcome: RefusedItem['outcome'],
@@ -20,14 +21,14 @@ export class VerdictBuilder implements Verdict {
     eventId: string | undefined,
     quantity = 1,
   ): void {
-    const index = this.refused.findIndex(
-      (each) =>
-        each.outcome === outcome && each.reason === reason && each.category === category && each.eventId === eventId,
-    );
-    const known = this.refused[index];
-    if (known === undefined) {
-      if (this.refused.length < MAX_REFUSALS) this.refused.push({ outcome, reason, category, quantity, eventId });
-    } else this.refused[index] = { ...known, quantity: known.quantity + quantity };
+    const key = `${outcome}\n${category}\n${eventId}\n${reason}`;
+    const index = this.#indexes.get(key);
+    if (index !== undefined) {
+      const known = this.refused[index]!;
+      this.refused[index] = { ...known, quantity: known.quantity + quantity };
+    } else if (this.refused.length < MAX_REFUSALS) {
+      this.#indexes.set(key, this.refused.push({ outcome, reason, category, quantity, eventId }) - 1);
+    }
   }
 
   /** Of a surprise: where it came from, without what it says, which may be of the event. */

@@ -2,12 +2,16 @@ import { getOwn, isObject, type JsonObject, setOwn } from '../json.ts';
 
 export type Path = readonly (string | number)[];
 
+/** Of what is wrong more often nobody reads each: an event of nothing else would become many times as large. */
+const MAX_NOTES = 250;
+
 /**
  * What was changed of an event, and why: its `_meta`, which mirrors the event; a value's own note is under the empty key.
  * Notes that came with the event stay.
  */
 export class Notes {
   #root: JsonObject | undefined;
+  #left = MAX_NOTES;
 
   constructor(sent: unknown) {
     this.#root = isObject(sent) ? sent : undefined;
@@ -49,6 +53,8 @@ export class Notes {
   }
 
   #at(path: Path): JsonObject {
+    if (this.#left === 0) return {};
+    this.#left--;
     this.#root ??= {};
     let node = this.#root;
     for (const key of path) node = child(node, String(key));
