@@ -1,6 +1,7 @@
 import { type Broker, BrokerUnavailableError, type ChannelKey, type Entry, type Tail } from './broker.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
 import type { Following, Notice, Reader } from './follow.ts';
+import type { Replays } from './replays.ts';
 
 const READ_BATCH = 128;
 /** Entries kept to tell a repeated live entry from a rolled-back one, and for the last step of a reader's catch-up. */
@@ -10,26 +11,37 @@ const RETRY_MAX_MS = 2_000;
 
 type Read = Awaited<ReturnType<Broker['read']>>;
 
-interface FeedOptions<D> {
+interface FeedOptions<D extends object> {
   readonly broker: Broker;
   readonly channel: ChannelKey;
   readonly share: (entry: Entry) => D;
+  readonly together: (shared: readonly D[]) => readonly D[];
+  readonly replays: Replays<D>;
+  /** Live readers are due something: {@link ChannelFeed.deliverDue} is to be called once this turn's work is done. */
+  readonly onDue: () => void;
   readonly patienceMs: number;
   readonly onIdle: () => void;
   readonly onError: (error: unknown) => void;
 }
 
 /**
- * One channel's feed in this process. `last` is the id that all its live readers have received; a reader that joins
- * catches up on its own until it stands there too, in the same turn of the event loop, and is live from then on.
+ * One channel's feed in this process. `last` is the id that all its live readers have received, or are due in this turn of
+ * the event loop; a reader that joins catches up on its own until it stands there too, and is live from then on.
+ *
+ * What arrives live in one turn is delivered together at its end: one write a reader, however much it is. Whatever else is
+ * done with the live readers (one more, a control, the end) comes after what they are due.
  */
-export class ChannelFeed<D> {
+export class ChannelFeed<D extends object> {
   readonly channel: ChannelKey;
   readonly #options: FeedOptions<D>;
   /** Readers whose join is still being looked at, those replaying history, and those that stand at `last`. */
   #joining = 0;
   readonly #catchingUp = new Set<Reader<D>>();
   readonly #live = new Set<Reader<D>>();
+  /** Not delivered yet; `last` counts them already. */
+  #due: D[] = [];
+  /** The answers that catching-up readers wait for, by where they read from: many join at once. */
+  readonly #reading = new Map<EntryId, Promise<Read>>();
   #recent: { readonly entry: Entry; readonly shared: D }[] = [];
   #last: EntryId = BEFORE_ALL;
   /** The latest live entry that the feed has heard of and not delivered yet. */
@@ -59,7 +71,7 @@ export class ChannelFeed<D> {
     this.#joining++;
     try {
       await this.#ensureEstablished();
-      const { entries, tail } = await this.#options.broker.read(this.channel, cursor ?? BEFORE_ALL, READ_BATCH);
+      const { entries, tail } = await this.#read(cursor ?? BEFORE_ALL);
       if (cursor !== undefined && tail.sealedBy === cursor) return { kind: 'at_end' };
       this.#catchingUp.add(reader);
       void this.#catchUp(reader, cursor, entries, tail);
@@ -82,7 +94,15 @@ export class ChannelFeed<D> {
   brokerFailed(): void {
     this.#failingSinceMs ??= performance.now();
     if (performance.now() - this.#failingSinceMs < this.#options.patienceMs) return;
+    this.deliverDue();
     for (const reader of [...this.#live, ...this.#catchingUp]) this.#finish(reader, 'unavailable');
+  }
+
+  deliverDue(): void {
+    if (this.#due.length === 0) return;
+    const due = this.#due;
+    this.#due = [];
+    for (const shared of this.#together(due)) for (const reader of this.#live) reader.deliver(shared);
   }
 
   close(): void {
@@ -127,14 +147,16 @@ export class ChannelFeed<D> {
             reader.control(stand.notice, at);
           }
         }
-        for (const entry of entries) {
-          const hole = holeBefore(entry, at);
+        for (const run of runsOf(entries)) {
+          const hole = holeBefore(run.first, at);
           if (hole !== undefined) reader.control(hole, at);
-          reader.deliver(this.#shared(entry));
-          at = entry.id;
-          if (entry.seals) return this.#finish(reader, 'ended');
-          await reader.congested();
-          if (!this.#catchingUp.has(reader)) return;
+          for (const shared of this.#together(run.entries.map((entry) => this.#shared(entry)))) {
+            reader.deliver(shared);
+            await reader.congested();
+            if (!this.#catchingUp.has(reader)) return;
+          }
+          at = run.last.id;
+          if (run.last.seals) return this.#finish(reader, 'ended');
         }
         if (entries.length < READ_BATCH) {
           if (tail.sealedBy !== undefined) return this.#finish(reader, 'ended');
@@ -159,7 +181,7 @@ export class ChannelFeed<D> {
   async #readUntilAnswered(reader: Reader<D>, at: EntryId): Promise<Read | undefined> {
     for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
       try {
-        const read = await this.#options.broker.read(this.channel, at, READ_BATCH);
+        const read = await this.#read(at);
         return this.#catchingUp.has(reader) ? read : undefined;
       } catch {
         this.brokerFailed();
@@ -169,12 +191,23 @@ export class ChannelFeed<D> {
     }
   }
 
+  #read(after: EntryId): Promise<Read> {
+    let reading = this.#reading.get(after);
+    if (reading === undefined) {
+      reading = this.#options.broker.read(this.channel, after, READ_BATCH).finally(() => this.#reading.delete(after));
+      this.#reading.set(after, reading);
+    }
+    return reading;
+  }
+
   /** Attaches a reader that stands at `at`, if the feed can vouch for all that lies between. No await in here. */
   #goLive(reader: Reader<D>, at: EntryId): boolean {
+    this.deliverDue();
     if (at !== this.#last) {
       const next = this.#recent.findIndex(({ entry }) => entry.prev === at);
       if (next < 0) return false;
-      for (const { shared } of this.#recent.slice(next)) reader.deliver(shared);
+      const missing = this.#recent.slice(next).map(({ shared }) => shared);
+      for (const shared of this.#together(missing)) reader.deliver(shared);
     }
     if (this.#catchingUp.delete(reader)) this.#live.add(reader);
     return true;
@@ -201,7 +234,7 @@ export class ChannelFeed<D> {
     const shared = this.#options.share(entry);
     this.#recent.push({ entry, shared });
     if (this.#recent.length > RECENT_ENTRIES) this.#recent.shift();
-    for (const reader of this.#live) reader.deliver(shared);
+    if (this.#due.push(shared) === 1) this.#options.onDue();
     if (entry.seals) this.#finishLive();
   }
 
@@ -232,6 +265,7 @@ export class ChannelFeed<D> {
       const before = this.#last === BEFORE_ALL ? undefined : this.#last;
       const stand = entries.length === 0 ? standing(before, tail) : undefined;
       if (stand !== undefined) {
+        this.deliverDue();
         this.#last = stand.cursor ?? BEFORE_ALL;
         this.#recent = [];
         for (const reader of this.#live) reader.control(stand.notice, stand.cursor);
@@ -239,7 +273,10 @@ export class ChannelFeed<D> {
       for (const entry of entries) {
         const at = this.#last === BEFORE_ALL ? undefined : this.#last;
         const hole = holeBefore(entry, at);
-        if (hole !== undefined) for (const reader of this.#live) reader.control(hole, at);
+        if (hole !== undefined) {
+          this.deliverDue();
+          for (const reader of this.#live) reader.control(hole, at);
+        }
         this.#advance(entry);
       }
       if (entries.length === READ_BATCH) continue;
@@ -254,10 +291,15 @@ export class ChannelFeed<D> {
   /** The form of an entry that its readers share; the recent ones have theirs already. */
   #shared(entry: Entry): D {
     const known = this.#recent.find((recent) => recent.entry.id === entry.id);
-    return known !== undefined ? known.shared : this.#options.share(entry);
+    return known?.shared ?? this.#options.replays.share(this.channel, entry, this.#options.share);
+  }
+
+  #together(shared: readonly D[]): readonly D[] {
+    return shared.length > 1 ? this.#options.together(shared) : shared;
   }
 
   #finishLive(): void {
+    this.deliverDue();
     for (const reader of [...this.#live]) this.#finish(reader, 'ended');
   }
 
@@ -288,6 +330,27 @@ function standing(
   }
   if (at === tail.sealedBy) return undefined;
   return { notice: { type: 'expired' }, cursor: tail.sealedBy };
+}
+
+interface Run {
+  readonly first: Entry;
+  readonly last: Entry;
+  readonly entries: readonly Entry[];
+}
+
+/** Entries between which nothing is missing. A sealing one is the last of all. */
+function runsOf(entries: readonly Entry[]): Run[] {
+  const runs: Run[] = [];
+  let from = 0;
+  for (let next = 1; next <= entries.length; next++) {
+    const [first, last, following] = [entries[from], entries[next - 1], entries[next]];
+    if (first === undefined || last === undefined) continue;
+    if (following !== undefined && !last.seals && holeBefore(following, last.id) === undefined) continue;
+    runs.push({ first, last, entries: entries.slice(from, next) });
+    if (last.seals) break;
+    from = next;
+  }
+  return runs;
 }
 
 /** The gap before `entry` for a reader that has received everything up to `at`. */

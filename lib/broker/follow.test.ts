@@ -26,6 +26,7 @@ function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {}) {
   const cut: Broker = {
     name: broker.name,
     publish: (...args) => broker.publish(...args),
+    publishMany: (...args) => broker.publishMany(...args),
     read: (...args) => answer(() => broker.read(...args)),
     tails: (channels) =>
       answer(async () => {
@@ -300,6 +301,6 @@ describe('while the broker is away', () => {
     const notes = new Notes();
     await follower.follow(CHANNEL, undefined, notes);
     await publish(broker, '0');
-    expect(notes.texts).toEqual(['0']);
+    await vi.waitFor(() => expect(notes.texts).toEqual(['0']));
   });
 });

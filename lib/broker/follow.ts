@@ -1,6 +1,7 @@
 import type { Broker, ChannelKey, Entry } from './broker.ts';
 import { ChannelFeed } from './channel-feed.ts';
 import type { EntryId } from './entry-id.ts';
+import { Replays } from './replays.ts';
 
 /**
  * Follows channels for any number of readers over a broker whose live delivery may lose anything.
@@ -13,7 +14,8 @@ import type { EntryId } from './entry-id.ts';
  *   compared. An entry whose `prev` is before the last one means a roll-back that has already moved on: it is delivered.
  * - While the broker is away readers keep their place; after {@link FollowOptions.patienceMs} they are told.
  *
- * `D` is what readers share for an entry (its decoded and encoded forms), made once by `share`.
+ * `D` is what readers share for an entry (its decoded and encoded forms), made once by `share`; what is due in one turn of
+ * the event loop is put `together`.
  */
 export interface Reader<D> {
   /** The next entry. Must not throw and must not block: whoever can't keep up says so by `congested`. */
@@ -31,9 +33,11 @@ export type Notice =
   | { readonly type: 'expired' }
   | { readonly type: 'reset' };
 
-export interface FollowOptions<D> {
+export interface FollowOptions<D extends object> {
   readonly broker: Broker;
   readonly share: (entry: Entry) => D;
+  /** Makes few of many, in their order, for one write a reader. Undefined: each is delivered by itself. */
+  readonly together?: (shared: readonly D[]) => readonly D[];
   /** How often the tails of all followed channels are compared. */
   readonly tailCheckMs?: number;
   /** How long readers wait for a broker that is away before they are finished as `unavailable`. */
@@ -52,13 +56,16 @@ export type Following =
 const DEFAULT_TAIL_CHECK_MS = 5_000;
 const DEFAULT_PATIENCE_MS = 30_000;
 
-export class Follower<D> {
+export class Follower<D extends object> {
   readonly #broker: Broker;
   readonly #share: (entry: Entry) => D;
+  readonly #together: (shared: readonly D[]) => readonly D[];
+  readonly #replays = new Replays<D>();
   readonly #patienceMs: number;
   readonly #onError: (error: unknown) => void;
   readonly #feeds = new Map<ChannelKey, ChannelFeed<D>>();
   readonly #timer: NodeJS.Timeout;
+  #due: ChannelFeed<D>[] = [];
   #checking = false;
   #checkAgain = false;
   #closed = false;
@@ -66,9 +73,13 @@ export class Follower<D> {
   constructor(options: FollowOptions<D>) {
     this.#broker = options.broker;
     this.#share = options.share;
+    this.#together = options.together ?? ((shared) => shared);
     this.#patienceMs = options.patienceMs ?? DEFAULT_PATIENCE_MS;
     this.#onError = options.onError;
-    this.#timer = setInterval(() => void this.#checkTails(), options.tailCheckMs ?? DEFAULT_TAIL_CHECK_MS);
+    this.#timer = setInterval(() => {
+      this.#replays.purge();
+      void this.#checkTails();
+    }, options.tailCheckMs ?? DEFAULT_TAIL_CHECK_MS);
     this.#timer.unref();
     this.#broker.onInterruption(() => void this.#checkTails());
   }
@@ -94,6 +105,7 @@ export class Follower<D> {
     clearInterval(this.#timer);
     for (const feed of this.#feeds.values()) feed.close();
     this.#feeds.clear();
+    this.#replays.clear();
   }
 
   #feed(channel: ChannelKey): ChannelFeed<D> {
@@ -103,6 +115,9 @@ export class Follower<D> {
         broker: this.#broker,
         channel,
         share: this.#share,
+        together: this.#together,
+        replays: this.#replays,
+        onDue: () => this.#onDue(made),
         patienceMs: this.#patienceMs,
         onError: this.#onError,
         // A successor may already stand in the map: only the feed that is there takes itself out.
@@ -115,6 +130,22 @@ export class Follower<D> {
     }
     return feed;
   }
+
+  #onDue(feed: ChannelFeed<D>): void {
+    if (this.#due.push(feed) === 1) setImmediate(this.#deliverDue);
+  }
+
+  readonly #deliverDue = (): void => {
+    const due = this.#due;
+    this.#due = [];
+    for (const feed of due) {
+      try {
+        feed.deliverDue();
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
+  };
 
   async #checkTails(): Promise<void> {
     if (this.#checking) {

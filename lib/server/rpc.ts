@@ -8,7 +8,7 @@ import { convertStoreError } from './store-refusal.ts';
  */
 export function refusalInterceptor(onError: (error: unknown) => void): Interceptor {
   return (next) => async (request) => {
-    const convert = (thrown: unknown) => toRpcError(thrown, request.signal, onError);
+    const convert = (thrown: unknown) => toRpcError(thrown, request.signal.aborted, onError);
     try {
       const response = await next(request);
       if (!response.stream) return response;
@@ -19,12 +19,13 @@ export function refusalInterceptor(onError: (error: unknown) => void): Intercept
   };
 }
 
-function toRpcError(thrown: unknown, signal: AbortSignal, onError: (error: unknown) => void): ConnectError {
+/** What an RPC is told of something that was thrown. */
+export function toRpcError(thrown: unknown, callerIsGone: boolean, onError: (error: unknown) => void): ConnectError {
   const error = convertStoreError(thrown);
   if (error instanceof Refusal) return toConnectError(error);
   if (error instanceof ConnectError) return error;
   // A caller that goes makes all kinds of errors on the way out, and hears none of them.
-  if (signal.aborted) return new ConnectError('the caller went away', Code.Canceled);
+  if (callerIsGone) return new ConnectError('the caller went away', Code.Canceled);
   onError(error);
   return new ConnectError('internal error', Code.Internal);
 }
@@ -58,7 +59,7 @@ export function admit<Claims extends object>(
           values.set(key, await authenticate(requestHeader));
         } catch (thrown) {
           // Interceptors come after this.
-          throw toRpcError(thrown, signal, onError);
+          throw toRpcError(thrown, signal.aborted, onError);
         }
       },
     claimsOf({ values }) {

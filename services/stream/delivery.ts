@@ -5,17 +5,43 @@ import type { EntryId } from '#lib/broker/entry-id.ts';
 import type { Notice } from '#lib/broker/follow.ts';
 import { isUuid } from '#lib/ids/uuid.ts';
 
+/** Deliveries that are written together, up to about this: what a slow listener is cut at is far above it. */
+const MAX_TOGETHER_BYTES = 64 * 1024;
+
 /**
  * An entry on its way to the listeners of a process: decoded once, and encoded once for each wire format, whatever the
  * number of listeners.
  */
 export class Delivery {
+  /** The last one, where several are delivered together. */
   readonly entry: Entry;
   readonly #encoded: unknown[] = [];
+  readonly #parts: readonly Delivery[] | undefined;
   #message: PublishRequest | undefined;
 
-  constructor(entry: Entry) {
+  constructor(entry: Entry, parts?: readonly Delivery[]) {
     this.entry = entry;
+    this.#parts = parts;
+  }
+
+  /** The same deliveries in as few writes as is good for their readers. */
+  static together(deliveries: readonly Delivery[]): Delivery[] {
+    const made: Delivery[] = [];
+    let parts: Delivery[] = [];
+    let sizeBytes = 0;
+    const close = () => {
+      const last = parts.at(-1);
+      if (last !== undefined) made.push(parts.length === 1 ? last : new Delivery(last.entry, parts));
+      parts = [];
+      sizeBytes = 0;
+    };
+    for (const delivery of deliveries) {
+      if (sizeBytes + delivery.entry.data.byteLength > MAX_TOGETHER_BYTES) close();
+      parts.push(delivery);
+      sizeBytes += delivery.entry.data.byteLength;
+    }
+    close();
+    return made;
   }
 
   /** Undefined for `producer_lost`, and for bytes that are no valid message: somebody else wrote to the log. */
@@ -27,7 +53,8 @@ export class Delivery {
   encodedFor<T>(wire: Wire<T>): T {
     const known = this.#encoded[wire.slot] as T | undefined;
     if (known !== undefined) return known;
-    const made = wire.entry(this);
+    const parts = this.#parts;
+    const made = parts === undefined ? wire.entry(this) : wire.join(parts.map((part) => part.encodedFor(wire)));
     this.#encoded[wire.slot] = made;
     return made;
   }
@@ -42,6 +69,10 @@ function decode(data: Uint8Array): PublishRequest | undefined {
   }
 }
 
+export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(chunks);
+}
+
 /** What a listener can be told beside messages. */
 export type ControlNotice = Notice | { readonly type: 'server_draining' } | { readonly type: 'producer_lost' };
 
@@ -51,6 +82,8 @@ export interface Wire<T> {
   readonly slot: number;
   /** A message, or `producer_lost`. */
   entry(delivery: Delivery): T;
+  /** Several, one after the other, as one. */
+  join(chunks: readonly T[]): T;
   /** `cursor` is where the listener stands after it. */
   control(notice: ControlNotice, cursor: EntryId | undefined): T;
   /** Keeps idle connections alive, and shows a client that they are. */

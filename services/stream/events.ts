@@ -5,8 +5,9 @@ import { bearer, type Gate, parseOrgId } from '#lib/server/gate.ts';
 import type { HttpCall, HttpRoute } from '#lib/server/http-route.ts';
 import { headerOf } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
-import { HttpSink } from './http-sink.ts';
+import { ByteSink } from './byte-sink.ts';
 import type { Listeners } from './listeners.ts';
+import { sseFace } from './sse-face.ts';
 
 /** Tokens that end within this are worth a notice when the server drains: the client needs a new one. */
 export const TOKEN_ENDS_SOON_MS = 60_000;
@@ -31,7 +32,7 @@ export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
       const cursor = cursorOf(headerOf(request, 'last-event-id') ?? query.get('last_event_id') ?? '');
       const token = query.get('token') ?? bearer(headerOf(request, 'authorization'));
       const wantsControls = query.get('controls') === '1';
-      const sink = new HttpSink(response);
+      const sink = new ByteSink(response, sseFace);
       try {
         const claims = await gate.authenticateListener(token);
         gate.requireClaims(claims, orgId, channelId);

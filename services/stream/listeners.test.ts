@@ -17,6 +17,7 @@ const words: Wire<string> = {
   entry: ({ entry }) => new TextDecoder().decode(entry.data),
   control: ({ type }) => type,
   goodbye: () => 'goodbye',
+  join: (chunks) => chunks.join('+'),
 };
 
 class Words implements Sink<string> {
@@ -64,6 +65,8 @@ async function join(sink = new Words(), wantsDrainNotice = () => false) {
 async function publish(text: string, phase: Phase = Phase.DELTA) {
   const message = { messageId: crypto.randomUUID(), phase, sequence: 0n, data: new TextEncoder().encode(text) };
   await broker.publish(CHANNEL, message, { name: 'unary', perSec: 0 });
+  // What is due is delivered when the turn of the event loop ends.
+  await vi.advanceTimersByTimeAsync(0);
 }
 
 beforeEach(() => {

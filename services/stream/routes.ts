@@ -10,7 +10,8 @@ import { Delivery } from './delivery.ts';
 import { eventsRoute } from './events.ts';
 import { Listeners } from './listeners.ts';
 import { startStream } from './start-stream.ts';
-import { subscribe } from './subscribe.ts';
+import { subscribeResponses } from './subscribe.ts';
+import { subscribeCalls } from './subscribe-calls.ts';
 
 export interface StreamServiceOptions {
   readonly gate: Gate;
@@ -26,9 +27,11 @@ export interface StreamServiceOptions {
 /** The stream service: StreamService by RPC, and Conduit's events. */
 export function streamService(options: StreamServiceOptions): ServiceParts {
   const { gate, broker, logger } = options;
+  const onError = (error: unknown) => logger.error({ err: error }, 'unexpected error');
   const follower = new Follower({
     broker,
     share: (entry) => new Delivery(entry),
+    together: Delivery.together,
     onError: (error) => logger.error({ err: error }, 'a listener was ended by an unexpected error'),
   });
   const listeners = new Listeners({ ...options, follower });
@@ -37,10 +40,12 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
   return {
     services: [StreamService],
     http: [eventsRoute(gate, listeners)],
-    rpc(router, onError) {
+    rawRpcs: [subscribeCalls({ gate, listeners, onError })],
+    rpc(router) {
       router.rpc(
         StreamService.method.subscribe,
-        (request, context) => subscribe(request, authorized.claimsOf(context), context.signal, gate, listeners),
+        (request, context) =>
+          subscribeResponses(request, authorized.claimsOf(context), context.signal, gate, listeners),
         { requestGate: authorized.requestGate(onError) },
       );
       router.rpc(

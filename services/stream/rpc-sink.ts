@@ -1,3 +1,4 @@
+import { Code, ConnectError } from '@connectrpc/connect';
 import type { SubscribeResponse } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import type { Sink } from './delivery.ts';
@@ -15,12 +16,15 @@ export class RpcSink implements Sink<RpcChunk> {
   #wake: () => void = () => {};
   readonly #signal: AbortSignal;
   #ended = false;
-  #failure: Refusal | undefined;
+  #failure: Refusal | ConnectError | undefined;
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;
     signal.addEventListener('abort', () => {
       this.#ended = true;
+      // A caller's deadline is said; whoever went hears nothing.
+      const { reason } = signal;
+      if (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) this.#failure = reason;
       this.#waiting = [];
       this.#wake();
       this.onGone();
@@ -60,9 +64,9 @@ export class RpcSink implements Sink<RpcChunk> {
     for (;;) {
       const batch = this.#waiting;
       this.#waiting = [];
-      for (const { response, sizeBytes } of batch) {
+      for (const { responses, sizeBytes } of batch) {
         this.#waitingBytes -= sizeBytes;
-        yield response;
+        yield* responses;
       }
       if (this.#waiting.length > 0) continue;
       this.onDrain();

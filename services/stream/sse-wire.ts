@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PhaseSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
-import type { ControlNotice, Delivery, Wire } from './delivery.ts';
+import { type ControlNotice, concatBytes, type Delivery, type Wire } from './delivery.ts';
 
 /** What an EventSource waits before it reconnects: Conduit's first words. */
 const RETRY_MS = 500;
@@ -9,7 +9,6 @@ const RETRY_MS = 500;
 const RETRY_AWAY_MS = 3_000;
 
 const encoder = new TextEncoder();
-const CRLF = encoder.encode('\r\n');
 const phaseNames = new Map<number, string>(PhaseSchema.values.map(({ number, name }) => [number, name]));
 
 /**
@@ -35,25 +34,12 @@ export const sseWire = {
   },
 
   control,
+  join: concatBytes,
 
   goodbye(retryMs: number): Uint8Array {
     return encoder.encode(`retry: ${retryMs}\n\n`);
   },
 } as const satisfies Wire<Uint8Array>;
-
-/** The same as chunks of HTTP/1.1's transfer coding. */
-export const sseChunkWire: Wire<Uint8Array> = {
-  slot: 2,
-  opening: chunkOf(sseWire.opening),
-  heartbeat: chunkOf(sseWire.heartbeat),
-  entry: (delivery) => chunkOf(delivery.encodedFor(sseWire)),
-  control: (notice, cursor) => chunkOf(control(notice, cursor)),
-  goodbye: (retryMs) => chunkOf(sseWire.goodbye(retryMs)),
-};
-
-export function chunkOf(bytes: Uint8Array): Uint8Array {
-  return Buffer.concat([encoder.encode(`${bytes.byteLength.toString(16)}\r\n`), bytes, CRLF]);
-}
 
 /** Conduit's answer when the broker keeps failing; the response ends with it. */
 export const sseBrokerAway: Uint8Array = encoder.encode(

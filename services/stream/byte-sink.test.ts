@@ -2,7 +2,8 @@ import { connect } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import { listen } from '#lib/server/listen.ts';
-import { HttpSink } from './http-sink.ts';
+import { ByteSink } from './byte-sink.ts';
+import { sseFace } from './sse-face.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(() => {
@@ -16,7 +17,7 @@ async function serve() {
     host: '127.0.0.1',
     port: 0,
     handler: (_request, response) => {
-      const sink = new HttpSink(response);
+      const sink = new ByteSink(response, sseFace);
       slots.push(sink.wire.slot);
       if (sink.wire.opening !== undefined) sink.write(sink.wire.opening);
       sink.write(sink.wire.control({ type: 'expired' }, '1-0' as EntryId));
