@@ -151,9 +151,9 @@ test('a request that is cut gives back what it held', async () => {
     const socket = connect(port, '127.0.0.1');
     socket.write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: ${encoding}\r\nContent-Length: 300000\r\n\r\n`);
     socket.write(encoding === 'gzip' ? gzipSync(noise(200_000)) : text(200_000));
-    await expect.poll(() => budget.usedBytes).toBeGreaterThan(100_000);
+    await expect.poll(() => budget.usedBytes, { timeout: 20_000 }).toBeGreaterThan(100_000);
     socket.destroy();
-    await expect.poll(() => budget.usedBytes).toBe(0);
+    await expect.poll(() => budget.usedBytes, { timeout: 20_000 }).toBe(0);
   }
   expect(outcomes).toEqual(['cut', 'cut']);
 });

@@ -83,14 +83,14 @@ export interface ServiceUnderTest {
 }
 
 /** The faces as a service runs them, with its RPCs. */
-export async function startService(): Promise<ServiceUnderTest> {
+export async function startService({ drainTimeoutMs = 100 } = {}): Promise<ServiceUnderTest> {
   const { parts, intake } = facesUnderTest();
   const running = await runService({
     host: '127.0.0.1',
     port: 0,
     parts: [parts],
     reflection: false,
-    drainTimeoutMs: 2000,
+    drainTimeoutMs,
     logger: createLogger('relay', 'silent'),
   });
   onTestFinished(() => running.stop());
