@@ -10,13 +10,13 @@ import { createLogger } from '#lib/telemetry/logger.ts';
 import { createBrokerLivePublisher } from './broker-live-publisher.ts';
 import { consumersService } from './consumers.ts';
 import { reportTo } from './reports.ts';
-import { consumersSettings } from './settings.ts';
+import { apartSettings } from './settings.ts';
 
 await runMain('consumers', async () => {
   const env = new Env(process.env);
   const common = commonSettings(env);
   const logger = createLogger('consumers', common.logLevel);
-  const settings = consumersSettings(env);
+  const settings = apartSettings(env);
   const port = env.port('CONSUMERS_PORT', 9007);
   const redis = sharedBroker(env, common);
   const store = await openEventStore(settings.store);
