@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { encodeBody } from './body-codec.ts';
 import type { EventDatabase } from './database.ts';
 import { dayOf, expiresDayOf } from './days.ts';
@@ -50,7 +51,8 @@ export async function applyEffects(database: EventDatabase, batch: EffectBatch):
         return events;
       });
     } catch (error) {
-      if (!days.isMissing(error) || attempt === MAX_ATTEMPTS) throw error;
+      if (!days.isMissing(error)) throw error;
+      if (attempt === MAX_ATTEMPTS) throw new StoreUnavailableError('a day is being dropped', { cause: error });
     }
   }
 }

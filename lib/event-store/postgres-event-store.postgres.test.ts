@@ -5,7 +5,17 @@ import { type PostgresServer, query, startPostgres } from '../../test/support/po
 import { until } from '../../test/support/until.ts';
 import { DAY_MS, dayOf } from './days.ts';
 import type { EffectBatch, EventStore } from './event-store.ts';
-import { expectStored, newEvent, newProject, queryOf, save, TestPartition, totalsOf } from './event-store-harness.ts';
+import {
+  expectStored,
+  newAttachment,
+  newEvent,
+  newProject,
+  queryOf,
+  readAll,
+  save,
+  TestPartition,
+  totalsOf,
+} from './event-store-harness.ts';
 import { openPostgresEvents } from './postgres-event-database.ts';
 import { createEventStore } from './sql-event-store.ts';
 
@@ -99,6 +109,27 @@ describe('events on PostgreSQL', () => {
     expect(list).not.toContain('Seq Scan');
     expect(list).not.toMatch(/^Sort/);
     await store.close();
+  });
+
+  test('a dump has everything, partitions and positions too, and goes on where it is restored', async () => {
+    const { store, url } = await openFresh();
+    const restoredUrl = await server.createDatabase();
+    const [event, partition] = [newEvent({ ...newProject(), attachments: [newAttachment()] }), new TestPartition()];
+    const batch = partition.nextEvents([event, newEvent({ ...newProject(), retentionDays: 2 })]);
+    await store.apply(batch);
+    await store.close();
+    // As docs/operations.md says.
+    await server.run('pg_dump', '--format=custom', '--file=events.dump', url);
+    await server.run('pg_restore', '--exit-on-error', '--no-owner', `--dbname=${restoredUrl}`, 'events.dump');
+    const restored = createEventStore(await openPostgresEvents({ url: restoredUrl }));
+    await expectStored(restored, event);
+    expect(await readAll(restored, event.projectId, event.eventId, event.attachments[0]?.id ?? '')).toHaveLength(9);
+    expect(await restored.apply(batch)).toEqual([]);
+    await restored.apply(partition.nextEvents([newEvent({ ...newProject(), retentionDays: 50 })]));
+    await deleteAll(restored, Date.now() + 10 * DAY_MS);
+    await expectStored(restored, event);
+    expect(await expiredPartitions(restoredUrl, dayOf(Date.now()) + 9)).toEqual([]);
+    await restored.close();
   });
 
   test('crashed in the middle of batches: each that was applied is there, and each is once', async () => {

@@ -2,13 +2,16 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { sql } from 'kysely';
 import { describe, expect, test } from 'vitest';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { backupSqlite, restoreSqlite } from '#lib/sql/sqlite-backup.ts';
 import { describeEventStoreContract } from './event-store-contract.ts';
 import { describeEventStoreCrashes } from './event-store-crashes.ts';
 import {
   type EventStoreSpace,
   expectStored,
+  newAttachment,
   newEvent,
   newProject,
   queryOf,
@@ -27,11 +30,11 @@ async function newSpace(): Promise<EventStoreSpace> {
     dataDir,
     open: async ({ searchDeadlineMs, ...options } = {}) =>
       createEventStore(await openSqliteEvents({ dataDir, ...options }), { searchDeadlineMs }),
-    execute: async (sql) => {
+    execute: async (text) => {
       const database = new DatabaseSync(eventsFile(dataDir), { timeout: 5_000 });
       try {
-        if (sql.startsWith('select') || sql.startsWith('explain')) return database.prepare(sql).all();
-        database.exec(sql);
+        if (text.startsWith('select')) return database.prepare(text).all();
+        database.exec(text);
         return [];
       } finally {
         database.close();
@@ -52,6 +55,29 @@ describe('SQLite', () => {
     for (const file of ['', '-wal', '-shm']) {
       expect((await stat(eventsFile(space.dataDir) + file)).mode & 0o077).toBe(0);
     }
+    await store.close();
+  });
+
+  test('a full disk is said, no batch is half applied, and it goes on afterwards', async () => {
+    await using space = await newSpace();
+    const database = await openSqliteEvents({ dataDir: space.dataDir });
+    const store = createEventStore(database);
+    const pages = async (count: number) => {
+      if (database.writer !== undefined) await sql.raw(`pragma max_page_count = ${count}`).execute(database.writer);
+    };
+    await pages(1);
+    const [whose, partition] = [newProject(), new TestPartition()];
+    const batch = partition.nextEvents(
+      Array.from({ length: 20 }, () =>
+        newEvent({ ...whose, title: 'x'.repeat(5_000), attachments: [newAttachment()] }),
+      ),
+    );
+    await expect(store.apply(batch)).rejects.toThrow(StoreUnavailableError);
+    expect(await partition.position(store)).toBeUndefined();
+    expect((await store.list(queryOf(whose))).events).toEqual([]);
+    await pages(1_000_000);
+    expect(await store.apply(batch)).toHaveLength(20);
+    expect(await totalsOf(store, whose.organizationId)).toMatchObject({ 'accepted error': 20n });
     await store.close();
   });
 
