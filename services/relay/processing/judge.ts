@@ -186,7 +186,7 @@ function placeholder(): JsonObject {
       values: [
         {
           type: 'Minidump',
-          value: 'The process crashed',
+          value: 'A native crash',
           mechanism: { type: 'minidump', handled: false, synthetic: true },
         },
       ],
