@@ -19,20 +19,10 @@ export async function takeAttachments(call: IntakeCall, event: string): Promise<
   sendAccepted(call.response, accepted, () => sendEmpty(call.response, 201));
 }
 
+/** For an event that has come or will come, a minidump is a file like any other: it makes no event of its own. */
 export function attachmentOf({ name, filename, contentType, bytes }: FormFile): Item {
-  return itemOf('attachment', bytes, {
-    filename: filename ?? name,
-    contentType,
-    attachmentType: ATTACHMENT_TYPES[name] ?? 'event.attachment',
-  });
+  return itemOf('attachment', bytes, { filename: filename ?? name, contentType, attachmentType: 'event.attachment' });
 }
-
-/** The fields that crash reporters know. */
-export const MINIDUMP_FIELD = 'upload_file_minidump';
-const ATTACHMENT_TYPES: Readonly<Record<string, string | undefined>> = {
-  __proto__: null as unknown as undefined,
-  [MINIDUMP_FIELD]: 'event.minidump',
-};
 
 async function readFile(call: IntakeCall): Promise<Item> {
   const payload = await call.read(call.options.limits.maxAttachmentBytes);

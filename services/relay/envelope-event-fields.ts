@@ -1,12 +1,11 @@
+import { MAX_JSON_DEPTH } from './processing/json.ts';
+
 /** What of an event the endpoint looks at. */
 export interface EventFields {
   /** Undefined: there is none, or null. Empty: it is something else than text. */
   readonly eventId: string | undefined;
   readonly type: string | undefined;
 }
-
-/** Deeper is refused by whatever reads an event later. */
-const MAX_DEPTH = 128;
 
 /**
  * Reads two fields of an event, and whether it is a JSON object at all; undefined if it isn't. It makes no values of the
@@ -105,7 +104,6 @@ class Scan {
   }
 
   #value(depth: number): boolean {
-    if (depth > MAX_DEPTH) return false;
     switch (this.#json[this.#at]) {
       case QUOTE:
         return this.#string();
@@ -128,7 +126,9 @@ class Scan {
     }
   }
 
+  /** `depth`: in how many it is. */
   #object(depth: number): boolean {
+    if (depth === MAX_JSON_DEPTH) return false;
     this.#at++;
     this.#space();
     if (this.#json[this.#at] === CLOSE) {
@@ -146,6 +146,7 @@ class Scan {
   }
 
   #list(depth: number): boolean {
+    if (depth === MAX_JSON_DEPTH) return false;
     this.#at++;
     this.#space();
     if (this.#json[this.#at] === CLOSE_LIST) {

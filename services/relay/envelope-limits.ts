@@ -44,9 +44,12 @@ export function isEventItem({ type }: Item): boolean {
   return type === 'event' || Object.hasOwn(EVENT_CATEGORIES, type);
 }
 
-/** Whether an answer names an event's id. */
+/** Of an attachment: without an event beside it, it is one. */
+export const MINIDUMP = 'event.minidump';
+
+/** Whether an event comes of it: then an answer names its id. */
 export function hasEvent(items: readonly Item[]): boolean {
-  return items.some(isEventItem);
+  return items.some((item) => isEventItem(item) || (item.type === 'attachment' && item.attachmentType === MINIDUMP));
 }
 
 /** Holds the items of an envelope to the limits of their types. @throws EnvelopeRefusal */

@@ -108,6 +108,10 @@ describe('the event id', () => {
       expect(parse(`{}\n${item(payload)}`).envelope.eventId).toMatch(/^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}$/);
     }
   });
+  test('is made for a minidump, which is an event by itself', () => {
+    const { eventId, items } = parse('{}\n{"type":"attachment","attachment_type":"event.minidump"}\nMDMP').envelope;
+    expect([eventId, hasEvent(items)]).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), true]);
+  });
   test('is not made without an event', () => {
     const { eventId, items } = parse(`{}\n${item('x', 'attachment')}${item('{}', 'session')}`).envelope;
     expect([eventId, hasEvent(items)]).toEqual([undefined, false]);

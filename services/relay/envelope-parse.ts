@@ -1,7 +1,7 @@
 import type { Envelope, Item } from './envelope.ts';
 import { readEventFields } from './envelope-event-fields.ts';
 import { newEventId, readEventId } from './envelope-event-id.ts';
-import { isEventItem, MAX_HEADER_LINE_BYTES, MAX_ITEMS } from './envelope-limits.ts';
+import { hasEvent, isEventItem, MAX_HEADER_LINE_BYTES, MAX_ITEMS } from './envelope-limits.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 
 export interface ParsedEnvelope {
@@ -45,7 +45,7 @@ export function eventIdOf(ofHeader: unknown, items: readonly Item[]): string | u
     return id;
   }
   const event = items.find(isEventItem);
-  if (event === undefined) return undefined;
+  if (event === undefined) return hasEvent(items) ? newEventId() : undefined;
   // What can't be read here is said to be so by whoever reads the event.
   return readEventId(readEventFields(event.payload, true)?.eventId) ?? newEventId();
 }

@@ -181,7 +181,7 @@ describe('attachments for an event', () => {
     expect(endpoint.intake.only.envelope).toMatchObject({
       eventId: EVENT_ID,
       items: [
-        { type: 'attachment', filename: 'a.dmp', attachmentType: 'event.minidump' },
+        { type: 'attachment', filename: 'a.dmp', attachmentType: 'event.attachment' },
         { type: 'attachment', filename: 'b.txt', attachmentType: 'event.attachment' },
       ],
     });

@@ -7,8 +7,8 @@ import { takeEnvelope } from './http-envelope.ts';
 import { queryParameter } from './http-query.ts';
 import { decodeStoreBody, maxStoreBodyBytes } from './store-body.ts';
 
-/** SDKs of Python write NaN and Infinity, which are no JSON: whoever reads the event takes them as null. */
-const PYTHON = ['raven-python/', 'sentry-python/', 'sentry.python/'];
+/** SDKs of Python write NaN and Infinity, which are no JSON: whoever reads the event takes them as null (judge.ts). */
+const PYTHON = ['raven-python/', 'sentry-python/', 'sentry.python'];
 
 /** `POST|GET /api/[{project}/]store/`: one event. @throws EnvelopeRefusal */
 export async function takeStore(call: IntakeCall): Promise<void> {
@@ -23,7 +23,7 @@ export async function takeStore(call: IntakeCall): Promise<void> {
 
 function takeEvent(call: IntakeCall, body: Buffer, success: (eventId: string) => void): void {
   const payload = decodeStoreBody(body, call.options.limits.maxEventBytes);
-  const client = call.sender?.client ?? call.sender?.userAgent ?? '';
+  const client = call.sender?.client ?? '';
   const fields = readEventFields(
     payload,
     PYTHON.some((name) => client.startsWith(name)),
