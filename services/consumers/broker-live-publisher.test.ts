@@ -92,6 +92,19 @@ test('what there is no room for is dropped; it is told once, and once that it is
   await live.close(1000);
 });
 
+test('projects are told apart', async () => {
+  await using broker = closing(createMemoryBroker());
+  const live = createBrokerLivePublisher({ broker, reports: new KeptReports().add });
+  const projects = Array.from({ length: 300 }, (_, n) => (n < 150 ? PROJECT : BigInt(n % 3)));
+  live.publish(projects.map((projectId) => summary({ projectId })));
+  await live.close(1000);
+  for (const project of new Set(projects)) {
+    const channel = channelKey(ORGANIZATION, projectChannelId(ORGANIZATION, project));
+    const { entries } = await broker.read(channel, BEFORE_ALL, 1000);
+    expect(entries).toHaveLength(projects.filter((each) => each === project).length);
+  }
+});
+
 test('closing waits for what is under way, and not for ever', async () => {
   const broker = createMemoryBroker();
   const live = createBrokerLivePublisher({ broker, reports: new KeptReports().add });

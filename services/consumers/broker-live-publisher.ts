@@ -1,6 +1,13 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Phase, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
-import { type Broker, BrokerUnavailableError, channelKey, type PublishRate } from '#lib/broker/broker.ts';
+import {
+  type Broker,
+  BrokerUnavailableError,
+  channelKey,
+  MAX_STEP_MESSAGES,
+  type NewMessage,
+  type PublishRate,
+} from '#lib/broker/broker.ts';
 import { uuidOfEventId } from '#lib/ids/event-id.ts';
 import { projectChannelId } from '#lib/ids/project-channel.ts';
 import { type LivePublisher, MAX_WAITING_SUMMARIES } from './live-publisher.ts';
@@ -14,8 +21,8 @@ export interface BrokerLivePublisherOptions {
   readonly settleMs?: number | undefined;
 }
 
-/** Enough to fill round trips; each has the broker's own deadline. */
-const MAX_IN_FLIGHT = 64;
+/** Steps of the broker under way: enough to fill round trips; each has the broker's own deadline. */
+const MAX_IN_FLIGHT = 16;
 /** Failing is over when nothing has failed for so long. */
 const SETTLE_MS = 10_000;
 const NO_LIMIT: PublishRate = { name: 'stream', perSec: 0 };
@@ -63,11 +70,10 @@ class BrokerLivePublisher implements LivePublisher {
 
   #pump(): void {
     while (this.#inFlight < MAX_IN_FLIGHT) {
-      const summary = this.#waiting[this.#next];
-      if (summary === undefined) break;
-      this.#next++;
+      const step = this.#nextStep();
+      if (step.length === 0) break;
       this.#inFlight++;
-      void this.#publishOne(summary).finally(() => {
+      void this.#publishStep(step).finally(() => {
         this.#inFlight--;
         this.#pump();
       });
@@ -82,14 +88,30 @@ class BrokerLivePublisher implements LivePublisher {
     }
   }
 
-  async #publishOne(summary: LiveSummary): Promise<void> {
+  /** Those of one project that follow each other, as many as the broker stores at once. */
+  #nextStep(): readonly LiveSummary[] {
+    const from = this.#next;
+    const projectId = this.#waiting[from]?.projectId;
+    while (this.#next < from + MAX_STEP_MESSAGES && this.#waiting[this.#next]?.projectId === projectId) {
+      if (this.#next === this.#waiting.length) break;
+      this.#next++;
+    }
+    return this.#waiting.slice(from, this.#next);
+  }
+
+  async #publishStep(step: readonly LiveSummary[]): Promise<void> {
+    const [first] = step;
+    if (first === undefined) return;
     try {
-      const { channel, message } = messageOf(summary);
-      const result = await this.#broker.publish(channel, message, NO_LIMIT, 'kept');
+      const channelId = projectChannelId(first.organizationId, first.projectId);
+      const messages = step.map((summary) => messageOf(summary, channelId));
+      const channel = channelKey(first.organizationId, channelId);
+      const results = await this.#broker.publishMany(channel, messages, NO_LIMIT, 'kept');
+      const sealed = results.filter(({ kind }) => kind === 'sealed').length;
       // Somebody with a publish token for the organization may have ended it.
-      if (result.kind === 'sealed') this.#lose(1, { error: "a project's stream was ended" });
+      if (sealed > 0) this.#lose(sealed, { error: "a project's stream was ended" });
     } catch (error) {
-      this.#lose(1, error instanceof BrokerUnavailableError ? { error: error.message } : errorFields(error));
+      this.#lose(step.length, error instanceof BrokerUnavailableError ? { error: error.message } : errorFields(error));
     }
   }
 
@@ -124,8 +146,7 @@ class BrokerLivePublisher implements LivePublisher {
   }
 }
 
-function messageOf(summary: LiveSummary) {
-  const channelId = projectChannelId(summary.organizationId, summary.projectId);
+function messageOf(summary: LiveSummary, channelId: string): NewMessage {
   const identity = { messageId: uuidOfEventId(summary.eventId), phase: Phase.DELTA, sequence: 0n };
   const request = create(PublishRequestSchema, {
     ...identity,
@@ -133,6 +154,5 @@ function messageOf(summary: LiveSummary) {
     orgId: summary.organizationId,
     payload: livePayload(summary),
   });
-  const message = { ...identity, data: toBinary(PublishRequestSchema, request) };
-  return { channel: channelKey(summary.organizationId, channelId), message };
+  return { ...identity, data: toBinary(PublishRequestSchema, request) };
 }
