@@ -7,13 +7,14 @@ import type { Outcome, OutcomeName } from '#lib/ingest/outcome.ts';
  *
  * 1. *Once.* {@link EventStore.apply} takes records of the log together with their position, in one transaction: a record
  *    that was applied before, by whoever, changes nothing. So everything here is exactly once in effect.
- * 2. *Each event once.* Of a project, an event id is stored once. A second one is not stored, and is counted as invalid,
- *    `duplicate`; its attachments go with it.
+ * 2. *Each event once.* Of a project, an event id is stored once, as long as the event is kept. A second one is not stored,
+ *    and is counted as invalid, `duplicate`; its attachments go with it and are counted so too. The same goes for
+ *    attachments (by their id in the event) and reports (by their body) that come by themselves.
  * 3. *Accepted is counted where it is saved*, in the transaction that saves: an event in its category, and of its
  *    attachments the bytes as `attachment` and their number as `attachment_item`.
- * 4. *Counts are exact*: an hourly series, and totals that are kept for ever.
+ * 4. *Counts are exact*: an hourly series, kept for 400 days, and totals that are kept for ever. Reports count as feedback.
  * 5. *Retention.* What has expired is not answered, and goes by and by, whole partitions where the database has such;
- *    reads and writes go on meanwhile.
+ *    reads and writes go on meanwhile. All of a day expires at once, in UTC. What has expired when it comes counts as saved.
  */
 export interface EventStore {
   readonly kind: 'sqlite' | 'postgres';
