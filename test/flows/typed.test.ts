@@ -12,6 +12,8 @@ import { ServerReflection } from '#gen/grpc/reflection/v1/reflection_pb.ts';
 import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
 import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { EventService } from '#gen/tideway/events/v1/event_service_pb.ts';
+import { RelayService } from '#gen/tideway/relay/v1/relay_service_pb.ts';
 import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
@@ -154,9 +156,15 @@ describe.each(transports)('$name', ({ open }) => {
 });
 
 /** What the edge has for others, by name. */
-const SERVICES = [ConfigService, AccountService, ControlService, PublishService, StreamService].map(
-  ({ typeName }) => typeName,
-);
+const SERVICES = [
+  ConfigService,
+  AccountService,
+  ControlService,
+  EventService,
+  RelayService,
+  PublishService,
+  StreamService,
+].map(({ typeName }) => typeName);
 
 describe('health and reflection, as tools ask for them', () => {
   test('health: Check, List and Watch', async () => {
