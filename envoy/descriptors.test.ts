@@ -26,6 +26,7 @@ test('the edge transcodes by the contracts as buf builds them', () => {
   const contract = contractOf(descriptorSet());
   expect(contract.flat().map((method) => method?.name)).toEqual([
     'Publish',
+    'PublishBatch',
     'PublishStream',
     'Subscribe',
     'StartStream',

@@ -24,10 +24,13 @@ export function httpFormsOf(service: DescService): HttpForm[] {
   });
 }
 
-/** Matches every path of the services' calls, with the slash at its end that the transcoder passes over. */
-export function pathsOf(services: readonly DescService[]): string {
+/**
+ * Each matches one path of the services' calls, with the slash at its end that the transcoder passes over. All in one
+ * expression would be larger than Envoy takes.
+ */
+export function pathsOf(services: readonly DescService[]): string[] {
   const patterns = services.flatMap(httpFormsOf).map(({ template }) => patternOf(template));
-  return `(${[...new Set(patterns)].sort().join('|')})/?`;
+  return [...new Set(patterns)].sort().map((pattern) => `${pattern}/?`);
 }
 
 /** The names of all variables in the paths, as both of JSON's spellings have them. */

@@ -59,7 +59,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       route({ path: '/healthz' }, 'stream', unary('connect-failure,refused-stream')),
       route({ path: '/readyz' }, 'stream', unary('connect-failure,refused-stream')),
       pathVariableInQuery,
-      streamJson(options),
+      ...streamJson(options),
       // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is nothing.
       { ...untranscoded({ prefix: '/v1/' }), typed_per_filter_config: jsonChecks },
       // Here what stays are the redirects to and from an OpenID provider.
@@ -163,9 +163,9 @@ const pathVariableInQuery: JsonObject = {
 };
 
 /** The JSON forms of messages, which say nothing of what is empty; many are server-sent events. */
-function streamJson({ descriptorSet }: EdgeOptions): JsonObject {
-  return {
-    ...untranscoded({ safe_regex: { regex: pathsOf(STREAM_SERVICES) } }),
+function streamJson({ descriptorSet }: EdgeOptions): JsonObject[] {
+  return pathsOf(STREAM_SERVICES).map((regex) => ({
+    ...untranscoded({ safe_regex: { regex } }),
     typed_per_filter_config: {
       'envoy.filters.http.buffer': bodyLimit,
       [TRANSCODER]: transcoder(descriptorSet, STREAM_SERVICES, {
@@ -173,7 +173,7 @@ function streamJson({ descriptorSet }: EdgeOptions): JsonObject {
         stream_sse_style_delimited: true,
       }),
     },
-  };
+  }));
 }
 
 /**

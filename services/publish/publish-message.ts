@@ -4,6 +4,7 @@ import {
   type Broker,
   BrokerUnavailableError,
   channelKey,
+  type NewMessage,
   type PublishRate,
   type PublishResult,
 } from '#lib/broker/broker.ts';
@@ -28,19 +29,22 @@ export async function publishMessage(
   data: Uint8Array,
   rate: PublishRate,
 ): Promise<Published> {
-  if (data.byteLength > MAX_MESSAGE_BYTES) throw tooLarge(data.byteLength);
-  if (message.payload !== undefined) checkPayload(message.payload);
   const channel = channelKey(message.orgId, message.channelId);
-  const { phase, sequence } = message;
-  let result: PublishResult;
-  try {
-    result = await broker.publish(channel, { messageId: message.messageId.toLowerCase(), phase, sequence, data }, rate);
-  } catch (error) {
-    if (error instanceof BrokerUnavailableError) {
-      throw new Refusal('broker_away', { retryAfterMs: error.retryAfterMs, cause: error });
-    }
-    throw error;
-  }
+  return publishedOf(await broker.publish(channel, toStore(message, data), rate).catch(brokerAway), rate);
+}
+
+/**
+ * What the broker is to store of a message that has passed the gate.
+ * @throws Refusal `too_large`, `invalid_argument`
+ */
+export function toStore({ messageId, phase, sequence, payload }: PublishRequest, data: Uint8Array): NewMessage {
+  if (data.byteLength > MAX_MESSAGE_BYTES) throw tooLarge(data.byteLength);
+  if (payload !== undefined) checkPayload(payload);
+  return { messageId: messageId.toLowerCase(), phase, sequence, data };
+}
+
+/** @throws Refusal `rate_limited` with the time to wait, `stream_ended` */
+export function publishedOf(result: PublishResult, rate: PublishRate): Published {
   switch (result.kind) {
     case 'stored':
       return { id: result.id, duplicate: false };
@@ -49,11 +53,19 @@ export async function publishMessage(
     case 'sealed':
       throw new Refusal('stream_ended');
     case 'rate_limited':
-      throw new Refusal('rate_limited', {
-        text: `Rate limit exceeded: maximum ${rate.perSec} requests per 1 second(s) per channel`,
-        retryAfterMs: result.retryAfterMs,
-      });
+      throw rateLimited(result.retryAfterMs, rate);
   }
+}
+
+export function rateLimited(retryAfterMs: number, rate: PublishRate): Refusal {
+  const text = `Rate limit exceeded: maximum ${rate.perSec} requests per 1 second(s) per channel`;
+  return new Refusal('rate_limited', { text, retryAfterMs });
+}
+
+/** For what a broker throws. @throws Refusal `broker_away` where that is the matter */
+export function brokerAway(error: unknown): never {
+  if (!(error instanceof BrokerUnavailableError)) throw error;
+  throw new Refusal('broker_away', { retryAfterMs: error.retryAfterMs, cause: error });
 }
 
 export function tooLarge(sizeBytes?: number): Refusal {

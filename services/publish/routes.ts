@@ -6,6 +6,7 @@ import type { Gate } from '#lib/server/gate.ts';
 import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
 import { httpPublishRoute } from './http-publish.ts';
+import { MAX_BATCH_BYTES, publishBatch } from './publish-batch.ts';
 import { publishMessage } from './publish-message.ts';
 import { publishStream } from './publish-stream.ts';
 
@@ -28,6 +29,7 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
     services: [PublishService],
     http: [httpPublishRoute(gate, broker, unaryRate)],
     rpc(router, onError) {
+      const requestGate = publishers.requestGate(onError);
       router.service(
         PublishService,
         {
@@ -45,7 +47,14 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
               signal: AbortSignal.any([context.signal, draining.signal]),
             }),
         },
-        { requestGate: publishers.requestGate(onError) },
+        { requestGate },
+      );
+      // Apart from the others for its size; of two handlers for one path the later one counts.
+      router.rpc(
+        PublishService.method.publishBatch,
+        (batch, context) =>
+          publishBatch(batch, { gate, broker, claims: publishers.claimsOf(context), rate: unaryRate }),
+        { requestGate, readMaxBytes: MAX_BATCH_BYTES },
       );
     },
     async drain() {

@@ -44,7 +44,7 @@ export const transports: readonly TransportKind[] = [
   },
   {
     name: 'connect-web, JSON',
-    open: (baseUrl) => web.createConnectTransport({ baseUrl }),
+    open: (baseUrl) => web.createConnectTransport({ baseUrl, jsonOptions }),
     bidirectional: false,
   },
   {

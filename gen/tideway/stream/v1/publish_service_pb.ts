@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
 import type { Status } from "../../../google/rpc/status_pb.ts";
 import { file_google_rpc_status } from "../../../google/rpc/status_pb.ts";
@@ -15,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tideway/stream/v1/publish_service.proto.
  */
 export const file_tideway_stream_v1_publish_service: GenFile = /*@__PURE__*/
-  fileDesc("Cid0aWRld2F5L3N0cmVhbS92MS9wdWJsaXNoX3NlcnZpY2UucHJvdG8SEXRpZGV3YXkuc3RyZWFtLnYxIjAKD1B1Ymxpc2hSZXNwb25zZRIKCgJpZBgBIAEoCRIRCglkdXBsaWNhdGUYAiABKAgiSgoUUHVibGlzaFN0cmVhbVJlcXVlc3QSMgoHbWVzc2FnZRgBIAEoCzIhLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXF1ZXN0IpEBChVQdWJsaXNoU3RyZWFtUmVzcG9uc2USEAoIcG9zaXRpb24YASABKAQSNwoJcHVibGlzaGVkGAIgASgLMiIudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaFJlc3BvbnNlSAASIwoFZXJyb3IYAyABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQggKBnJlc3VsdDLrAQoOUHVibGlzaFNlcnZpY2UScQoHUHVibGlzaBIhLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXF1ZXN0GiIudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaFJlc3BvbnNlIh+C0+STAhk6ASoiFC92MS9tZXNzYWdlczpwdWJsaXNoEmYKDVB1Ymxpc2hTdHJlYW0SJy50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoU3RyZWFtUmVxdWVzdBooLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hTdHJlYW1SZXNwb25zZSgBMAFiBnByb3RvMw", [file_google_api_annotations, file_google_rpc_status, file_tideway_stream_v1_message]);
+  fileDesc("Cid0aWRld2F5L3N0cmVhbS92MS9wdWJsaXNoX3NlcnZpY2UucHJvdG8SEXRpZGV3YXkuc3RyZWFtLnYxIjAKD1B1Ymxpc2hSZXNwb25zZRIKCgJpZBgBIAEoCRIRCglkdXBsaWNhdGUYAiABKAgiVwoTUHVibGlzaEJhdGNoUmVxdWVzdBJACghtZXNzYWdlcxgBIAMoCzIhLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXF1ZXN0Qgu6SAiSAQUIARD0AyJOChRQdWJsaXNoQmF0Y2hSZXNwb25zZRI2CgdyZXN1bHRzGAEgAygLMiUudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaEJhdGNoUmVzdWx0InwKElB1Ymxpc2hCYXRjaFJlc3VsdBI3CglwdWJsaXNoZWQYASABKAsyIi50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVzcG9uc2VIABIjCgVlcnJvchgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzSABCCAoGcmVzdWx0IkoKFFB1Ymxpc2hTdHJlYW1SZXF1ZXN0EjIKB21lc3NhZ2UYASABKAsyIS50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVxdWVzdCKRAQoVUHVibGlzaFN0cmVhbVJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEEjcKCXB1Ymxpc2hlZBgCIAEoCzIiLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXNwb25zZUgAEiMKBWVycm9yGAMgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQy8wIKDlB1Ymxpc2hTZXJ2aWNlEnEKB1B1Ymxpc2gSIS50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVxdWVzdBoiLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXNwb25zZSIfgtPkkwIZOgEqIhQvdjEvbWVzc2FnZXM6cHVibGlzaBKFAQoMUHVibGlzaEJhdGNoEiYudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaEJhdGNoUmVxdWVzdBonLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hCYXRjaFJlc3BvbnNlIiSC0+STAh46ASoiGS92MS9tZXNzYWdlczpiYXRjaFB1Ymxpc2gSZgoNUHVibGlzaFN0cmVhbRInLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hTdHJlYW1SZXF1ZXN0GigudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaFN0cmVhbVJlc3BvbnNlKAEwAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_rpc_status, file_tideway_stream_v1_message]);
 
 /**
  * PublishResponse says where a message was stored.
@@ -46,6 +47,86 @@ export const PublishResponseSchema: GenMessage<PublishResponse> = /*@__PURE__*/
   messageDesc(file_tideway_stream_v1_publish_service, 0);
 
 /**
+ * PublishBatchRequest is messages of one channel, in the order in which listeners are to receive them.
+ *
+ * @generated from message tideway.stream.v1.PublishBatchRequest
+ */
+export type PublishBatchRequest = Message<"tideway.stream.v1.PublishBatchRequest"> & {
+  /**
+   * The messages. All name the same org_id and channel_id.
+   *
+   * @generated from field: repeated tideway.stream.v1.PublishRequest messages = 1;
+   */
+  messages: PublishRequest[];
+};
+
+/**
+ * Describes the message tideway.stream.v1.PublishBatchRequest.
+ * Use `create(PublishBatchRequestSchema)` to create a new message.
+ */
+export const PublishBatchRequestSchema: GenMessage<PublishBatchRequest> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_publish_service, 1);
+
+/**
+ * PublishBatchResponse answers each message of a batch.
+ *
+ * @generated from message tideway.stream.v1.PublishBatchResponse
+ */
+export type PublishBatchResponse = Message<"tideway.stream.v1.PublishBatchResponse"> & {
+  /**
+   * One result for each message, at its place.
+   *
+   * @generated from field: repeated tideway.stream.v1.PublishBatchResult results = 1;
+   */
+  results: PublishBatchResult[];
+};
+
+/**
+ * Describes the message tideway.stream.v1.PublishBatchResponse.
+ * Use `create(PublishBatchResponseSchema)` to create a new message.
+ */
+export const PublishBatchResponseSchema: GenMessage<PublishBatchResponse> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_publish_service, 2);
+
+/**
+ * PublishBatchResult answers one message of a batch.
+ *
+ * @generated from message tideway.stream.v1.PublishBatchResult
+ */
+export type PublishBatchResult = Message<"tideway.stream.v1.PublishBatchResult"> & {
+  /**
+   * The acknowledgement, or why there is none.
+   *
+   * @generated from oneof tideway.stream.v1.PublishBatchResult.result
+   */
+  result: {
+    /**
+     * Stored, by this call or before.
+     *
+     * @generated from field: tideway.stream.v1.PublishResponse published = 1;
+     */
+    value: PublishResponse;
+    case: "published";
+  } | {
+    /**
+     * Refused: FAILED_PRECONDITION (ErrorInfo STREAM_ENDED), as the channel was sealed, perhaps by the END of this batch. As
+     * JSON it can be read by who knows google.rpc's error details.
+     *
+     * @generated from field: google.rpc.Status error = 2;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message tideway.stream.v1.PublishBatchResult.
+ * Use `create(PublishBatchResultSchema)` to create a new message.
+ */
+export const PublishBatchResultSchema: GenMessage<PublishBatchResult> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_publish_service, 3);
+
+/**
  * PublishStreamRequest is one message on a PublishStream.
  *
  * @generated from message tideway.stream.v1.PublishStreamRequest
@@ -64,7 +145,7 @@ export type PublishStreamRequest = Message<"tideway.stream.v1.PublishStreamReque
  * Use `create(PublishStreamRequestSchema)` to create a new message.
  */
 export const PublishStreamRequestSchema: GenMessage<PublishStreamRequest> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_publish_service, 1);
+  messageDesc(file_tideway_stream_v1_publish_service, 4);
 
 /**
  * PublishStreamResponse answers one message on a PublishStream.
@@ -108,7 +189,7 @@ export type PublishStreamResponse = Message<"tideway.stream.v1.PublishStreamResp
  * Use `create(PublishStreamResponseSchema)` to create a new message.
  */
 export const PublishStreamResponseSchema: GenMessage<PublishStreamResponse> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_publish_service, 2);
+  messageDesc(file_tideway_stream_v1_publish_service, 5);
 
 /**
  * PublishService takes the messages of streams from backends. Calls carry `Authorization: Bearer <publish token>`.
@@ -131,6 +212,29 @@ export const PublishService: GenService<{
     methodKind: "unary";
     input: typeof PublishRequestSchema;
     output: typeof PublishResponseSchema;
+  },
+  /**
+   * PublishBatch stores up to 500 messages of one organization and channel, in their order and in one exchange, and
+   * answers each. Against the channel's rate it counts as one publish, however many messages it has. Messages of other
+   * publishers may come between its own.
+   *
+   * It is idempotent as Publish is, message by message: repeated, it answers what is stored already by its first id and
+   * stores the rest. So repeat the whole batch, unchanged, whenever an answer is missing or UNAVAILABLE, which says that
+   * any part of it, from its beginning on, may be stored.
+   *
+   * All other errors of the call store nothing: INVALID_ARGUMENT (also for one message that is not well formed: the field
+   * is called as in `messages[3].message_id`), RESOURCE_EXHAUSTED (over the channel's rate; without RetryInfo: a message
+   * of more than 16,384 bytes, or a request of more than 1,048,576), and those that every call has. An END seals the
+   * channel in the middle of a batch as anywhere: what follows it is refused with FAILED_PRECONDITION, each by itself.
+   *
+   * The JSON form takes requests of up to 131,072 bytes.
+   *
+   * @generated from rpc tideway.stream.v1.PublishService.PublishBatch
+   */
+  publishBatch: {
+    methodKind: "unary";
+    input: typeof PublishBatchRequestSchema;
+    output: typeof PublishBatchResponseSchema;
   },
   /**
    * PublishStream takes many messages on one call and answers each, in order. Over the rate it reads more slowly instead
