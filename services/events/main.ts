@@ -31,7 +31,7 @@ await runMain('events', async () => {
   const url = publicUrl(env);
   const database = await openDatabase(storeSettings(env));
   const store = createStore(database);
-  const events = await openEventStore(storeSettings(env));
+  const events = await openEventStore({ ...storeSettings(env), readOnly: true });
   // Nobody signs in here: sessions are only looked up.
   const accounts = createAccounts(database, {
     signUp: 'closed',

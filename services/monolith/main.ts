@@ -80,7 +80,7 @@ await runMain('tideway', async () => {
   });
   const cache = openConfigCache({ store, redis: common.broker, onError, ...config.cache });
   const log = openLog(logSettings(env));
-  const events = await openEventStore(storeSettings(env));
+  const events = await openEventStore({ ...storeSettings(env), readOnly: true });
   const reports = reportTo(logger);
   const live = createBrokerLivePublisher({ broker, reports });
   const configs = configService({ gate, cache, relays: config.relays });
