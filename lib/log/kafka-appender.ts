@@ -42,6 +42,7 @@ export class KafkaAppender {
       isLate = true;
       this.#producer = undefined;
       void closeQuietly(producer);
+      this.#topics.forget();
       throw unavailable(error);
     }
   }

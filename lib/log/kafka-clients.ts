@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { Admin, type BaseOptions, Consumer, compatibilityPartitioner, Producer } from '@platformatic/kafka';
 import { LogUnavailableError } from './log.ts';
 
@@ -54,7 +55,7 @@ export class KafkaClients {
       retries: FEW,
       retryDelay: (_client, _operation, attempt) =>
         Math.min(FIRST_RETRY_DELAY_MS * 2 ** (attempt - 1), MAX_RETRY_DELAY_MS),
-      ...(tls === undefined ? {} : { tls: tlsOptions(tls), tlsServerName: tls.serverName ?? true }),
+      ...(tls === undefined ? {} : { tls: tlsOptions(tls), tlsServerName: tls.serverName ?? !brokers.some(isAddress) }),
       ...(sasl === undefined ? {} : { sasl: { ...sasl } }),
     };
   }
@@ -111,6 +112,11 @@ export function unavailable(cause: unknown): LogUnavailableError {
   if (cause instanceof LogUnavailableError) return cause;
   const message = cause instanceof Error ? cause.message : String(cause);
   return new LogUnavailableError(`Kafka: ${message}`, { cause });
+}
+
+/** Which can't be a server's name in TLS. */
+function isAddress(broker: string): boolean {
+  return isIP(broker.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')) !== 0;
 }
 
 function tlsOptions({ caFile, certFile, keyFile }: KafkaTls): Record<string, unknown> {

@@ -31,6 +31,8 @@ interface Read {
 const READ_WAIT_MS = 500;
 const READ_DEADLINE_MS = 15_000;
 const COMMIT_DEADLINE_MS = 10_000;
+/** In a row: by then the group has missed its member, and it is better to begin anew. */
+const MAX_SESSION_FAILURES = 8;
 
 /** Reads from each broker that leads some of its partitions, a bounded piece at a time, and hands over one batch at a time. */
 export class KafkaConsumer implements LogConsumer {
@@ -64,7 +66,7 @@ export class KafkaConsumer implements LogConsumer {
         await this.#orClosing(this.#topics.ensure(topics).then(() => (this.#closing ? undefined : member.join())));
         const session = new Session(this.#clients, member, this.#options);
         try {
-          while (!this.#closing && member.failure === undefined) {
+          while (!this.#closing && member.failure === undefined && session.failures < MAX_SESSION_FAILURES) {
             await session.step(
               (promise) => this.#orClosing(promise),
               () => this.#closing,
@@ -78,6 +80,7 @@ export class KafkaConsumer implements LogConsumer {
         }
       } catch (error) {
         this.#options.onError(unavailable(error));
+        this.#topics.forget();
         failures++;
         await this.#orClosing(delay(retryPauseMs(failures), undefined, { ref: false }));
       } finally {
@@ -109,7 +112,9 @@ class Session {
   /** One for each broker at most. */
   readonly #reads = new Map<number, Read>();
   /** What was handled, and the group doesn't know yet. */
-  #uncommitted = new Map<string, Position>();
+  readonly #uncommitted = new Map<string, Position>();
+  #committing: Promise<void> | undefined;
+  #commitFailure: unknown;
   /** Of the brokers, in a row. */
   failures = 0;
 
@@ -123,8 +128,9 @@ class Session {
   /** Takes what has been read, and reads on. */
   async step(wait: (promise: Promise<unknown>) => Promise<void>, isClosing: () => boolean): Promise<void> {
     try {
-      await this.#commit();
+      this.#throwCommitFailure();
       if (this.#generation !== this.#member.generation) await this.#learnPositions();
+      this.#commitSoon();
       await this.#beginReads();
       const reads = [...this.#reads.values()];
       await wait(reads.length > 0 ? Promise.race(reads.map(({ done }) => done)) : delay(READ_WAIT_MS));
@@ -134,7 +140,6 @@ class Session {
         if (read.failure !== undefined) throw read.failure;
         if (read.generation === this.#generation) await this.#take(read.results ?? [], isClosing);
       }
-      await this.#commit();
       this.failures = 0;
     } catch (error) {
       if (error instanceof OutOfRangeError) return this.#returnIntoRange();
@@ -145,7 +150,7 @@ class Session {
   }
 
   async close(): Promise<void> {
-    await this.#commit().catch(this.#options.onError);
+    await this.#committed().catch(this.#options.onError);
     await this.#reader.close();
   }
 
@@ -157,6 +162,7 @@ class Session {
   }
 
   async #learnPositions(): Promise<void> {
+    await this.#committed();
     const generation = this.#member.generation;
     const [positions, partitions] = await Promise.all([
       within(READ_DEADLINE_MS, this.#member.positions()),
@@ -269,16 +275,50 @@ class Session {
     claim.position = position;
     const { topic, partition } = claim;
     this.#uncommitted.set(keyOf(topic, partition), { topic, partition, offset: position });
+    this.#commitSoon();
   }
 
-  /** Of partitions that have moved to another member, its word counts. */
-  async #commit(): Promise<void> {
-    for (const [key, { topic, partition }] of this.#uncommitted) {
-      if (!this.#member.isAssigned(topic, partition)) this.#uncommitted.delete(key);
+  /** Beside the next batch: a commit takes as long as a small batch, and what is handled meanwhile goes with the next one. */
+  #commitSoon(): void {
+    this.#committing ??= this.#commitAll().then(
+      () => {
+        this.#committing = undefined;
+      },
+      (error: unknown) => {
+        this.#committing = undefined;
+        this.#commitFailure = error;
+      },
+    );
+  }
+
+  async #commitAll(): Promise<void> {
+    for (;;) {
+      for (const [key, { topic, partition }] of this.#uncommitted) {
+        // Of partitions that have moved to another member, its word counts.
+        if (!this.#member.isAssigned(topic, partition)) this.#uncommitted.delete(key);
+      }
+      if (this.#uncommitted.size === 0) return;
+      const positions = [...this.#uncommitted];
+      await within(COMMIT_DEADLINE_MS, this.#member.commit(positions.map(([, position]) => position)));
+      for (const [key, position] of positions) {
+        if (this.#uncommitted.get(key) === position) this.#uncommitted.delete(key);
+      }
     }
-    if (this.#uncommitted.size === 0) return;
-    await within(COMMIT_DEADLINE_MS, this.#member.commit([...this.#uncommitted.values()]));
-    this.#uncommitted.clear();
+  }
+
+  /** All that was handled until now. */
+  async #committed(): Promise<void> {
+    do {
+      this.#commitSoon();
+      await this.#committing;
+      this.#throwCommitFailure();
+    } while (this.#uncommitted.size > 0);
+  }
+
+  #throwCommitFailure(): void {
+    const failure = this.#commitFailure;
+    this.#commitFailure = undefined;
+    if (failure !== undefined) throw failure;
   }
 
   /** To the beginning: of a partition that retention was faster in, or that lost its end. What comes again is known. */

@@ -10,21 +10,18 @@ beforeAll(async () => {
 });
 afterAll(() => shared.stop());
 
-function spaceOn(server: KafkaServer, end: () => Promise<void>): LogSpace {
+/** Topics and groups are each test's own. */
+async function newSpace(): Promise<LogSpace> {
   return {
-    options: { kafka: { brokers: [server.brokers] } },
+    options: { kafka: { brokers: [shared.brokers] } },
     breakAppends: async () => {
-      await server.kill();
-      return () => server.restart();
+      await shared.kill();
+      return () => shared.restart();
     },
-    [Symbol.asyncDispose]: end,
+    [Symbol.asyncDispose]: async () => undefined,
   };
 }
 
-describeLogContract('Kafka', { newSpace: async () => spaceOn(shared, async () => undefined) });
-describeLogFailures('Kafka', {
-  newSpace: async () => {
-    const server = await startKafka();
-    return spaceOn(server, () => server.stop());
-  },
-});
+describeLogContract('Kafka', { atOnce: true, newSpace });
+// One after the other, as they kill what they share.
+describeLogFailures('Kafka', { atOnce: false, newSpace });

@@ -45,6 +45,11 @@ export class KafkaTopics {
     }
   }
 
+  /** After a failure: somebody may have deleted one. */
+  forget(): void {
+    this.#known.clear();
+  }
+
   /** Which of them there are. @throws LogUnavailableError */
   async existing(topics: readonly string[]): Promise<string[]> {
     const all = new Set(await this.#ask((admin) => admin.listTopics({})));

@@ -16,6 +16,8 @@ import {
 } from './log-harness.ts';
 
 export interface ContractOptions {
+  /** Whether the tests may run at once: they mostly wait. */
+  readonly atOnce: boolean;
   readonly newSpace: () => Promise<LogSpace>;
 }
 
@@ -23,9 +25,8 @@ export interface ContractOptions {
 const MOVE_TIMEOUT_MS = 30_000;
 
 /** What log.ts promises where nothing fails, to be run against every implementation. */
-export function describeLogContract(name: string, { newSpace }: ContractOptions): void {
-  // What they do is mostly to wait, and each has topics of its own.
-  describe.concurrent(`log contract: ${name}`, () => {
+export function describeLogContract(name: string, { atOnce, newSpace }: ContractOptions): void {
+  (atOnce ? describe.concurrent : describe)(`log contract: ${name}`, () => {
     let space: LogSpace;
     beforeAll(async () => {
       space = await newSpace();

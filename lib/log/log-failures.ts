@@ -18,8 +18,8 @@ const RECOVERY_TIMEOUT_MS = 40_000;
 const TEST_TIMEOUT_MS = 60_000;
 
 /** What log.ts promises while something fails. */
-export function describeLogFailures(name: string, { newSpace }: ContractOptions): void {
-  describe.concurrent(`log failures: ${name}`, { timeout: TEST_TIMEOUT_MS }, () => {
+export function describeLogFailures(name: string, { atOnce, newSpace }: ContractOptions): void {
+  (atOnce ? describe.concurrent : describe)(`log failures: ${name}`, { timeout: TEST_TIMEOUT_MS }, () => {
     test('a process that is killed loses nothing of what was acknowledged', async () => {
       await using space = await newSpace();
       const topic = newTopic();

@@ -30,8 +30,8 @@ async function newSpace(): Promise<LogSpace & { readonly options: { readonly dat
   };
 }
 
-describeLogContract('SQLite', { newSpace });
-describeLogFailures('SQLite', { newSpace });
+describeLogContract('SQLite', { atOnce: true, newSpace });
+describeLogFailures('SQLite', { atOnce: true, newSpace });
 
 test('its files are for their owner only', async () => {
   await using space = await newSpace();

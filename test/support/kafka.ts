@@ -42,7 +42,7 @@ export interface KafkaServerOptions {
 }
 
 const HOST = '127.0.0.1';
-const START_TIMEOUT_MS = 40_000;
+const START_TIMEOUT_MS = 60_000;
 const NODE_ID = 1;
 const CLUSTER_ID = 'tidewaytideway_tideway';
 const MEMORY = '-Xmx384m';
