@@ -48,7 +48,8 @@ async function run(command: Exclude<OutcomesCommand, { why: string } | { kind: '
   switch (command.kind) {
     case 'audit':
       return audit(log, env, command.json);
-    case 'list':
+    case 'list': {
+      let listed = 0;
       for await (const { topic, partition, offset, timestampMs, reason, valueBytes } of listDeadLetters(
         log,
         command.topics,
@@ -56,8 +57,11 @@ async function run(command: Exclude<OutcomesCommand, { why: string } | { kind: '
         const when = new Date(timestampMs).toISOString();
         const line = `${when}  ${topic}  partition ${partition}  offset ${offset}  ${valueBytes} bytes  ${reason}`;
         if (!(await stdout.write(`${printable(line)}\n`))) break;
+        listed++;
       }
+      if (listed === 0) return say(stdout, 'There are no dead letters.', EXIT.ok);
       return EXIT.ok;
+    }
     case 'replay': {
       const { appended, skipped, left } = await replayDeadLetters({ ...command, log });
       const aside = skipped > 0 ? ` ${skipped} are not whole, and stay.` : '';

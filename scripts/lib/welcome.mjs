@@ -13,6 +13,16 @@ export function welcome({ url, devFile, orgId, channelId, dsn, dataDir }) {
   const eventsUrl = `node -pe 'const c = JSON.parse(require("fs").readFileSync(0)).conduit; c.url + "?token=" + c.token + "&channel_id=" + c.channel_id'`;
   const token = `node -p 'require(${quoted(devFile)}).publish_token'`;
   const message = `{"org_id":"${orgId}","channel_id":"${channelId}","message_id":"'$(node -p 'crypto.randomUUID()')'","phase":"PHASE_DELTA","payload":{"text":"hello"}}`;
+  const apiToken = `node -p 'require(${quoted(devFile)}).api_token'`;
+  const { username: key = '', pathname: project = '' } = dsn ? new URL(dsn) : {};
+  const events = `
+Report an error, by any Sentry SDK with this DSN, or by hand:
+${dsn}
+curl -sS '${url}/api${project}/store/?sentry_key=${key}' -d '{"message":"hello"}'
+
+See what was reported:
+curl -sS ${url}/v1/organizations/${orgId}/events -H "Authorization: Bearer $(${apiToken})"
+`;
   return `
 Tideway is up. The page: ${url}
 
@@ -25,7 +35,7 @@ curl -sS ${url}/v1/messages:publish -H "Authorization: Bearer $(${token})" ${jso
 Or: ${command} listen -- --channel ${channelId}
     ${command} publish -- --channel ${channelId} hello
 
-${dsn ? `The DSN of the first project: ${dsn}\n` : ''}Organizations, projects, keys and tokens: ${command} admin -- --help
+${dsn ? `${events.trimStart()}\n` : ''}Organizations, projects, keys and tokens: ${command} admin -- --help
 
 Ctrl-C ends everything.
 `;

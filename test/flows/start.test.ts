@@ -108,7 +108,9 @@ describe('npm start', () => {
     expect(development.edge_url).toBe(page);
     expect(text).not.toContain(development.publish_token);
 
-    const [listen = '', publish = ''] = text.split('\n').filter((line) => line.startsWith('curl'));
+    const [listen = '', publish = '', report = '', reported = ''] = text
+      .split('\n')
+      .filter((line) => line.startsWith('curl'));
     const listening = runCommand('bash', ['-c', listen], { cwd: tmpdir() });
     const delta = await runCommand('bash', ['-c', publish], { cwd: tmpdir() });
     const [, byNpm = ''] = /^ +(.* publish -- .*)$/m.exec(text) ?? [];
@@ -118,6 +120,12 @@ describe('npm start', () => {
     const [first, last] = [delta, end].map((answer) => JSON.parse(answer.output).id);
     const ids = [first, hello.output.trim(), last];
     expect([...output.matchAll(/^id: (.*)$/gm)].map((match) => match[1])).toEqual(ids);
+
+    const { id } = JSON.parse((await runCommand('bash', ['-c', report], { cwd: tmpdir() })).output);
+    await until('what was reported is seen', async () => {
+      const seen = await runCommand('bash', ['-c', reported], { cwd: tmpdir() });
+      return JSON.parse(seen.output).events.some((event: { id: string }) => event.id === id);
+    });
   });
 
   test.each(['SIGINT', 'SIGTERM'] as const)('ends on %s, with everything that it started', async (signal) => {
