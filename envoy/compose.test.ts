@@ -62,9 +62,14 @@ describe('containers and the edge', () => {
     expect(bases).toEqual(Array(2).fill(`node:${devDependencies.node}-slim`));
   });
 
-  test.each(['publish', 'stream', 'control', 'config', 'events', 'relay'] as const)('the edge finds %s by its name and port', (name) => {
-    expect(edge.upstreams[name]).toEqual([{ host: name, port: service(name).environment?.[portSettings[name] ?? ''] }]);
-  });
+  test.each(['publish', 'stream', 'control', 'config', 'events', 'relay'] as const)(
+    'the edge finds %s by its name and port',
+    (name) => {
+      expect(edge.upstreams[name]).toEqual([
+        { host: name, port: service(name).environment?.[portSettings[name] ?? ''] },
+      ]);
+    },
+  );
 
   test('the edge is reached by its port, waits for what it needs, and reads what was rendered for it', () => {
     expect(service('edge').ports).toEqual([`\${EDGE_PORT:-8080}:${edge.listen.port}`]);

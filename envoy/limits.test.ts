@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import * as server from '#lib/server/limits.ts';
 import { DRAIN_NOTICE_MS } from '#lib/server/run-service.ts';
+import { INTAKE_TIMEOUT_MS } from '../services/relay/relay.ts';
 import { KEEP_ALIVE_SEC } from '../services/stream/listeners.ts';
 import { envoyConfig } from './config.ts';
 import { descriptorSet } from './descriptors.ts';
@@ -81,6 +82,11 @@ describe('timeouts, on both sides', () => {
     expect(edgeTimeouts.unaryExchangeSec * 1_000).toBeLessThanOrEqual(server.REQUEST_TIMEOUT_MS);
     expect(edgeTimeouts.unarySec).toBeLessThan(edgeTimeouts.unaryExchangeSec);
     expect(edgeTimeouts.connectSec).toBeLessThan(edgeTimeouts.unarySec);
+  });
+
+  test('an event may take as long at the edge as the relay waits for it', () => {
+    expect(edgeTimeouts.intakeExchangeSec * 1_000).toBeLessThanOrEqual(INTAKE_TIMEOUT_MS);
+    expect(secondsOf(routeOf('/api/1/envelope/').idle_timeout)).toBe(edgeTimeouts.streamIdleSec);
   });
 });
 

@@ -8,7 +8,7 @@ import { runService } from '#lib/server/run-service.ts';
 import { commonSettings, dataDir, developmentKeys } from '#lib/server/settings.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import type { ConfigSource } from './project-cache.ts';
-import { relayService } from './relay.ts';
+import { INTAKE_TIMEOUT_MS, relayService } from './relay.ts';
 import { loadOrCreateRelayIdentity } from './relay-identity.ts';
 import { createRpcConfigSource, openConfigTransport } from './rpc-config-source.ts';
 import { createSentryConfigSource } from './sentry-config-source.ts';
@@ -28,6 +28,7 @@ await runMain('relay', async () => {
     broker: undefined,
     port,
     needs: [logNeed(log)],
+    limits: { requestTimeoutMs: INTAKE_TIMEOUT_MS },
     logger,
     reflection: !common.isProduction,
     parts: [relayService({ gate: new Gate({}), log, source, redis: common.broker, settings, logger })],

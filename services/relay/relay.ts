@@ -22,6 +22,9 @@ export interface RelayOptions {
   readonly logger: Logger;
 }
 
+/** For a whole request: attachments may be large and come from anywhere. The edge waits as long. */
+export const INTAKE_TIMEOUT_MS = 300_000;
+
 /** The relay: its faces, and behind them the cache of projects, the threads and the way to the log. */
 export function relayService({ gate, log, source, redis, settings, logger }: RelayOptions): ServiceParts {
   const onError = (error: unknown) => logger.warn({ err: error }, 'the relay met something unexpected');
