@@ -1,0 +1,30 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { auditOnceHandled } from '../support/event-audit.ts';
+import { sendEvent } from '../support/event-sending.ts';
+import { type EventsDeployment, type EventsProject, startEventsDeployment } from '../support/events-deployment.ts';
+import { until } from '../support/until.ts';
+
+// The services of an event's path apart, as processes that meet in Kafka, PostgreSQL and Redis, behind Envoy.
+
+let deployment: EventsDeployment;
+let project: EventsProject;
+
+beforeAll(async () => {
+  deployment = await startEventsDeployment({ relays: 2 });
+  project = await deployment.newProject('Apart');
+});
+afterAll(() => deployment?.stop());
+
+test('an event is taken, stored, read back, and the books balance', async () => {
+  const { api, edge } = deployment;
+  const dsn = { url: edge.url, projectId: project.id, key: project.key };
+  const sent = [await sendEvent(dsn, { release: 'apart@1' }), await sendEvent(dsn, { tags: { n: '2' } })];
+  for (const { id, answer } of sent) {
+    expect([answer.status, JSON.parse(answer.text)]).toEqual([200, { id }]);
+    await until('it is there', async () => (await api.get(`${project.path}/events/${id}`)).status === 200);
+  }
+  const { event } = await api.fetch('GET', `${project.path}/events/${sent[0]?.id}`);
+  expect(event).toMatchObject({ title: `ValueError: no ${sent[0]?.id}`, release: 'apart@1', platform: 'python' });
+  const { exitCode, json } = await auditOnceHandled(deployment.env);
+  expect([exitCode, json.balanced, json.events]).toMatchObject([0, true, { logged: 2, stored: 2, missing: 0 }]);
+});
