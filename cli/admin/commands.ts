@@ -1,5 +1,6 @@
 import type { DescMessage, DescMethodUnary } from '@bufbuild/protobuf';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
+import { EventService } from '#gen/tideway/events/v1/event_service_pb.ts';
 
 /** Something that can be done: a call, and how a person says it. */
 export interface Command {
@@ -9,7 +10,7 @@ export interface Command {
   readonly verb: string;
   readonly method: DescMethodUnary<DescMessage, DescMessage>;
   /** The path variable that stands after the verb, as in `keys update <key>`. */
-  readonly names?: 'organization' | 'project' | 'key' | 'member' | 'invitation' | 'token';
+  readonly names?: 'organization' | 'project' | 'key' | 'member' | 'invitation' | 'token' | 'event';
   /** The field of the request that takes what the flags say; none: they are the request's own. */
   readonly body?: 'create' | 'update';
   /** The flags that make sense, beside those of every command. */
@@ -34,6 +35,11 @@ export type FlagName =
   | 'etag'
   | 'body'
   | 'mask'
+  | 'query'
+  | 'level'
+  | 'release'
+  | 'environment'
+  | 'category'
   | 'page-size'
   | 'page-token';
 
@@ -114,6 +120,15 @@ export const COMMANDS: readonly Command[] = [
     about: 'makes one, and says the secret this once',
   },
   { resource: 'tokens', verb: 'revoke', method: method.revokeApiToken, names: 'token', about: 'ends it for ever' },
+  {
+    ...list('events', EventService.method.listEvents, 'shows what was reported, the newest first'),
+    flags: ['query', 'level', 'release', 'environment', 'category', ...PAGE],
+  },
+  { resource: 'events', verb: 'get', method: EventService.method.getEvent, names: 'event', about: 'shows one, whole' },
+  {
+    ...list('outcomes', EventService.method.listOutcomes, 'counts what became of everything in the last 24 hours'),
+    flags: ['category'],
+  },
   list('audit', method.listAuditEntries, 'shows who changed what, the newest first'),
   list('regions', method.listRegions),
 ];

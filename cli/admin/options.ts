@@ -39,6 +39,11 @@ const FLAGS = {
   etag: text,
   body: text,
   mask: text,
+  query: text,
+  level: text,
+  release: text,
+  environment: text,
+  category: text,
   'page-size': text,
   'page-token': text,
 } as const satisfies Record<FlagName, typeof text | typeof texts>;
@@ -50,12 +55,13 @@ Manages organizations, projects, keys and tokens: what the API does, for a perso
   npm run -s admin -- projects list
   npm run -s admin -- projects create --name "My app"
   npm run -s admin -- keys update <key> --rate-limit 5/60s
+  npm run -s admin -- events list --query "cannot read"
   npm run -s admin -- tokens create --name ci --scope projects:read
 
 ${COMMANDS.map(helpLine).join('\n')}
 
   --org <id or slug>       the organization            (TIDEWAY_ORG_ID, or the one that \`npm start\` made)
-  --project <id or slug>   the project of keys         (the one that \`npm start\` made)
+  --project <id or slug>   the project of keys, events (the one that \`npm start\` made)
   --allowed-domain, --scope                            as often as needed
   --rate-limit 5/60s       5 in 60 seconds; none: as many as come
   --role                   member, admin or owner

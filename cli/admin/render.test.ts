@@ -19,6 +19,17 @@ test('an empty page says so', () => {
   expect(render({ projects: [], next_page_token: '' })).toEqual({ text: 'None.\n', notice: '' });
 });
 
+test('events and counts have columns of their own', () => {
+  const event = { id: 'e1', level: 'error', title: 'KeyError', release: '', receive_time: 'now', platform: 'python' };
+  expect(render({ events: [event], next_page_token: '' }).text).toBe(
+    ['receive_time  id  level  title     release', 'now           e1  error  KeyError', ''].join('\n'),
+  );
+  const total = { outcome: 'filtered', reason: 'localhost', category: 'error', quantity: '3' };
+  expect(render({ counts: [{ ...total, hour: 'h' }], totals: [total] }).text).toBe(
+    ['outcome   reason     category  quantity', 'filtered  localhost  error     3', ''].join('\n'),
+  );
+});
+
 test('a resource is its fields, groups indented', () => {
   const { text } = render({ id: '1', filters: { localhost: true, releases: ['a', 'b'] }, quotas: [], rate_limit: {} });
   expect(text).toBe(

@@ -33,21 +33,29 @@ const COLUMNS = [
   'last_use_time',
 ];
 
+/** Lists of other things than resources, by the name that answers have for them. */
+const TABLES: Readonly<Record<string, readonly string[]>> = {
+  events: ['receive_time', 'id', 'level', 'title', 'release', 'environment', 'user'],
+  totals: ['outcome', 'reason', 'category', 'quantity', 'key_id'],
+};
+
 /** A page as a table, with what to ask for the next one; anything else field by field. */
 export function render(answer: JsonObject): { readonly text: string; readonly notice: string } {
-  const items = Object.values(answer).find(Array.isArray);
-  if (!('next_page_token' in answer) || items === undefined) return { text: fieldsOf(answer, ''), notice: '' };
-  const next = answer['next_page_token'];
+  const name = Object.keys(TABLES).find((table) => Array.isArray(answer[table]));
+  const items = name === undefined ? Object.values(answer).find(Array.isArray) : answer[name];
+  const isList = 'next_page_token' in answer || name !== undefined;
+  if (!isList || !Array.isArray(items)) return { text: fieldsOf(answer, ''), notice: '' };
+  const next = answer['next_page_token'] ?? '';
   return {
-    text: tableOf(items),
+    text: tableOf(items, TABLES[name ?? ''] ?? COLUMNS),
     notice: next === '' ? '' : `There is more: --page-token ${next}`,
   };
 }
 
-function tableOf(items: readonly JsonValue[]): string {
+function tableOf(items: readonly JsonValue[], known: readonly string[]): string {
   const rows = items.filter((item): item is JsonObject => typeof item === 'object' && item !== null);
   if (rows.length === 0) return 'None.\n';
-  const columns = COLUMNS.filter((column) => rows.some((row) => column in row));
+  const columns = known.filter((column) => rows.some((row) => column in row));
   const cells = [columns, ...rows.map((row) => columns.map((column) => cellOf(row[column])))];
   const widths = columns.map((_, index) => Math.max(...cells.map((row) => (row[index] ?? '').length)));
   const lines = cells.map((row) => row.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('  '));

@@ -62,6 +62,7 @@ function fieldsOf({ flags, nowMs }: RequestParts): { fields: JsonObject; cleared
   copy('role', 'role', role);
   copy('scope', 'scopes');
   copy('etag', 'etag');
+  for (const name of ['query', 'level', 'release', 'environment', 'category'] as const) copy(name, name);
   copy('page-size', 'page_size', number('--page-size'));
   copy('page-token', 'page_token');
   copy('expires-in-days', 'expire_time', (days) =>

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cliHome, runCli } from '../support/cli.ts';
 import { JsonApi } from '../support/json-api.ts';
 import { type Story, startStory } from '../support/story.ts';
+import { until } from '../support/until.ts';
 
 // npm run admin, as a person at a terminal and a script use it.
 let story: Story;
@@ -44,6 +45,17 @@ describe('a person', () => {
     const { username } = new URL(story.development.dsn);
     expect(await done('keys', 'update', username, '--rate-limit', '5/60s')).toContain('5/60s');
     expect(await done('organizations', 'get', 'development')).toMatch(/^name +Development$/m);
+  });
+
+  test('sees what was reported, and what became of it', async () => {
+    const { username, pathname } = new URL(story.development.dsn);
+    const report = `${story.url}/api${pathname}/store/?sentry_key=${username}`;
+    const { id } = (await (await fetch(report, { method: 'POST', body: '{"message":"seen by hand"}' })).json()) as {
+      id: string;
+    };
+    await until('it is stored', async () => (await done('events', 'list', '--query', 'by hand')).includes(id));
+    expect(await done('events', 'get', id)).toMatch(/^ +title +seen by hand$/m);
+    expect(await done('outcomes', 'list')).toMatch(/^accepted +error +1 /m);
   });
 
   test('is told what is wrong, and a script is by the exit code', async () => {
