@@ -34,6 +34,33 @@ export interface HttpCall {
   readonly query: URLSearchParams;
 }
 
+/** The query is read by those who ask for it: most calls that come often have none. */
+class Call implements HttpCall {
+  readonly request: NodeServerRequest;
+  readonly response: NodeServerResponse;
+  readonly params: Readonly<Record<string, string>>;
+  readonly #url: string;
+  readonly #question: number;
+
+  constructor(
+    request: NodeServerRequest,
+    response: NodeServerResponse,
+    params: HttpCall['params'],
+    url: string,
+    question: number,
+  ) {
+    this.request = request;
+    this.response = response;
+    this.params = params;
+    this.#url = url;
+    this.#question = question;
+  }
+
+  get query(): URLSearchParams {
+    return new URLSearchParams(this.#question < 0 ? '' : this.#url.slice(this.#question + 1));
+  }
+}
+
 /** Makes one fallback handler of many routes. `onError` hears of what is not a Refusal. */
 export function routeHttp(
   routes: readonly HttpRoute[],
@@ -63,14 +90,13 @@ export function routeHttp(
         refuse(response, new Refusal('method_not_allowed'));
         return;
       }
-      const query = new URLSearchParams(question < 0 ? '' : url.slice(question + 1));
       const fail = (thrown: unknown) => {
         const error = convertStoreError(thrown);
         if (!(error instanceof Refusal)) onError(error);
         refuse(response, error);
       };
       try {
-        route.handle({ request, response, params: match.groups ?? {}, query })?.catch(fail);
+        route.handle(new Call(request, response, match.groups ?? {}, url, question))?.catch(fail);
       } catch (error) {
         fail(error);
       }

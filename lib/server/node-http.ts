@@ -19,7 +19,7 @@ export function readBody(
   request: NodeServerRequest,
   maxBytes: number,
   tooLarge: (sizeBytes?: number) => Refusal,
-): Promise<Uint8Array> {
+): Promise<Buffer> {
   const declared = Number(headerOf(request, 'content-length') ?? Number.NaN);
   if (declared > maxBytes) {
     discardBody(request);

@@ -1,12 +1,14 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
+import type { PublishClaims } from '#lib/auth/publish-token.ts';
 import type { Broker, PublishRate } from '#lib/broker/broker.ts';
 import { endOfTurn } from '#lib/server/end-of-turn.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
 import { type HttpCall, type HttpRoute, sendText } from '#lib/server/http-route.ts';
 import { headerOf, readBody } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
-import { MAX_MESSAGE_BYTES, publishMessage, tooLarge } from './publish-message.ts';
+import { checkMessage, MAX_MESSAGE_BYTES, type MessageHead, publishMessage, tooLarge } from './publish-message.ts';
+import { scanMessage } from './scan-message.ts';
 
 /**
  * Conduit's form: `POST /publish/{org_id}/{channel_id}` with an encoded PublishRequest, answered with the entry's id as
@@ -18,23 +20,34 @@ export function httpPublishRoute(gate: Gate, broker: Broker, rate: PublishRate):
     path: /^\/publish\/(?<org>[^/]+)\/(?<channel>[^/]+)\/?$/,
     cors: true,
     async handle({ request, response, params }: HttpCall) {
-      const claims = await gate.authenticatePublisher(headerOf(request, 'authorization'));
+      const admitted = gate.authenticatePublisher(headerOf(request, 'authorization'));
+      const claims = admitted instanceof Promise ? await admitted : admitted;
       const data = await readBody(request, MAX_MESSAGE_BYTES, tooLarge);
-      const message = decode(data);
-      const orgId = parseOrgId(params['org'] ?? '', 'org_id');
-      if (message.orgId !== 0n && message.orgId !== orgId) throw invalidField('org_id', "must be the URL's");
-      message.orgId = orgId;
-      gate.validate(PublishRequestSchema, message);
-      if (message.channelId.toLowerCase() !== params['channel']?.toLowerCase()) {
-        throw invalidField('channel_id', "must be the URL's");
-      }
-      gate.requireClaims(claims, orgId, message.channelId);
-      const { id, duplicate } = await publishMessage(broker, message, data, rate);
+      const head = headOf(data, params, gate, claims);
+      const { id, duplicate } = await publishMessage(broker, head, data, rate);
       if (duplicate) response.setHeader('Tideway-Duplicate', 'true');
       await endOfTurn();
       sendText(response, 200, id);
     },
   };
+}
+
+/** What can't be scanned is decoded, to be understood or to be told what is wrong with it. @throws Refusal */
+function headOf(data: Buffer, params: HttpCall['params'], gate: Gate, claims: PublishClaims): MessageHead {
+  const scanned = scanMessage(data);
+  const decoded = scanned === undefined ? decode(data) : undefined;
+  const named = scanned ?? (decoded as PublishRequest);
+  const orgId = parseOrgId(params['org'] ?? '', 'org_id');
+  if (named.orgId !== 0n && named.orgId !== orgId) throw invalidField('org_id', "must be the URL's");
+  if (decoded !== undefined) {
+    decoded.orgId = orgId;
+    gate.validate(PublishRequestSchema, decoded);
+  }
+  if (named.channelId.toLowerCase() !== params['channel']?.toLowerCase()) {
+    throw invalidField('channel_id', "must be the URL's");
+  }
+  gate.requireClaims(claims, orgId, named.channelId);
+  return decoded === undefined ? { ...named, orgId } : checkMessage(decoded);
 }
 
 function decode(data: Uint8Array): PublishRequest {

@@ -20,7 +20,7 @@ import {
 import type { Gate } from '#lib/server/gate.ts';
 import { invalidFields, Refusal, type Violation } from '#lib/server/refusal.ts';
 import { toStatus } from '#lib/server/rpc-status.ts';
-import { brokerAway, rateLimited, toStore } from './publish-message.ts';
+import { brokerAway, checkMessage, rateLimited, toStore } from './publish-message.ts';
 
 /** Of an encoded batch: 500 messages of 2 KiB. */
 export const MAX_BATCH_BYTES = 1024 * 1024;
@@ -86,7 +86,7 @@ function validate(batch: PublishBatchRequest, { gate, claims }: PublishBatchCont
 
 function storable(message: PublishRequest, n: number): NewMessage {
   try {
-    return toStore(message, toBinary(PublishRequestSchema, message));
+    return toStore(checkMessage(message), toBinary(PublishRequestSchema, message));
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const { reason, violations } = error;

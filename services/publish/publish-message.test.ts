@@ -2,7 +2,7 @@ import { create, type JsonObject } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { Phase, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
-import { MAX_MESSAGE_BYTES, MAX_PAYLOAD_DEPTH, publishMessage } from './publish-message.ts';
+import { checkMessage, MAX_MESSAGE_BYTES, MAX_PAYLOAD_DEPTH, publishMessage } from './publish-message.ts';
 
 const RATE = { name: 'unary', perSec: 2 } as const;
 
@@ -25,15 +25,18 @@ function nested(levels: number): JsonObject {
 test('a message is stored once, and said to be a duplicate after that', async () => {
   const broker = createMemoryBroker();
   const hello = message();
-  const first = await publishMessage(broker, hello, new Uint8Array(1), RATE);
+  const first = await publishMessage(broker, checkMessage(hello), new Uint8Array(1), RATE);
   expect(first.duplicate).toBe(false);
-  expect(await publishMessage(broker, hello, new Uint8Array(1), RATE)).toEqual({ id: first.id, duplicate: true });
+  expect(await publishMessage(broker, checkMessage(hello), new Uint8Array(1), RATE)).toEqual({
+    id: first.id,
+    duplicate: true,
+  });
   await broker.close();
 });
 
 test('what is refused says why, and when it is worth trying again', async () => {
   const broker = createMemoryBroker();
-  const publish = (m = message(), size = 1) => publishMessage(broker, m, new Uint8Array(size), RATE);
+  const publish = (m = message(), size = 1) => publishMessage(broker, checkMessage(m), new Uint8Array(size), RATE);
   await expect(publish(message(), MAX_MESSAGE_BYTES + 1)).rejects.toMatchObject({
     reason: 'too_large',
     message: 'Message size 16385 exceeds maximum of 16384 bytes',
@@ -47,8 +50,8 @@ test('what is refused says why, and when it is worth trying again', async () => 
 
 test('over the rate it says when the next one passes', async () => {
   const broker = createMemoryBroker();
-  for (let i = 0; i < 2; i++) await publishMessage(broker, message(), new Uint8Array(1), RATE);
-  await expect(publishMessage(broker, message(), new Uint8Array(1), RATE)).rejects.toMatchObject({
+  for (let i = 0; i < 2; i++) await publishMessage(broker, checkMessage(message()), new Uint8Array(1), RATE);
+  await expect(publishMessage(broker, checkMessage(message()), new Uint8Array(1), RATE)).rejects.toMatchObject({
     reason: 'rate_limited',
     status: 429,
     retryAfterSec: 1,
@@ -59,8 +62,8 @@ test('over the rate it says when the next one passes', async () => {
 
 test('a payload has finite numbers and a depth that every reader can take', async () => {
   const broker = createMemoryBroker();
-  const publish = (payload: JsonObject) =>
-    publishMessage(broker, message(payload), new Uint8Array(1), { name: 'unary', perSec: 0 });
+  const publish = async (payload: JsonObject) =>
+    publishMessage(broker, checkMessage(message(payload)), new Uint8Array(1), { name: 'unary', perSec: 0 });
   await publish(nested(MAX_PAYLOAD_DEPTH));
   await publish({ list: [[0, -1.5, null, false, '']] });
   await expect(publish(nested(MAX_PAYLOAD_DEPTH + 1))).rejects.toMatchObject({

@@ -1,8 +1,9 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
-import type { PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
+import type { Phase, PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   type Broker,
   BrokerUnavailableError,
+  type ChannelKey,
   channelKey,
   type NewMessage,
   type PublishRate,
@@ -18,29 +19,55 @@ export const MAX_PAYLOAD_DEPTH = 32;
 
 export type Published = { readonly id: EntryId; readonly duplicate: boolean };
 
-/**
- * Publishes one message that has passed the gate: the use case behind every publishing face.
- * @param data the encoded message, stored as it is.
- * @throws Refusal `rate_limited` with the time to wait, `stream_ended`, `too_large`, `invalid_argument`, `broker_away`.
- */
-export async function publishMessage(
-  broker: Broker,
-  message: PublishRequest,
-  data: Uint8Array,
-  rate: PublishRate,
-): Promise<Published> {
-  const channel = channelKey(message.orgId, message.channelId);
-  return publishedOf(await broker.publish(channel, toStore(message, data), rate).catch(brokerAway), rate);
+/** What of a message decides where it goes, and whether it is stored. */
+export interface MessageHead {
+  readonly orgId: bigint;
+  /** In lower case. */
+  readonly channelId: string;
+  /** In lower case. */
+  readonly messageId: string;
+  readonly phase: Phase;
+  readonly sequence: bigint;
 }
 
 /**
- * What the broker is to store of a message that has passed the gate.
- * @throws Refusal `too_large`, `invalid_argument`
+ * Holds a decoded message that keeps the contract's rules to the limits that these can't say.
+ * @throws Refusal `invalid_argument`
  */
-export function toStore({ messageId, phase, sequence, payload }: PublishRequest, data: Uint8Array): NewMessage {
-  if (data.byteLength > MAX_MESSAGE_BYTES) throw tooLarge(data.byteLength);
+export function checkMessage({ orgId, channelId, messageId, phase, sequence, payload }: PublishRequest): MessageHead {
   if (payload !== undefined) checkPayload(payload);
-  return { messageId: messageId.toLowerCase(), phase, sequence, data };
+  return { orgId, channelId: channelId.toLowerCase(), messageId: messageId.toLowerCase(), phase, sequence };
+}
+
+/**
+ * Publishes one message that has passed the gate and the limits: the use case behind the faces that take one at a time.
+ * @param data the encoded message, stored as it is.
+ * @throws Refusal `rate_limited` with the time to wait, `stream_ended`, `too_large`, `broker_away`.
+ */
+export async function publishMessage(
+  broker: Broker,
+  head: MessageHead,
+  data: Uint8Array,
+  rate: PublishRate,
+): Promise<Published> {
+  const message = toStore(head, data);
+  let result: PublishResult;
+  try {
+    result = await broker.publish(channelOf(head), message, rate);
+  } catch (error) {
+    brokerAway(error);
+  }
+  return publishedOf(result, rate);
+}
+
+export function channelOf({ orgId, channelId }: MessageHead): ChannelKey {
+  return channelKey(orgId, channelId);
+}
+
+/** What the broker is to store of a message. @throws Refusal `too_large` */
+export function toStore({ messageId, phase, sequence }: MessageHead, data: Uint8Array): NewMessage {
+  if (data.byteLength > MAX_MESSAGE_BYTES) throw tooLarge(data.byteLength);
+  return { messageId, phase, sequence, data };
 }
 
 /** @throws Refusal `rate_limited` with the time to wait, `stream_ended` */

@@ -7,7 +7,7 @@ import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
 import { httpPublishRoute } from './http-publish.ts';
 import { MAX_BATCH_BYTES, publishBatch } from './publish-batch.ts';
-import { publishMessage } from './publish-message.ts';
+import { checkMessage, publishMessage } from './publish-message.ts';
 import { publishStream } from './publish-stream.ts';
 
 export interface PublishServiceOptions {
@@ -36,7 +36,7 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
           async publish(message, context) {
             gate.validate(PublishRequestSchema, message);
             gate.requireClaims(publishers.claimsOf(context), message.orgId, message.channelId);
-            return publishMessage(broker, message, toBinary(PublishRequestSchema, message), unaryRate);
+            return publishMessage(broker, checkMessage(message), toBinary(PublishRequestSchema, message), unaryRate);
           },
           publishStream: (requests, context) =>
             publishStream(requests, {

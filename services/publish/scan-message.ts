@@ -1,0 +1,207 @@
+import { isUtf8 } from 'node:buffer';
+import type { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { MAX_PAYLOAD_DEPTH, type MessageHead } from './publish-message.ts';
+
+/**
+ * Reads a PublishRequest in place, between `start` and `end`. What it answers, the generated code, the contract's rules
+ * and the payload's limits would have said as well, at several times the cost; scan-message.test.ts holds it against
+ * them. Of the rules only org_id's is left to the caller, 0 where there is none: on the HTTP route the URL names it.
+ *
+ * Undefined says nothing about the message but that it is not of the usual form: whoever is answered so decodes it. That
+ * is so for everything that is wrong, and for everything rare: fields that are there twice, unknown ones, other encodings
+ * of the same. So no error is worded here, and nothing has to be read here as others read it.
+ */
+export function scanMessage(data: Buffer, start = 0, end = data.length): MessageHead | undefined {
+  let channelAt = -1;
+  let messageAt = -1;
+  let phase = -1;
+  let sequence = -1;
+  let orgId = -1;
+  let hasTimestamp = false;
+  let hasPayload = false;
+  at = start;
+  while (at < end) {
+    switch (data[at++]) {
+      case CHANNEL_ID:
+        if (channelAt >= 0 || !skipUuid(data, end)) return undefined;
+        channelAt = at - UUID_LENGTH;
+        break;
+      case MESSAGE_ID:
+        if (messageAt >= 0 || !skipUuid(data, end)) return undefined;
+        messageAt = at - UUID_LENGTH;
+        break;
+      case CLIENT_TIMESTAMP:
+        if (hasTimestamp || !skipTimestamp(data, end)) return undefined;
+        hasTimestamp = true;
+        break;
+      case PHASE:
+        if (phase >= 0) return undefined;
+        phase = readVarint(data, end);
+        if (phase < 1 || phase > 4) return undefined;
+        break;
+      case SEQUENCE:
+        if (sequence >= 0) return undefined;
+        sequence = readVarint(data, end);
+        if (sequence < 0) return undefined;
+        break;
+      case PAYLOAD: {
+        const payloadEnd = readLength(data, end);
+        if (hasPayload || payloadEnd < 0 || !skipStruct(data, payloadEnd, 1)) return undefined;
+        hasPayload = true;
+        break;
+      }
+      case ORG_ID:
+        if (orgId >= 0) return undefined;
+        orgId = readVarint(data, end);
+        if (orgId < 0) return undefined;
+        break;
+      default:
+        return undefined;
+    }
+  }
+  if (channelAt < 0 || messageAt < 0 || phase < 0) return undefined;
+  return {
+    channelId: data.toString('latin1', channelAt, channelAt + UUID_LENGTH).toLowerCase(),
+    messageId: data.toString('latin1', messageAt, messageAt + UUID_LENGTH).toLowerCase(),
+    phase: phase as Phase,
+    sequence: BigInt(Math.max(sequence, 0)),
+    orgId: BigInt(Math.max(orgId, 0)),
+  };
+}
+
+// Tags: field number and wire type in one byte.
+const CHANNEL_ID = 0x0a;
+const MESSAGE_ID = 0x12;
+const CLIENT_TIMESTAMP = 0x1a;
+const PHASE = 0x20;
+const SEQUENCE = 0x28;
+const PAYLOAD = 0x32;
+const ORG_ID = 0x38;
+
+const TIMESTAMP_SECONDS = 0x08;
+const TIMESTAMP_NANOS = 0x10;
+const STRUCT_FIELD = 0x0a;
+const FIELD_KEY = 0x0a;
+const FIELD_VALUE = 0x12;
+const VALUE_NULL = 0x08;
+const VALUE_NUMBER = 0x11;
+const VALUE_STRING = 0x1a;
+const VALUE_BOOL = 0x20;
+const VALUE_STRUCT = 0x2a;
+const VALUE_LIST = 0x32;
+const LIST_VALUE = 0x0a;
+
+const UUID_LENGTH = 36;
+const HYPHEN = 0x2d;
+const MAX_VARINT_BYTES = 7;
+/** Up to about here a loop is faster than a call out of JavaScript. */
+const SHORT_TEXT_BYTES = 48;
+
+const HEX = new Uint8Array(256);
+for (const digit of '0123456789abcdefABCDEF') HEX[digit.charCodeAt(0)] = 1;
+
+/** Where the scan stands. One for all scans: none is ever interrupted by another. */
+let at = 0;
+
+/** Numbers below 2^49; -1 for larger ones, and where there is none. */
+function readVarint(data: Buffer, end: number): number {
+  let value = 0;
+  let factor = 1;
+  for (let length = 0; length < MAX_VARINT_BYTES; length++) {
+    if (at >= end) return -1;
+    const byte = data[at++] as number;
+    value += (byte & 0x7f) * factor;
+    if (byte < 0x80) return value;
+    factor *= 128;
+  }
+  return -1;
+}
+
+/** Reads a length and answers where what has it ends, or -1. */
+function readLength(data: Buffer, end: number): number {
+  const length = readVarint(data, end);
+  return length < 0 || length > end - at ? -1 : at + length;
+}
+
+function skipUuid(data: Buffer, end: number): boolean {
+  if (at + 1 + UUID_LENGTH > end) return false;
+  if (data[at++] !== UUID_LENGTH) return false;
+  for (let n = 0; n < UUID_LENGTH; n++) {
+    const byte = data[at++] as number;
+    if (n === 8 || n === 13 || n === 18 || n === 23) {
+      if (byte !== HYPHEN) return false;
+    } else if (HEX[byte] === 0) return false;
+  }
+  return true;
+}
+
+function skipTimestamp(data: Buffer, outerEnd: number): boolean {
+  const end = readLength(data, outerEnd);
+  if (end < 0) return false;
+  while (at < end) {
+    const tag = data[at++];
+    if (tag !== TIMESTAMP_SECONDS && tag !== TIMESTAMP_NANOS) return false;
+    if (readVarint(data, end) < 0) return false;
+  }
+  return true;
+}
+
+function skipStruct(data: Buffer, end: number, depth: number): boolean {
+  if (depth > MAX_PAYLOAD_DEPTH) return false;
+  while (at < end) {
+    if (data[at++] !== STRUCT_FIELD) return false;
+    const fieldEnd = readLength(data, end);
+    if (fieldEnd < 0 || at >= fieldEnd || data[at++] !== FIELD_KEY || !skipText(data, fieldEnd)) return false;
+    if (at >= fieldEnd || data[at++] !== FIELD_VALUE) return false;
+    if (readLength(data, fieldEnd) !== fieldEnd || !skipValue(data, fieldEnd, depth + 1)) return false;
+  }
+  return true;
+}
+
+function skipList(data: Buffer, end: number, depth: number): boolean {
+  if (depth > MAX_PAYLOAD_DEPTH) return false;
+  while (at < end) {
+    if (data[at++] !== LIST_VALUE) return false;
+    const valueEnd = readLength(data, end);
+    if (valueEnd < 0 || !skipValue(data, valueEnd, depth + 1)) return false;
+  }
+  return true;
+}
+
+/** `depth` is that of a struct or list in its place. A value without a kind, or with two, is not of the usual form. */
+function skipValue(data: Buffer, end: number, depth: number): boolean {
+  if (at >= end) return false;
+  switch (data[at++]) {
+    case VALUE_NULL:
+      return readVarint(data, end) === 0 && at === end;
+    case VALUE_NUMBER:
+      at += 8;
+      // All bits of the exponent: infinity, or not a number.
+      return at === end && !(((data[at - 1] as number) & 0x7f) === 0x7f && (data[at - 2] as number) >= 0xf0);
+    case VALUE_STRING:
+      return skipText(data, end) && at === end;
+    case VALUE_BOOL: {
+      const value = readVarint(data, end);
+      return (value === 0 || value === 1) && at === end;
+    }
+    case VALUE_STRUCT:
+      return readLength(data, end) === end && skipStruct(data, end, depth);
+    case VALUE_LIST:
+      return readLength(data, end) === end && skipList(data, end, depth);
+    default:
+      return false;
+  }
+}
+
+function skipText(data: Buffer, outerEnd: number): boolean {
+  const end = readLength(data, outerEnd);
+  if (end < 0) return false;
+  const start = at;
+  at = end;
+  if (end - start <= SHORT_TEXT_BYTES) {
+    let n = start;
+    while (n < end && (data[n] as number) < 0x80) n++;
+    if (n === end) return true;
+  }
+  return isUtf8(data.subarray(start, end));
+}
