@@ -15,6 +15,6 @@ export const DEFAULT_PIPELINE_SETTINGS: PipelineSettings = {
   projectTimeoutMs: 30_000,
   maxBatchEnvelopes: 64,
   maxBatchBytes: 8 * 1024 * 1024,
-  maxBatchWaitMs: 3,
+  maxBatchWaitMs: 10,
   maxBatches: 4,
 };
