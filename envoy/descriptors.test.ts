@@ -28,8 +28,12 @@ test('the edge transcodes by the contracts as buf builds them', () => {
     'Publish',
     'PublishBatch',
     'PublishStream',
+    'WatchCancel',
     'Subscribe',
     'StartStream',
+    'CancelStream',
+    'RenewToken',
+    'RevokeTokens',
   ]);
   expect(contract).toEqual(contractOf(stdout));
 });

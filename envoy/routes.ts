@@ -38,6 +38,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
         'publish',
         openEnded(edgeTimeouts.publishStreamIdleSec),
       ),
+      route({ path: '/tideway.stream.v1.PublishService/WatchCancel' }, 'publish', listening),
       repeatable({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish'),
       route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
       repeatable({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream'),

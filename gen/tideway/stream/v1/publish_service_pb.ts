@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tideway/stream/v1/publish_service.proto.
  */
 export const file_tideway_stream_v1_publish_service: GenFile = /*@__PURE__*/
-  fileDesc("Cid0aWRld2F5L3N0cmVhbS92MS9wdWJsaXNoX3NlcnZpY2UucHJvdG8SEXRpZGV3YXkuc3RyZWFtLnYxIjAKD1B1Ymxpc2hSZXNwb25zZRIKCgJpZBgBIAEoCRIRCglkdXBsaWNhdGUYAiABKAgiVwoTUHVibGlzaEJhdGNoUmVxdWVzdBJACghtZXNzYWdlcxgBIAMoCzIhLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXF1ZXN0Qgu6SAiSAQUIARD0AyJOChRQdWJsaXNoQmF0Y2hSZXNwb25zZRI2CgdyZXN1bHRzGAEgAygLMiUudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaEJhdGNoUmVzdWx0InwKElB1Ymxpc2hCYXRjaFJlc3VsdBI3CglwdWJsaXNoZWQYASABKAsyIi50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVzcG9uc2VIABIjCgVlcnJvchgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzSABCCAoGcmVzdWx0IkoKFFB1Ymxpc2hTdHJlYW1SZXF1ZXN0EjIKB21lc3NhZ2UYASABKAsyIS50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVxdWVzdCKRAQoVUHVibGlzaFN0cmVhbVJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEEjcKCXB1Ymxpc2hlZBgCIAEoCzIiLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXNwb25zZUgAEiMKBWVycm9yGAMgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIICgZyZXN1bHQy8wIKDlB1Ymxpc2hTZXJ2aWNlEnEKB1B1Ymxpc2gSIS50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVxdWVzdBoiLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXNwb25zZSIfgtPkkwIZOgEqIhQvdjEvbWVzc2FnZXM6cHVibGlzaBKFAQoMUHVibGlzaEJhdGNoEiYudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaEJhdGNoUmVxdWVzdBonLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hCYXRjaFJlc3BvbnNlIiSC0+STAh46ASoiGS92MS9tZXNzYWdlczpiYXRjaFB1Ymxpc2gSZgoNUHVibGlzaFN0cmVhbRInLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hTdHJlYW1SZXF1ZXN0GigudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaFN0cmVhbVJlc3BvbnNlKAEwAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_rpc_status, file_tideway_stream_v1_message]);
+  fileDesc("Cid0aWRld2F5L3N0cmVhbS92MS9wdWJsaXNoX3NlcnZpY2UucHJvdG8SEXRpZGV3YXkuc3RyZWFtLnYxIjAKD1B1Ymxpc2hSZXNwb25zZRIKCgJpZBgBIAEoCRIRCglkdXBsaWNhdGUYAiABKAgiVwoTUHVibGlzaEJhdGNoUmVxdWVzdBJACghtZXNzYWdlcxgBIAMoCzIhLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXF1ZXN0Qgu6SAiSAQUIARD0AyJOChRQdWJsaXNoQmF0Y2hSZXNwb25zZRI2CgdyZXN1bHRzGAEgAygLMiUudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaEJhdGNoUmVzdWx0InwKElB1Ymxpc2hCYXRjaFJlc3VsdBI3CglwdWJsaXNoZWQYASABKAsyIi50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVzcG9uc2VIABIjCgVlcnJvchgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzSABCCAoGcmVzdWx0IkoKFFB1Ymxpc2hTdHJlYW1SZXF1ZXN0EjIKB21lc3NhZ2UYASABKAsyIS50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVxdWVzdCLHAQoVUHVibGlzaFN0cmVhbVJlc3BvbnNlEhAKCHBvc2l0aW9uGAEgASgEEjcKCXB1Ymxpc2hlZBgCIAEoCzIiLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hSZXNwb25zZUgAEiMKBWVycm9yGAMgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIABI0CgljYW5jZWxsZWQYBCABKAsyHy50aWRld2F5LnN0cmVhbS52MS5DYW5jZWxsYXRpb25IAEIICgZyZXN1bHQiMgoMQ2FuY2VsbGF0aW9uEhIKCmNoYW5uZWxfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIlUKEldhdGNoQ2FuY2VsUmVxdWVzdBIXCgZvcmdfaWQYASABKARCB7pIBDICIAASJgoLY2hhbm5lbF9pZHMYAiADKAlCEbpIDpIBCwgBEGQiBXIDsAEBIkkKE1dhdGNoQ2FuY2VsUmVzcG9uc2USMgoJY2FuY2VsbGVkGAEgASgLMh8udGlkZXdheS5zdHJlYW0udjEuQ2FuY2VsbGF0aW9uMo0ECg5QdWJsaXNoU2VydmljZRJxCgdQdWJsaXNoEiEudGlkZXdheS5zdHJlYW0udjEuUHVibGlzaFJlcXVlc3QaIi50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoUmVzcG9uc2UiH4LT5JMCGToBKiIUL3YxL21lc3NhZ2VzOnB1Ymxpc2gShQEKDFB1Ymxpc2hCYXRjaBImLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hCYXRjaFJlcXVlc3QaJy50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoQmF0Y2hSZXNwb25zZSIkgtPkkwIeOgEqIhkvdjEvbWVzc2FnZXM6YmF0Y2hQdWJsaXNoEmYKDVB1Ymxpc2hTdHJlYW0SJy50aWRld2F5LnN0cmVhbS52MS5QdWJsaXNoU3RyZWFtUmVxdWVzdBooLnRpZGV3YXkuc3RyZWFtLnYxLlB1Ymxpc2hTdHJlYW1SZXNwb25zZSgBMAESlwEKC1dhdGNoQ2FuY2VsEiUudGlkZXdheS5zdHJlYW0udjEuV2F0Y2hDYW5jZWxSZXF1ZXN0GiYudGlkZXdheS5zdHJlYW0udjEuV2F0Y2hDYW5jZWxSZXNwb25zZSI3gtPkkwIxEi8vdjEvb3JnYW5pemF0aW9ucy97b3JnX2lkfS9jaGFubmVsczp3YXRjaENhbmNlbDABYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_rpc_status, file_tideway_stream_v1_message]);
 
 /**
  * PublishResponse says where a message was stored.
@@ -148,20 +148,21 @@ export const PublishStreamRequestSchema: GenMessage<PublishStreamRequest> = /*@_
   messageDesc(file_tideway_stream_v1_publish_service, 4);
 
 /**
- * PublishStreamResponse answers one message on a PublishStream.
+ * PublishStreamResponse answers one message on a PublishStream, or tells that a listener has cancelled a channel.
  *
  * @generated from message tideway.stream.v1.PublishStreamResponse
  */
 export type PublishStreamResponse = Message<"tideway.stream.v1.PublishStreamResponse"> & {
   /**
-   * Which message this answers: its position on the call, from 0.
+   * Which message this answers: its position on the call, from 0. Means nothing where `cancelled` is set.
    *
    * @generated from field: uint64 position = 1;
    */
   position: bigint;
 
   /**
-   * The acknowledgement, or why there is none.
+   * The acknowledgement, or why there is none; or a cancellation, which answers no message. A result that is not known
+   * is to be passed over.
    *
    * @generated from oneof tideway.stream.v1.PublishStreamResponse.result
    */
@@ -181,6 +182,14 @@ export type PublishStreamResponse = Message<"tideway.stream.v1.PublishStreamResp
      */
     value: Status;
     case: "error";
+  } | {
+    /**
+     * A channel that this call publishes to was cancelled.
+     *
+     * @generated from field: tideway.stream.v1.Cancellation cancelled = 4;
+     */
+    value: Cancellation;
+    case: "cancelled";
   } | { case: undefined; value?: undefined };
 };
 
@@ -190,6 +199,83 @@ export type PublishStreamResponse = Message<"tideway.stream.v1.PublishStreamResp
  */
 export const PublishStreamResponseSchema: GenMessage<PublishStreamResponse> = /*@__PURE__*/
   messageDesc(file_tideway_stream_v1_publish_service, 5);
+
+/**
+ * Cancellation says that a listener wants a stream to stop.
+ *
+ * @generated from message tideway.stream.v1.Cancellation
+ */
+export type Cancellation = Message<"tideway.stream.v1.Cancellation"> & {
+  /**
+   * The channel, in lower case.
+   *
+   * @generated from field: string channel_id = 1;
+   */
+  channelId: string;
+
+  /**
+   * What the first listener who cancelled it said. Comes from outside; may be empty.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message tideway.stream.v1.Cancellation.
+ * Use `create(CancellationSchema)` to create a new message.
+ */
+export const CancellationSchema: GenMessage<Cancellation> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_publish_service, 6);
+
+/**
+ * WatchCancelRequest says which streams a producer is at work on.
+ *
+ * @generated from message tideway.stream.v1.WatchCancelRequest
+ */
+export type WatchCancelRequest = Message<"tideway.stream.v1.WatchCancelRequest"> & {
+  /**
+   * The organization that owns the channels.
+   *
+   * @generated from field: uint64 org_id = 1;
+   */
+  orgId: bigint;
+
+  /**
+   * The channels: UUIDs.
+   *
+   * @generated from field: repeated string channel_ids = 2;
+   */
+  channelIds: string[];
+};
+
+/**
+ * Describes the message tideway.stream.v1.WatchCancelRequest.
+ * Use `create(WatchCancelRequestSchema)` to create a new message.
+ */
+export const WatchCancelRequestSchema: GenMessage<WatchCancelRequest> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_publish_service, 7);
+
+/**
+ * WatchCancelResponse is one cancellation, or a sign of life.
+ *
+ * @generated from message tideway.stream.v1.WatchCancelResponse
+ */
+export type WatchCancelResponse = Message<"tideway.stream.v1.WatchCancelResponse"> & {
+  /**
+   * What was cancelled. Not set: nothing happened, and the connection is alive. One comes at once, and one every 15 s.
+   *
+   * @generated from field: tideway.stream.v1.Cancellation cancelled = 1;
+   */
+  cancelled?: Cancellation | undefined;
+};
+
+/**
+ * Describes the message tideway.stream.v1.WatchCancelResponse.
+ * Use `create(WatchCancelResponseSchema)` to create a new message.
+ */
+export const WatchCancelResponseSchema: GenMessage<WatchCancelResponse> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_publish_service, 8);
 
 /**
  * PublishService takes the messages of streams from backends. Calls carry `Authorization: Bearer <publish token>`.
@@ -241,12 +327,32 @@ export const PublishService: GenService<{
    * of refusing. After a retryable refusal, later messages of the same channel are refused with ABORTED until the refused
    * one is sent again, so that order holds. Needs HTTP/2.
    *
+   * Beside the answers it tells when a listener has cancelled a channel that this call has published to and not ended
+   * (StreamService.CancelStream), also if that was before: each channel once, for the latest 1,000 channels.
+   *
    * @generated from rpc tideway.stream.v1.PublishService.PublishStream
    */
   publishStream: {
     methodKind: "bidi_streaming";
     input: typeof PublishStreamRequestSchema;
     output: typeof PublishStreamResponseSchema;
+  },
+  /**
+   * WatchCancel tells a producer which of its streams a listener has cancelled (StreamService.CancelStream): at once what
+   * is cancelled already, then each as it happens, each channel once. It ends when all are told. After an error or a cut
+   * call it again: what is cancelled stays so for 24 hours.
+   *
+   * A cancelled channel is not sealed. The producer stops, and publishes its END.
+   *
+   * Errors: INVALID_ARGUMENT (BadRequest), UNAUTHENTICATED (also when the token has ended meanwhile), PERMISSION_DENIED,
+   * RESOURCE_EXHAUSTED (too many watch here), UNAVAILABLE (RetryInfo: this server drains).
+   *
+   * @generated from rpc tideway.stream.v1.PublishService.WatchCancel
+   */
+  watchCancel: {
+    methodKind: "server_streaming";
+    input: typeof WatchCancelRequestSchema;
+    output: typeof WatchCancelResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_tideway_stream_v1_publish_service, 0);

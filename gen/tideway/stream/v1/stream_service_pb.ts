@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tideway/stream/v1/stream_service.proto.
  */
 export const file_tideway_stream_v1_stream_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0aWRld2F5L3N0cmVhbS92MS9zdHJlYW1fc2VydmljZS5wcm90bxIRdGlkZXdheS5zdHJlYW0udjEiiAEKEFN1YnNjcmliZVJlcXVlc3QSFwoGb3JnX2lkGAEgASgEQge6SAQyAiAAEhwKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBEj0KDWxhc3RfZXZlbnRfaWQYAyABKAlCJrpII3IhMh9eKFswLTldezEsMjB9KC1bMC05XXsxLDIwfSk/KT8kIoYBChFTdWJzY3JpYmVSZXNwb25zZRIKCgJpZBgBIAEoCRItCgdtZXNzYWdlGAIgASgLMhoudGlkZXdheS5zdHJlYW0udjEuTWVzc2FnZUgAEi0KB2NvbnRyb2wYAyABKAsyGi50aWRld2F5LnN0cmVhbS52MS5Db250cm9sSABCBwoFZXZlbnQikgEKElN0YXJ0U3RyZWFtUmVxdWVzdBIqCgxvcmdhbml6YXRpb24YASABKAlCFLpIEXIPMg1eWzAtOV17MSwyMH0kEiEKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBSACIAQESEwoGb3JnX2lkGAMgASgESAGIAQFCDQoLX2NoYW5uZWxfaWRCCQoHX29yZ19pZCJHChNTdGFydFN0cmVhbVJlc3BvbnNlEjAKB2NvbmR1aXQYASABKAsyHy50aWRld2F5LnN0cmVhbS52MS5TdHJlYW1BY2Nlc3MiPgoMU3RyZWFtQWNjZXNzEg0KBXRva2VuGAEgASgJEhIKCmNoYW5uZWxfaWQYAiABKAkSCwoDdXJsGAMgASgJMssCCg1TdHJlYW1TZXJ2aWNlEqUBCglTdWJzY3JpYmUSIy50aWRld2F5LnN0cmVhbS52MS5TdWJzY3JpYmVSZXF1ZXN0GiQudGlkZXdheS5zdHJlYW0udjEuU3Vic2NyaWJlUmVzcG9uc2UiS4LT5JMCRRJDL3YxL29yZ2FuaXphdGlvbnMve29yZ19pZH0vY2hhbm5lbHMve2NoYW5uZWxfaWR9L21lc3NhZ2VzOnN1YnNjcmliZTABEpEBCgtTdGFydFN0cmVhbRIlLnRpZGV3YXkuc3RyZWFtLnYxLlN0YXJ0U3RyZWFtUmVxdWVzdBomLnRpZGV3YXkuc3RyZWFtLnYxLlN0YXJ0U3RyZWFtUmVzcG9uc2UiM4LT5JMCLToBKiIoL3YxL29yZ2FuaXphdGlvbnMve29yZ2FuaXphdGlvbn0vc3RyZWFtc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_tideway_stream_v1_message]);
+  fileDesc("CiZ0aWRld2F5L3N0cmVhbS92MS9zdHJlYW1fc2VydmljZS5wcm90bxIRdGlkZXdheS5zdHJlYW0udjEiiAEKEFN1YnNjcmliZVJlcXVlc3QSFwoGb3JnX2lkGAEgASgEQge6SAQyAiAAEhwKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBEj0KDWxhc3RfZXZlbnRfaWQYAyABKAlCJrpII3IhMh9eKFswLTldezEsMjB9KC1bMC05XXsxLDIwfSk/KT8kIoYBChFTdWJzY3JpYmVSZXNwb25zZRIKCgJpZBgBIAEoCRItCgdtZXNzYWdlGAIgASgLMhoudGlkZXdheS5zdHJlYW0udjEuTWVzc2FnZUgAEi0KB2NvbnRyb2wYAyABKAsyGi50aWRld2F5LnN0cmVhbS52MS5Db250cm9sSABCBwoFZXZlbnQiqAEKElN0YXJ0U3RyZWFtUmVxdWVzdBIqCgxvcmdhbml6YXRpb24YASABKAlCFLpIEXIPMg1eWzAtOV17MSwyMH0kEiEKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBSACIAQESEwoGb3JnX2lkGAMgASgESAGIAQESFAoMYWxsb3dfY2FuY2VsGAQgASgIQg0KC19jaGFubmVsX2lkQgkKB19vcmdfaWQiRwoTU3RhcnRTdHJlYW1SZXNwb25zZRIwCgdjb25kdWl0GAEgASgLMh8udGlkZXdheS5zdHJlYW0udjEuU3RyZWFtQWNjZXNzIj4KDFN0cmVhbUFjY2VzcxINCgV0b2tlbhgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgsKA3VybBgDIAEoCSJmChNDYW5jZWxTdHJlYW1SZXF1ZXN0EhcKBm9yZ19pZBgBIAEoBEIHukgEMgIgABIcCgpjaGFubmVsX2lkGAIgASgJQgi6SAVyA7ABARIYCgZyZWFzb24YAyABKAlCCLpIBXIDGMgBIhYKFENhbmNlbFN0cmVhbVJlc3BvbnNlInEKEVJlbmV3VG9rZW5SZXF1ZXN0EhcKBm9yZ19pZBgBIAEoBEIHukgEMgIgABIcCgpjaGFubmVsX2lkGAIgASgJQgi6SAVyA7ABARIlChFwcmV2aW91c190b2tlbl9pZBgDIAEoCUIKukgHcgUQARiAAiIUChJSZW5ld1Rva2VuUmVzcG9uc2UikgEKE1Jldm9rZVRva2Vuc1JlcXVlc3QSKgoMb3JnYW5pemF0aW9uGAEgASgJQhS6SBFyDzINXlswLTldezEsMjB9JBIeCgpjaGFubmVsX2lkGAIgASgJQgi6SAVyA7ABAUgAEh4KCHRva2VuX2lkGAMgASgJQgq6SAdyBRABGIACSABCDwoGdG9rZW5zEgW6SAIIASIWChRSZXZva2VUb2tlbnNSZXNwb25zZTKzBgoNU3RyZWFtU2VydmljZRKlAQoJU3Vic2NyaWJlEiMudGlkZXdheS5zdHJlYW0udjEuU3Vic2NyaWJlUmVxdWVzdBokLnRpZGV3YXkuc3RyZWFtLnYxLlN1YnNjcmliZVJlc3BvbnNlIkuC0+STAkUSQy92MS9vcmdhbml6YXRpb25zL3tvcmdfaWR9L2NoYW5uZWxzL3tjaGFubmVsX2lkfS9tZXNzYWdlczpzdWJzY3JpYmUwARKRAQoLU3RhcnRTdHJlYW0SJS50aWRld2F5LnN0cmVhbS52MS5TdGFydFN0cmVhbVJlcXVlc3QaJi50aWRld2F5LnN0cmVhbS52MS5TdGFydFN0cmVhbVJlc3BvbnNlIjOC0+STAi06ASoiKC92MS9vcmdhbml6YXRpb25zL3tvcmdhbml6YXRpb259L3N0cmVhbXMSowEKDENhbmNlbFN0cmVhbRImLnRpZGV3YXkuc3RyZWFtLnYxLkNhbmNlbFN0cmVhbVJlcXVlc3QaJy50aWRld2F5LnN0cmVhbS52MS5DYW5jZWxTdHJlYW1SZXNwb25zZSJCgtPkkwI8OgEqIjcvdjEvb3JnYW5pemF0aW9ucy97b3JnX2lkfS9jaGFubmVscy97Y2hhbm5lbF9pZH06Y2FuY2VsEqEBCgpSZW5ld1Rva2VuEiQudGlkZXdheS5zdHJlYW0udjEuUmVuZXdUb2tlblJlcXVlc3QaJS50aWRld2F5LnN0cmVhbS52MS5SZW5ld1Rva2VuUmVzcG9uc2UiRoLT5JMCQDoBKiI7L3YxL29yZ2FuaXphdGlvbnMve29yZ19pZH0vY2hhbm5lbHMve2NoYW5uZWxfaWR9OnJlbmV3VG9rZW4SmwEKDFJldm9rZVRva2VucxImLnRpZGV3YXkuc3RyZWFtLnYxLlJldm9rZVRva2Vuc1JlcXVlc3QaJy50aWRld2F5LnN0cmVhbS52MS5SZXZva2VUb2tlbnNSZXNwb25zZSI6gtPkkwI0OgEqIi8vdjEvb3JnYW5pemF0aW9ucy97b3JnYW5pemF0aW9ufS9zdHJlYW1zOnJldm9rZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_tideway_stream_v1_message]);
 
 /**
  * SubscribeRequest says what to listen to, and from where.
@@ -121,6 +121,13 @@ export type StartStreamRequest = Message<"tideway.stream.v1.StartStreamRequest">
    * @generated from field: optional uint64 org_id = 3;
    */
   orgId?: bigint | undefined;
+
+  /**
+   * Whoever has the token may cancel the stream (CancelStream).
+   *
+   * @generated from field: bool allow_cancel = 4;
+   */
+  allowCancel: boolean;
 };
 
 /**
@@ -187,6 +194,166 @@ export const StreamAccessSchema: GenMessage<StreamAccess> = /*@__PURE__*/
   messageDesc(file_tideway_stream_v1_stream_service, 4);
 
 /**
+ * CancelStreamRequest says what is to stop.
+ *
+ * @generated from message tideway.stream.v1.CancelStreamRequest
+ */
+export type CancelStreamRequest = Message<"tideway.stream.v1.CancelStreamRequest"> & {
+  /**
+   * The organization that owns the channel.
+   *
+   * @generated from field: uint64 org_id = 1;
+   */
+  orgId: bigint;
+
+  /**
+   * The channel: a UUID.
+   *
+   * @generated from field: string channel_id = 2;
+   */
+  channelId: string;
+
+  /**
+   * For the producer. Optional.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message tideway.stream.v1.CancelStreamRequest.
+ * Use `create(CancelStreamRequestSchema)` to create a new message.
+ */
+export const CancelStreamRequestSchema: GenMessage<CancelStreamRequest> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 5);
+
+/**
+ * CancelStreamResponse says that it is remembered.
+ *
+ * @generated from message tideway.stream.v1.CancelStreamResponse
+ */
+export type CancelStreamResponse = Message<"tideway.stream.v1.CancelStreamResponse"> & {
+};
+
+/**
+ * Describes the message tideway.stream.v1.CancelStreamResponse.
+ * Use `create(CancelStreamResponseSchema)` to create a new message.
+ */
+export const CancelStreamResponseSchema: GenMessage<CancelStreamResponse> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 6);
+
+/**
+ * RenewTokenRequest says which streams the token of the call is for.
+ *
+ * @generated from message tideway.stream.v1.RenewTokenRequest
+ */
+export type RenewTokenRequest = Message<"tideway.stream.v1.RenewTokenRequest"> & {
+  /**
+   * The organization that owns the channel.
+   *
+   * @generated from field: uint64 org_id = 1;
+   */
+  orgId: bigint;
+
+  /**
+   * The channel: a UUID.
+   *
+   * @generated from field: string channel_id = 2;
+   */
+  channelId: string;
+
+  /**
+   * The `jti` of the token that the open streams have now.
+   *
+   * @generated from field: string previous_token_id = 3;
+   */
+  previousTokenId: string;
+};
+
+/**
+ * Describes the message tideway.stream.v1.RenewTokenRequest.
+ * Use `create(RenewTokenRequestSchema)` to create a new message.
+ */
+export const RenewTokenRequestSchema: GenMessage<RenewTokenRequest> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 7);
+
+/**
+ * RenewTokenResponse says that the streams have the new token, or will have it within a second.
+ *
+ * @generated from message tideway.stream.v1.RenewTokenResponse
+ */
+export type RenewTokenResponse = Message<"tideway.stream.v1.RenewTokenResponse"> & {
+};
+
+/**
+ * Describes the message tideway.stream.v1.RenewTokenResponse.
+ * Use `create(RenewTokenResponseSchema)` to create a new message.
+ */
+export const RenewTokenResponseSchema: GenMessage<RenewTokenResponse> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 8);
+
+/**
+ * RevokeTokensRequest says which tokens are worthless.
+ *
+ * @generated from message tideway.stream.v1.RevokeTokensRequest
+ */
+export type RevokeTokensRequest = Message<"tideway.stream.v1.RevokeTokensRequest"> & {
+  /**
+   * The organization: its id. In the JSON form it is the path's.
+   *
+   * @generated from field: string organization = 1;
+   */
+  organization: string;
+
+  /**
+   * Which tokens.
+   *
+   * @generated from oneof tideway.stream.v1.RevokeTokensRequest.tokens
+   */
+  tokens: {
+    /**
+     * All that were issued for this channel, a UUID, until now: `iat` up to and including this second, or none. What is
+     * signed from the next second on is good.
+     *
+     * @generated from field: string channel_id = 2;
+     */
+    value: string;
+    case: "channelId";
+  } | {
+    /**
+     * The one with this `jti`.
+     *
+     * @generated from field: string token_id = 3;
+     */
+    value: string;
+    case: "tokenId";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message tideway.stream.v1.RevokeTokensRequest.
+ * Use `create(RevokeTokensRequestSchema)` to create a new message.
+ */
+export const RevokeTokensRequestSchema: GenMessage<RevokeTokensRequest> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 9);
+
+/**
+ * RevokeTokensResponse says that they are worthless from now on.
+ *
+ * @generated from message tideway.stream.v1.RevokeTokensResponse
+ */
+export type RevokeTokensResponse = Message<"tideway.stream.v1.RevokeTokensResponse"> & {
+};
+
+/**
+ * Describes the message tideway.stream.v1.RevokeTokensResponse.
+ * Use `create(RevokeTokensResponseSchema)` to create a new message.
+ */
+export const RevokeTokensResponseSchema: GenMessage<RevokeTokensResponse> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 10);
+
+/**
  * StreamService delivers streams to listeners.
  *
  * @generated from service tideway.stream.v1.StreamService
@@ -221,6 +388,54 @@ export const StreamService: GenService<{
     methodKind: "unary";
     input: typeof StartStreamRequestSchema;
     output: typeof StartStreamResponseSchema;
+  },
+  /**
+   * CancelStream tells the producer of a stream that a listener wants it to stop: on its PublishStream, or by
+   * PublishService.WatchCancel, also if it begins only later. It is remembered for 24 hours, and changes nothing else: the
+   * channel takes messages until the producer publishes its END. Idempotent: the first reason stays. After the END it
+   * answers the same, and nobody hears of it. Carries `Authorization: Bearer <stream token>`, of a token with the claim
+   * `cancel`, which StartStream makes with `allow_cancel`.
+   *
+   * Errors: INVALID_ARGUMENT (BadRequest), UNAUTHENTICATED, PERMISSION_DENIED (the token is for another organization or
+   * channel, or may not cancel), UNAVAILABLE (RetryInfo; it may have been done, repeat it).
+   *
+   * @generated from rpc tideway.stream.v1.StreamService.CancelStream
+   */
+  cancelStream: {
+    methodKind: "unary";
+    input: typeof CancelStreamRequestSchema;
+    output: typeof CancelStreamResponseSchema;
+  },
+  /**
+   * RenewToken presents a new token for the open streams of an older one, which go on without a break: from now on they
+   * are the new token's, as to its end and its revocation. Matters where streams end with their tokens
+   * (GATEWAY_CUT_EXPIRED), and costs nothing elsewhere. Any replica takes it. A client that subscribes again does so with
+   * its newest token. Carries `Authorization: Bearer <the new stream token>`.
+   *
+   * Errors: INVALID_ARGUMENT (BadRequest, also for a token without `jti`), UNAUTHENTICATED, PERMISSION_DENIED (the token is
+   * for another organization or channel), UNAVAILABLE (RetryInfo; repeat it).
+   *
+   * @generated from rpc tideway.stream.v1.StreamService.RenewToken
+   */
+  renewToken: {
+    methodKind: "unary";
+    input: typeof RenewTokenRequestSchema;
+    output: typeof RenewTokenResponseSchema;
+  },
+  /**
+   * RevokeTokens makes tokens of listeners worthless: one by its id, or all that were issued for a channel until now. Open
+   * streams of theirs end within a second, and nothing is begun with them any more. Idempotent. For backends: carries what
+   * StartStream carries.
+   *
+   * Errors: INVALID_ARGUMENT (BadRequest), UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE (RetryInfo; it may have been
+   * done, repeat it).
+   *
+   * @generated from rpc tideway.stream.v1.StreamService.RevokeTokens
+   */
+  revokeTokens: {
+    methodKind: "unary";
+    input: typeof RevokeTokensRequestSchema;
+    output: typeof RevokeTokensResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_tideway_stream_v1_stream_service, 0);
