@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { auditOnceHandled } from '../support/event-audit.ts';
+import { followProject } from '../support/event-followers.ts';
 import { sendEvent } from '../support/event-sending.ts';
 import { type EventsDeployment, type EventsProject, startEventsDeployment } from '../support/events-deployment.ts';
 import { until } from '../support/until.ts';
@@ -27,4 +28,14 @@ test('an event is taken, stored, read back, and the books balance', async () => 
   expect(event).toMatchObject({ title: `ValueError: no ${sent[0]?.id}`, release: 'apart@1', platform: 'python' });
   const { exitCode, json } = await auditOnceHandled(deployment.env);
   expect([exitCode, json.balanced, json.events]).toMatchObject([0, true, { logged: 2, stored: 2, missing: 0 }]);
+});
+
+test('whoever listens to the stream of the project hears them at once', async () => {
+  const { edge } = deployment;
+  const dsn = { url: edge.url, projectId: project.id, key: project.key };
+  using follower = await followProject(edge.url, undefined, project.organizationId, project.id);
+  const ids = await Promise.all(Array.from({ length: 10 }, async () => (await sendEvent(dsn)).id));
+  // And those of before, which the stream retains.
+  await until('all are heard', () => follower.heard.length === 12, 2_000);
+  expect(follower.heard.map(({ event_id: id }) => id)).toEqual(expect.arrayContaining(ids));
 });

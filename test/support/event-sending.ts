@@ -47,8 +47,8 @@ export function envelopeOf(
 export async function sendEvent(
   { url, projectId, key }: Dsn,
   event: object = {},
+  id = newEventId(),
 ): Promise<{ readonly id: string; readonly answer: RawAnswer }> {
-  const id = newEventId();
   const answer = await ask(`${url}/api/${projectId}/envelope/`, {
     method: 'POST',
     headers: { 'X-Sentry-Auth': authHeader(key), 'Content-Type': 'application/x-sentry-envelope' },

@@ -47,6 +47,8 @@ export interface EventsDeploymentOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** A process that starts needs a core for a second: with more of them at once each takes longer than it may. */
+const STARTED_AT_ONCE = 4;
 const PORT_SETTINGS = { relay: 'RELAY_PORT', consumers: 'CONSUMERS_PORT' } as const;
 
 export async function startEventsDeployment(options: EventsDeploymentOptions = {}): Promise<EventsDeployment> {
@@ -94,16 +96,19 @@ export async function startEventsDeployment(options: EventsDeploymentOptions = {
       processes.push(service);
       return service;
     };
-    const startAll = (name: ServiceName, count: number) =>
-      Promise.all(Array.from({ length: count }, () => start(name)));
-    const [control, config, events, stream, consumers, relays] = await allStarted([
+    const [control, config, events, stream, consumer] = await allStarted([
       start('control'),
       start('config', { CONFIG_PORT: String(configPort) }),
       start('events'),
       start('stream'),
-      startAll('consumers', 1),
-      startAll('relay', options.relays ?? 1),
+      start('consumers'),
     ] as const);
+    const consumers = [consumer];
+    const relays: ServiceProcess[] = [];
+    for (let left = options.relays ?? 1; left > 0; left -= STARTED_AT_ONCE) {
+      const some = Array.from({ length: Math.min(left, STARTED_AT_ONCE) }, () => start('relay'));
+      relays.push(...(await allStarted(some)));
+    }
     const started = await startEdge({
       publish: [],
       stream: [stream.port],
