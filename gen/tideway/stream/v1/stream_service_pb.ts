@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tideway/stream/v1/stream_service.proto.
  */
 export const file_tideway_stream_v1_stream_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZ0aWRld2F5L3N0cmVhbS92MS9zdHJlYW1fc2VydmljZS5wcm90bxIRdGlkZXdheS5zdHJlYW0udjEiiAEKEFN1YnNjcmliZVJlcXVlc3QSFwoGb3JnX2lkGAEgASgEQge6SAQyAiAAEhwKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBEj0KDWxhc3RfZXZlbnRfaWQYAyABKAlCJrpII3IhMh9eKFswLTldezEsMjB9KC1bMC05XXsxLDIwfSk/KT8kIoYBChFTdWJzY3JpYmVSZXNwb25zZRIKCgJpZBgBIAEoCRItCgdtZXNzYWdlGAIgASgLMhoudGlkZXdheS5zdHJlYW0udjEuTWVzc2FnZUgAEi0KB2NvbnRyb2wYAyABKAsyGi50aWRld2F5LnN0cmVhbS52MS5Db250cm9sSABCBwoFZXZlbnQiqAEKElN0YXJ0U3RyZWFtUmVxdWVzdBIqCgxvcmdhbml6YXRpb24YASABKAlCFLpIEXIPMg1eWzAtOV17MSwyMH0kEiEKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBSACIAQESEwoGb3JnX2lkGAMgASgESAGIAQESFAoMYWxsb3dfY2FuY2VsGAQgASgIQg0KC19jaGFubmVsX2lkQgkKB19vcmdfaWQiRwoTU3RhcnRTdHJlYW1SZXNwb25zZRIwCgdjb25kdWl0GAEgASgLMh8udGlkZXdheS5zdHJlYW0udjEuU3RyZWFtQWNjZXNzIj4KDFN0cmVhbUFjY2VzcxINCgV0b2tlbhgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEgsKA3VybBgDIAEoCSJmChNDYW5jZWxTdHJlYW1SZXF1ZXN0EhcKBm9yZ19pZBgBIAEoBEIHukgEMgIgABIcCgpjaGFubmVsX2lkGAIgASgJQgi6SAVyA7ABARIYCgZyZWFzb24YAyABKAlCCLpIBXIDGMgBIhYKFENhbmNlbFN0cmVhbVJlc3BvbnNlInEKEVJlbmV3VG9rZW5SZXF1ZXN0EhcKBm9yZ19pZBgBIAEoBEIHukgEMgIgABIcCgpjaGFubmVsX2lkGAIgASgJQgi6SAVyA7ABARIlChFwcmV2aW91c190b2tlbl9pZBgDIAEoCUIKukgHcgUQARiAAiIUChJSZW5ld1Rva2VuUmVzcG9uc2UikgEKE1Jldm9rZVRva2Vuc1JlcXVlc3QSKgoMb3JnYW5pemF0aW9uGAEgASgJQhS6SBFyDzINXlswLTldezEsMjB9JBIeCgpjaGFubmVsX2lkGAIgASgJQgi6SAVyA7ABAUgAEh4KCHRva2VuX2lkGAMgASgJQgq6SAdyBRABGIACSABCDwoGdG9rZW5zEgW6SAIIASIWChRSZXZva2VUb2tlbnNSZXNwb25zZTKzBgoNU3RyZWFtU2VydmljZRKlAQoJU3Vic2NyaWJlEiMudGlkZXdheS5zdHJlYW0udjEuU3Vic2NyaWJlUmVxdWVzdBokLnRpZGV3YXkuc3RyZWFtLnYxLlN1YnNjcmliZVJlc3BvbnNlIkuC0+STAkUSQy92MS9vcmdhbml6YXRpb25zL3tvcmdfaWR9L2NoYW5uZWxzL3tjaGFubmVsX2lkfS9tZXNzYWdlczpzdWJzY3JpYmUwARKRAQoLU3RhcnRTdHJlYW0SJS50aWRld2F5LnN0cmVhbS52MS5TdGFydFN0cmVhbVJlcXVlc3QaJi50aWRld2F5LnN0cmVhbS52MS5TdGFydFN0cmVhbVJlc3BvbnNlIjOC0+STAi06ASoiKC92MS9vcmdhbml6YXRpb25zL3tvcmdhbml6YXRpb259L3N0cmVhbXMSowEKDENhbmNlbFN0cmVhbRImLnRpZGV3YXkuc3RyZWFtLnYxLkNhbmNlbFN0cmVhbVJlcXVlc3QaJy50aWRld2F5LnN0cmVhbS52MS5DYW5jZWxTdHJlYW1SZXNwb25zZSJCgtPkkwI8OgEqIjcvdjEvb3JnYW5pemF0aW9ucy97b3JnX2lkfS9jaGFubmVscy97Y2hhbm5lbF9pZH06Y2FuY2VsEqEBCgpSZW5ld1Rva2VuEiQudGlkZXdheS5zdHJlYW0udjEuUmVuZXdUb2tlblJlcXVlc3QaJS50aWRld2F5LnN0cmVhbS52MS5SZW5ld1Rva2VuUmVzcG9uc2UiRoLT5JMCQDoBKiI7L3YxL29yZ2FuaXphdGlvbnMve29yZ19pZH0vY2hhbm5lbHMve2NoYW5uZWxfaWR9OnJlbmV3VG9rZW4SmwEKDFJldm9rZVRva2VucxImLnRpZGV3YXkuc3RyZWFtLnYxLlJldm9rZVRva2Vuc1JlcXVlc3QaJy50aWRld2F5LnN0cmVhbS52MS5SZXZva2VUb2tlbnNSZXNwb25zZSI6gtPkkwI0OgEqIi8vdjEvb3JnYW5pemF0aW9ucy97b3JnYW5pemF0aW9ufS9zdHJlYW1zOnJldm9rZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_tideway_stream_v1_message]);
+  fileDesc("CiZ0aWRld2F5L3N0cmVhbS92MS9zdHJlYW1fc2VydmljZS5wcm90bxIRdGlkZXdheS5zdHJlYW0udjEiiAEKEFN1YnNjcmliZVJlcXVlc3QSFwoGb3JnX2lkGAEgASgEQge6SAQyAiAAEhwKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBEj0KDWxhc3RfZXZlbnRfaWQYAyABKAlCJrpII3IhMh9eKFswLTldezEsMjB9KC1bMC05XXsxLDIwfSk/KT8kIoYBChFTdWJzY3JpYmVSZXNwb25zZRIKCgJpZBgBIAEoCRItCgdtZXNzYWdlGAIgASgLMhoudGlkZXdheS5zdHJlYW0udjEuTWVzc2FnZUgAEi0KB2NvbnRyb2wYAyABKAsyGi50aWRld2F5LnN0cmVhbS52MS5Db250cm9sSABCBwoFZXZlbnQihQEKFFN1YnNjcmliZU1hbnlSZXF1ZXN0EhcKBm9yZ19pZBgBIAEoBEIHukgEMgIgABIoCgtjaGFubmVsX2lkcxgCIAMoCUITukgQkgENCAEQMhgBIgVyA7ABARIqCgZjdXJzb3IYAyABKAlCGrpIF3IVGIAQMhBeW0EtWmEtejAtOV8tXSokIrIBChVTdWJzY3JpYmVNYW55UmVzcG9uc2USEgoKY2hhbm5lbF9pZBgBIAEoCRItCgdtZXNzYWdlGAIgASgLMhoudGlkZXdheS5zdHJlYW0udjEuTWVzc2FnZUgAEi0KB2NvbnRyb2wYAyABKAsyGi50aWRld2F5LnN0cmVhbS52MS5Db250cm9sSAASEwoGY3Vyc29yGAQgASgJSAGIAQFCBwoFZXZlbnRCCQoHX2N1cnNvciKoAQoSU3RhcnRTdHJlYW1SZXF1ZXN0EioKDG9yZ2FuaXphdGlvbhgBIAEoCUIUukgRcg8yDV5bMC05XXsxLDIwfSQSIQoKY2hhbm5lbF9pZBgCIAEoCUIIukgFcgOwAQFIAIgBARITCgZvcmdfaWQYAyABKARIAYgBARIUCgxhbGxvd19jYW5jZWwYBCABKAhCDQoLX2NoYW5uZWxfaWRCCQoHX29yZ19pZCJHChNTdGFydFN0cmVhbVJlc3BvbnNlEjAKB2NvbmR1aXQYASABKAsyHy50aWRld2F5LnN0cmVhbS52MS5TdHJlYW1BY2Nlc3MiUwoMU3RyZWFtQWNjZXNzEg0KBXRva2VuGAEgASgJEhIKCmNoYW5uZWxfaWQYAiABKAkSCwoDdXJsGAMgASgJEhMKC2NoYW5uZWxfaWRzGAQgAygJImYKE0NhbmNlbFN0cmVhbVJlcXVlc3QSFwoGb3JnX2lkGAEgASgEQge6SAQyAiAAEhwKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMYyAEiFgoUQ2FuY2VsU3RyZWFtUmVzcG9uc2UicQoRUmVuZXdUb2tlblJlcXVlc3QSFwoGb3JnX2lkGAEgASgEQge6SAQyAiAAEhwKCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBEiUKEXByZXZpb3VzX3Rva2VuX2lkGAMgASgJQgq6SAdyBRABGIACIhQKElJlbmV3VG9rZW5SZXNwb25zZSKSAQoTUmV2b2tlVG9rZW5zUmVxdWVzdBIqCgxvcmdhbml6YXRpb24YASABKAlCFLpIEXIPMg1eWzAtOV17MSwyMH0kEh4KCmNoYW5uZWxfaWQYAiABKAlCCLpIBXIDsAEBSAASHgoIdG9rZW5faWQYAyABKAlCCrpIB3IFEAEYgAJIAEIPCgZ0b2tlbnMSBbpIAggBIhYKFFJldm9rZVRva2Vuc1Jlc3BvbnNlMtEHCg1TdHJlYW1TZXJ2aWNlEqUBCglTdWJzY3JpYmUSIy50aWRld2F5LnN0cmVhbS52MS5TdWJzY3JpYmVSZXF1ZXN0GiQudGlkZXdheS5zdHJlYW0udjEuU3Vic2NyaWJlUmVzcG9uc2UiS4LT5JMCRRJDL3YxL29yZ2FuaXphdGlvbnMve29yZ19pZH0vY2hhbm5lbHMve2NoYW5uZWxfaWR9L21lc3NhZ2VzOnN1YnNjcmliZTABEpsBCg1TdWJzY3JpYmVNYW55EicudGlkZXdheS5zdHJlYW0udjEuU3Vic2NyaWJlTWFueVJlcXVlc3QaKC50aWRld2F5LnN0cmVhbS52MS5TdWJzY3JpYmVNYW55UmVzcG9uc2UiNYLT5JMCLxItL3YxL29yZ2FuaXphdGlvbnMve29yZ19pZH0vY2hhbm5lbHM6c3Vic2NyaWJlMAESkQEKC1N0YXJ0U3RyZWFtEiUudGlkZXdheS5zdHJlYW0udjEuU3RhcnRTdHJlYW1SZXF1ZXN0GiYudGlkZXdheS5zdHJlYW0udjEuU3RhcnRTdHJlYW1SZXNwb25zZSIzgtPkkwItOgEqIigvdjEvb3JnYW5pemF0aW9ucy97b3JnYW5pemF0aW9ufS9zdHJlYW1zEqMBCgxDYW5jZWxTdHJlYW0SJi50aWRld2F5LnN0cmVhbS52MS5DYW5jZWxTdHJlYW1SZXF1ZXN0GicudGlkZXdheS5zdHJlYW0udjEuQ2FuY2VsU3RyZWFtUmVzcG9uc2UiQoLT5JMCPDoBKiI3L3YxL29yZ2FuaXphdGlvbnMve29yZ19pZH0vY2hhbm5lbHMve2NoYW5uZWxfaWR9OmNhbmNlbBKhAQoKUmVuZXdUb2tlbhIkLnRpZGV3YXkuc3RyZWFtLnYxLlJlbmV3VG9rZW5SZXF1ZXN0GiUudGlkZXdheS5zdHJlYW0udjEuUmVuZXdUb2tlblJlc3BvbnNlIkaC0+STAkA6ASoiOy92MS9vcmdhbml6YXRpb25zL3tvcmdfaWR9L2NoYW5uZWxzL3tjaGFubmVsX2lkfTpyZW5ld1Rva2VuEpsBCgxSZXZva2VUb2tlbnMSJi50aWRld2F5LnN0cmVhbS52MS5SZXZva2VUb2tlbnNSZXF1ZXN0GicudGlkZXdheS5zdHJlYW0udjEuUmV2b2tlVG9rZW5zUmVzcG9uc2UiOoLT5JMCNDoBKiIvL3YxL29yZ2FuaXphdGlvbnMve29yZ2FuaXphdGlvbn0vc3RyZWFtczpyZXZva2ViBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_tideway_stream_v1_message]);
 
 /**
  * SubscribeRequest says what to listen to, and from where.
@@ -96,6 +96,94 @@ export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE_
   messageDesc(file_tideway_stream_v1_stream_service, 1);
 
 /**
+ * SubscribeManyRequest says what to listen to, and from where.
+ *
+ * @generated from message tideway.stream.v1.SubscribeManyRequest
+ */
+export type SubscribeManyRequest = Message<"tideway.stream.v1.SubscribeManyRequest"> & {
+  /**
+   * The organization that owns the channels.
+   *
+   * @generated from field: uint64 org_id = 1;
+   */
+  orgId: bigint;
+
+  /**
+   * The channels: different UUIDs.
+   *
+   * @generated from field: repeated string channel_ids = 2;
+   */
+  channelIds: string[];
+
+  /**
+   * The last cursor received. The channels may be others than before: of a channel that the cursor knows nothing of,
+   * everything retained is sent, and of what else it knows, nothing. Empty: everything retained of all channels.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message tideway.stream.v1.SubscribeManyRequest.
+ * Use `create(SubscribeManyRequestSchema)` to create a new message.
+ */
+export const SubscribeManyRequestSchema: GenMessage<SubscribeManyRequest> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 2);
+
+/**
+ * SubscribeManyResponse is an event of one of the channels, or the cursor after the events before it.
+ *
+ * @generated from message tideway.stream.v1.SubscribeManyResponse
+ */
+export type SubscribeManyResponse = Message<"tideway.stream.v1.SubscribeManyResponse"> & {
+  /**
+   * The channel whose event it is. Empty for what concerns all of them: HEARTBEAT, SERVER_DRAINING and the cursor.
+   *
+   * @generated from field: string channel_id = 1;
+   */
+  channelId: string;
+
+  /**
+   * What arrived. Nothing, where this is the cursor.
+   *
+   * @generated from oneof tideway.stream.v1.SubscribeManyResponse.event
+   */
+  event: {
+    /**
+     * A message of the channel.
+     *
+     * @generated from field: tideway.stream.v1.Message message = 2;
+     */
+    value: Message$1;
+    case: "message";
+  } | {
+    /**
+     * News about the channel, or about this connection.
+     *
+     * @generated from field: tideway.stream.v1.Control control = 3;
+     */
+    value: Control;
+    case: "control";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The cursor after all that came before: what to resume by, opaque and at most 2,048 characters. In a response of its
+   * own.
+   *
+   * @generated from field: optional string cursor = 4;
+   */
+  cursor?: string | undefined;
+};
+
+/**
+ * Describes the message tideway.stream.v1.SubscribeManyResponse.
+ * Use `create(SubscribeManyResponseSchema)` to create a new message.
+ */
+export const SubscribeManyResponseSchema: GenMessage<SubscribeManyResponse> = /*@__PURE__*/
+  messageDesc(file_tideway_stream_v1_stream_service, 3);
+
+/**
  * StartStreamRequest asks for a channel and a token.
  *
  * @generated from message tideway.stream.v1.StartStreamRequest
@@ -135,7 +223,7 @@ export type StartStreamRequest = Message<"tideway.stream.v1.StartStreamRequest">
  * Use `create(StartStreamRequestSchema)` to create a new message.
  */
 export const StartStreamRequestSchema: GenMessage<StartStreamRequest> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 2);
+  messageDesc(file_tideway_stream_v1_stream_service, 4);
 
 /**
  * StartStreamResponse is what Conduit's client expects of an application's start URL.
@@ -156,7 +244,7 @@ export type StartStreamResponse = Message<"tideway.stream.v1.StartStreamResponse
  * Use `create(StartStreamResponseSchema)` to create a new message.
  */
 export const StartStreamResponseSchema: GenMessage<StartStreamResponse> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 3);
+  messageDesc(file_tideway_stream_v1_stream_service, 5);
 
 /**
  * StreamAccess is all that a listener needs.
@@ -165,14 +253,14 @@ export const StartStreamResponseSchema: GenMessage<StartStreamResponse> = /*@__P
  */
 export type StreamAccess = Message<"tideway.stream.v1.StreamAccess"> & {
   /**
-   * The stream token, a JWT for this channel. Short-lived.
+   * The stream token, a JWT for this channel, or for these. Short-lived.
    *
    * @generated from field: string token = 1;
    */
   token: string;
 
   /**
-   * The channel.
+   * The channel. Empty if several were asked for.
    *
    * @generated from field: string channel_id = 2;
    */
@@ -184,6 +272,13 @@ export type StreamAccess = Message<"tideway.stream.v1.StreamAccess"> & {
    * @generated from field: string url = 3;
    */
   url: string;
+
+  /**
+   * The channels, if several were asked for.
+   *
+   * @generated from field: repeated string channel_ids = 4;
+   */
+  channelIds: string[];
 };
 
 /**
@@ -191,7 +286,7 @@ export type StreamAccess = Message<"tideway.stream.v1.StreamAccess"> & {
  * Use `create(StreamAccessSchema)` to create a new message.
  */
 export const StreamAccessSchema: GenMessage<StreamAccess> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 4);
+  messageDesc(file_tideway_stream_v1_stream_service, 6);
 
 /**
  * CancelStreamRequest says what is to stop.
@@ -226,7 +321,7 @@ export type CancelStreamRequest = Message<"tideway.stream.v1.CancelStreamRequest
  * Use `create(CancelStreamRequestSchema)` to create a new message.
  */
 export const CancelStreamRequestSchema: GenMessage<CancelStreamRequest> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 5);
+  messageDesc(file_tideway_stream_v1_stream_service, 7);
 
 /**
  * CancelStreamResponse says that it is remembered.
@@ -241,7 +336,7 @@ export type CancelStreamResponse = Message<"tideway.stream.v1.CancelStreamRespon
  * Use `create(CancelStreamResponseSchema)` to create a new message.
  */
 export const CancelStreamResponseSchema: GenMessage<CancelStreamResponse> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 6);
+  messageDesc(file_tideway_stream_v1_stream_service, 8);
 
 /**
  * RenewTokenRequest says which streams the token of the call is for.
@@ -276,7 +371,7 @@ export type RenewTokenRequest = Message<"tideway.stream.v1.RenewTokenRequest"> &
  * Use `create(RenewTokenRequestSchema)` to create a new message.
  */
 export const RenewTokenRequestSchema: GenMessage<RenewTokenRequest> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 7);
+  messageDesc(file_tideway_stream_v1_stream_service, 9);
 
 /**
  * RenewTokenResponse says that the streams have the new token, or will have it within a second.
@@ -291,7 +386,7 @@ export type RenewTokenResponse = Message<"tideway.stream.v1.RenewTokenResponse">
  * Use `create(RenewTokenResponseSchema)` to create a new message.
  */
 export const RenewTokenResponseSchema: GenMessage<RenewTokenResponse> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 8);
+  messageDesc(file_tideway_stream_v1_stream_service, 10);
 
 /**
  * RevokeTokensRequest says which tokens are worthless.
@@ -336,7 +431,7 @@ export type RevokeTokensRequest = Message<"tideway.stream.v1.RevokeTokensRequest
  * Use `create(RevokeTokensRequestSchema)` to create a new message.
  */
 export const RevokeTokensRequestSchema: GenMessage<RevokeTokensRequest> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 9);
+  messageDesc(file_tideway_stream_v1_stream_service, 11);
 
 /**
  * RevokeTokensResponse says that they are worthless from now on.
@@ -351,7 +446,7 @@ export type RevokeTokensResponse = Message<"tideway.stream.v1.RevokeTokensRespon
  * Use `create(RevokeTokensResponseSchema)` to create a new message.
  */
 export const RevokeTokensResponseSchema: GenMessage<RevokeTokensResponse> = /*@__PURE__*/
-  messageDesc(file_tideway_stream_v1_stream_service, 10);
+  messageDesc(file_tideway_stream_v1_stream_service, 12);
 
 /**
  * StreamService delivers streams to listeners.
@@ -375,6 +470,23 @@ export const StreamService: GenService<{
     methodKind: "server_streaming";
     input: typeof SubscribeRequestSchema;
     output: typeof SubscribeResponseSchema;
+  },
+  /**
+   * SubscribeMany delivers several channels over one connection, each as Subscribe would: everything retained after the
+   * cursor, then what is published, each channel in its order. What belongs together is followed by a response that has
+   * only the cursor: where the listener stands in all channels. A connection that is cut before it repeats what came since
+   * the last one: drop what you have by message_id. A channel ends with its END, or when its producer is lost, and the
+   * others go on; the response ends when all have ended, or when the server drains. Carries
+   * `Authorization: Bearer <stream token>`, a token for all of the channels.
+   *
+   * Errors: as Subscribe's.
+   *
+   * @generated from rpc tideway.stream.v1.StreamService.SubscribeMany
+   */
+  subscribeMany: {
+    methodKind: "server_streaming";
+    input: typeof SubscribeManyRequestSchema;
+    output: typeof SubscribeManyResponseSchema;
   },
   /**
    * StartStream creates a channel, or takes the one it is given, and signs a token to listen to it. It stores nothing: a
