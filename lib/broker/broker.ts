@@ -1,4 +1,5 @@
 import type { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import type { Decisions } from './decisions.ts';
 import type { EntryId } from './entry-id.ts';
 
 /**
@@ -21,6 +22,9 @@ import type { EntryId } from './entry-id.ts';
 export interface Broker {
   /** What it is called in health answers: `memory` or `redis`. */
   readonly name: 'memory' | 'redis';
+
+  /** What is decided about channels and tokens, beside the logs. */
+  readonly decisions: Decisions;
 
   /**
    * Stores one message. A channel is always published to with the same `whenIdle`.

@@ -25,6 +25,7 @@ function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {}) {
   };
   const cut: Broker = {
     name: broker.name,
+    decisions: broker.decisions,
     publish: (...args) => broker.publish(...args),
     publishMany: (...args) => broker.publishMany(...args),
     read: (...args) => answer(() => broker.read(...args)),

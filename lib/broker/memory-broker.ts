@@ -16,6 +16,7 @@ import {
   type WhenIdle,
 } from './broker.ts';
 import { BEFORE_ALL, type EntryId, entryIdMs } from './entry-id.ts';
+import { MemoryDecisions } from './memory-decisions.ts';
 import { MemoryLog } from './memory-log.ts';
 import { messageKey } from './message-key.ts';
 import { publishInSteps } from './publish-steps.ts';
@@ -47,6 +48,7 @@ interface Seal {
 
 class MemoryBroker implements Broker {
   readonly name = 'memory';
+  readonly decisions = new MemoryDecisions(() => this.#tick());
   readonly #retention: Retention;
   readonly #maxTotalBytes: number;
   readonly #now: () => number;

@@ -18,6 +18,7 @@ import { type IdleCandidate, RedisActivity } from './redis-activity.ts';
 import type { ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
 import { RedisCommands, unavailable } from './redis-commands.ts';
 import { RedisConnection } from './redis-connection.ts';
+import { RedisDecisions } from './redis-decisions.ts';
 import { entryName, parseLogEntry } from './redis-entry.ts';
 import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
@@ -59,6 +60,7 @@ export function createRedisBroker(options: RedisBrokerOptions): Broker {
 
 class RedisBroker implements Broker {
   readonly name = 'redis';
+  readonly decisions: RedisDecisions;
   readonly #retention: Retention;
   readonly #commandTimeoutMs: number;
   readonly #connection: RedisConnection;
@@ -84,6 +86,7 @@ class RedisBroker implements Broker {
       maxInFlight: options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
     });
     this.#live = new RedisLive(this.#connection, commandTimeoutMs);
+    this.decisions = new RedisDecisions(this.#commands);
     this.#activity = new RedisActivity(this.#commands, options.reportIntervalMs ?? DEFAULT_REPORT_INTERVAL_MS);
   }
 
@@ -200,6 +203,7 @@ class RedisBroker implements Broker {
 
   async #close(): Promise<void> {
     this.#activity.close();
+    this.decisions.close();
     const tooLate = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref());
     await Promise.race([this.#activity.report().catch(() => undefined), tooLate]);
     this.#commands.close();

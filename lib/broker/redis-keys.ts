@@ -1,4 +1,5 @@
 import type { ChannelKey } from './broker.ts';
+import type { Subject } from './decisions.ts';
 
 /**
  * Every key and pub/sub channel that the broker uses on Redis. What belongs to one channel of an organization shares a
@@ -11,6 +12,9 @@ import type { ChannelKey } from './broker.ts';
  * | `tideway:{<org>:<channel>}:seal` | string | the id of the entry that sealed the channel; outlives the log |
  * | `tideway:{<org>:<channel>}:live` | sharded pub/sub | `<id> <prev> <message, end or producer_lost> <data>` |
  * | `tideway:activity:{0}` … `{63}` | sorted set | open channels (`<org>:<channel>`) by the ms of their last entry |
+ * | `tideway:{<org>:<channel>}:cancelled`, `:channel_revoked` | string | `<at ms> <detail>` |
+ * | `tideway:{<org>/<digest of a token's id>}:token_revoked`, `:token_renewed` | string | the same |
+ * | `tideway:decisions` | stream | every decision as it was made: `kind`, `about` (what is in the braces above), `value` |
  * | `tideway:settings` | hash | `idle_ms`, `interval_ms`: what governs the TTL of open logs |
  * | `tideway:ping:{0}` … `{7}` | string | written by health checks |
  */
@@ -22,6 +26,7 @@ export interface ChannelKeys {
 }
 
 export const SETTINGS_KEY = 'tideway:settings';
+export const DECISIONS_KEY = 'tideway:decisions';
 
 /** The activity index is spread, so that no node of a Cluster carries it alone. */
 export const ACTIVITY_SHARDS = 64;
@@ -31,6 +36,10 @@ const PING_KEYS = 8;
 export function channelKeys(channel: ChannelKey): ChannelKeys {
   const tag = `tideway:{${channel}}`;
   return { log: `${tag}:log`, index: `${tag}:index`, seal: `${tag}:seal`, live: `${tag}:live` };
+}
+
+export function decisionKey({ kind, about }: Subject): string {
+  return `tideway:{${about}}:${kind}`;
 }
 
 export function activityKey(shard: number): string {

@@ -1,0 +1,177 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { until } from '../../test/support/until.ts';
+import { type Broker, BrokerUnavailableError } from './broker.ts';
+import { newChannel } from './broker-harness.ts';
+import { type Decision, type DecisionKind, type Decisions, type Subject, tokenKey } from './decisions.ts';
+
+export interface DecisionsHarness {
+  /** Another process's broker on the same data, or the same one where there is only one process. */
+  open(): Broker;
+  /** Lets `ms` pass for what is remembered about the subject. */
+  elapse(ms: number, subject: Subject): Promise<void>;
+  /** Whether there are several processes. */
+  readonly shared: boolean;
+  close(): Promise<void>;
+}
+
+const TTL_MS = 60_000;
+
+export function newDecision(fields: Partial<Decision> & { kind?: DecisionKind } = {}): Decision {
+  return { kind: 'cancelled', about: newChannel(), atMs: 1_800_000_000_000, detail: '', ...fields };
+}
+
+/** Watches, and remembers what it is told. */
+export function watched(decisions: Decisions, about: Subject['about']) {
+  const told: Decision[] = [];
+  const seen = { told, doubts: 0, end: () => {} };
+  seen.end = decisions.watch({
+    onDecision: (decision) => {
+      if (decision.about === about) told.push(decision);
+    },
+    onDoubt: () => {
+      seen.doubts += 1;
+    },
+  });
+  return seen;
+}
+
+/** The guarantees of decisions.ts, to be run against every implementation. */
+export function describeDecisionsContract(name: string, openHarness: () => Promise<DecisionsHarness>): void {
+  describe(`decisions contract: ${name}`, () => {
+    let harness: DecisionsHarness;
+    let here: Broker;
+    let there: Broker;
+
+    beforeAll(async () => {
+      harness = await openHarness();
+      here = harness.open();
+      there = harness.open();
+    });
+    afterAll(() => harness.close());
+
+    test('what is decided is found everywhere, with its words', async () => {
+      const decision = newDecision({ detail: 'ça suffit\n "now" \u0000 😀' });
+      expect(await here.decisions.make(decision, TTL_MS)).toEqual(decision);
+      for (const broker of [here, there]) expect(await broker.decisions.find([decision])).toEqual([decision]);
+    });
+
+    test('only for its subject, in the order asked', async () => {
+      const channel = newChannel();
+      const token = tokenKey(7n, randomUUID());
+      const cancelled = newDecision({ about: channel, detail: 'enough' });
+      const revoked = newDecision({ kind: 'token_revoked', about: token });
+      await here.decisions.make(cancelled, TTL_MS);
+      await here.decisions.make(revoked, TTL_MS);
+      expect(
+        await there.decisions.find([
+          { kind: 'channel_revoked', about: channel },
+          revoked,
+          { kind: 'token_renewed', about: token },
+          cancelled,
+          { kind: 'token_revoked', about: tokenKey(8n, 'x') },
+        ]),
+      ).toEqual([undefined, revoked, undefined, cancelled, undefined]);
+      expect(await here.decisions.find([])).toEqual([]);
+    });
+
+    test.for<[DecisionKind, number, string]>([
+      ['cancelled', 2000, 'first'],
+      ['cancelled', 1000, 'first'],
+      ['channel_revoked', 2000, 'second'],
+      ['token_revoked', 2000, 'second'],
+      ['token_renewed', 2000, 'second'],
+      // Clocks differ: what says less must not take back what was said.
+      ['channel_revoked', 500, 'first'],
+    ])('of two that are %s, the second at %d ms, counts the %s', async ([kind, secondMs, counts]) => {
+      const first = newDecision({ kind, atMs: 1000, detail: 'first' });
+      const second = { ...first, atMs: secondMs, detail: 'second' };
+      const expected = counts === 'first' ? first : second;
+      await here.decisions.make(first, TTL_MS);
+      expect(await there.decisions.make(second, TTL_MS)).toEqual(expected);
+      expect(await here.decisions.find([first])).toEqual([expected]);
+    });
+
+    test('of many at once one counts, and all are answered with it', async () => {
+      const one = newDecision();
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, (_, n) =>
+          (n % 2 === 0 ? here : there).decisions.make({ ...one, detail: `${n}` }, TTL_MS),
+        ),
+      );
+      expect(new Set(answers.map(({ detail }) => detail)).size).toBe(1);
+    });
+
+    test('is remembered for as long as it was said, and not longer', async () => {
+      const decision = newDecision();
+      await here.decisions.make(decision, TTL_MS);
+      await harness.elapse(TTL_MS - 2000, decision);
+      expect(await there.decisions.find([decision])).toEqual([decision]);
+      await harness.elapse(2001, decision);
+      expect(await there.decisions.find([decision])).toEqual([undefined]);
+      expect(await here.decisions.make({ ...decision, detail: 'anew' }, TTL_MS)).toMatchObject({ detail: 'anew' });
+    });
+
+    test('who watches is told: at once in the same process, soon in another, and not after its end', async () => {
+      const about = newChannel();
+      const near = watched(here.decisions, about);
+      const far = watched(there.decisions, about);
+      const gone = watched(here.decisions, about);
+      gone.end();
+      await here.decisions.make(newDecision({ about, detail: 'enough' }), TTL_MS);
+      expect(near.told[0]).toMatchObject({ kind: 'cancelled', detail: 'enough' });
+      await until('the other process is told', () => far.told.length > 0);
+      expect(far.told[0]).toEqual(near.told[0]);
+      expect(gone.told).toEqual([]);
+      near.end();
+      far.end();
+    });
+
+    test('who watches and then finds misses nothing, whenever it begins', async () => {
+      const abouts = Array.from({ length: 40 }, () => newChannel());
+      const making = abouts.map((about) => here.decisions.make(newDecision({ about }), TTL_MS));
+      const watchers = abouts.map((about) => {
+        const seen = watched(there.decisions, about);
+        const look = async () => {
+          const [found] = await there.decisions.find([{ kind: 'cancelled', about }]);
+          if (found) seen.told.push(found);
+        };
+        return { seen, look };
+      });
+      await Promise.all(watchers.map(({ look }) => look()));
+      await Promise.all(making);
+      await until('all know', async () => {
+        // What a watcher has to do when it is in doubt.
+        await Promise.all(watchers.filter(({ seen }) => seen.doubts > 0).map(({ look }) => look()));
+        return watchers.every(({ seen }) => seen.told.length > 0);
+      });
+      for (const { seen } of watchers) seen.end();
+    });
+
+    test('what is made again is told again, as it counts', async () => {
+      const decision = newDecision({ detail: 'first' });
+      await here.decisions.make(decision, TTL_MS);
+      const far = watched(there.decisions, decision.about);
+      await here.decisions.make({ ...decision, detail: 'second' }, TTL_MS);
+      await until('it is told', () => far.told.length > 0);
+      expect(far.told.at(-1)?.detail).toBe('first');
+      far.end();
+    });
+
+    test('a closed broker refuses', async () => {
+      const broker = harness.open();
+      if (harness.shared) {
+        await broker.close();
+        await expect(broker.decisions.make(newDecision(), TTL_MS)).rejects.toThrow(BrokerUnavailableError);
+        await expect(broker.decisions.find([newDecision()])).rejects.toThrow(BrokerUnavailableError);
+      }
+    });
+
+    test('the id of a token can be anything', () => {
+      const keys = ['', '}{', 'x'.repeat(5000), 'é', 'a/b:c'].map((id) => tokenKey(7n, id));
+      expect(new Set(keys).size).toBe(5);
+      for (const key of keys) expect(key).toMatch(/^7\/[\w-]{43}$/);
+      expect(tokenKey(7n, 'x')).not.toBe(tokenKey(8n, 'x'));
+    });
+  });
+}

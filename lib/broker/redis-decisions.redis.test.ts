@@ -1,0 +1,148 @@
+import { Cluster, type Redis } from 'ioredis';
+import { describe, expect, test } from 'vitest';
+import { startRedis } from '../../test/support/redis.ts';
+import { startRedisCluster } from '../../test/support/redis-cluster.ts';
+import { until } from '../../test/support/until.ts';
+import type { Broker } from './broker.ts';
+import { newChannel } from './broker-harness.ts';
+import type { Subject } from './decisions.ts';
+import { describeDecisionsContract, newDecision, watched } from './decisions-contract.ts';
+import { createRedisBroker } from './redis-broker.ts';
+import { redisForEachTest } from './redis-fixture.ts';
+import { DECISIONS_KEY, decisionKey } from './redis-keys.ts';
+
+const TTL_MS = 60_000;
+
+function harnessOn(url: string, keys: Redis | Cluster, stop: () => Promise<void>) {
+  const brokers: Broker[] = [];
+  return {
+    open: () => {
+      const broker = createRedisBroker({ url });
+      brokers.push(broker);
+      return broker;
+    },
+    elapse: async (ms: number, subject: Subject) => {
+      const key = decisionKey(subject);
+      const ttlMs = await keys.pttl(key);
+      if (ttlMs > ms) await keys.pexpire(key, ttlMs - ms);
+      else await keys.del(key);
+    },
+    shared: true,
+    close: async () => {
+      await Promise.all(brokers.map((broker) => broker.close()));
+      await stop();
+    },
+  };
+}
+
+describeDecisionsContract('redis', async () => {
+  const server = await startRedis();
+  return harnessOn(server.url, server.admin, () => server.stop());
+});
+
+describeDecisionsContract('redis cluster', async () => {
+  const servers = await startRedisCluster();
+  const keys = new Cluster(servers.masters.map(({ port }) => ({ host: '127.0.0.1', port })));
+  return harnessOn(servers.url, keys, async () => {
+    keys.disconnect();
+    await servers.stop();
+  });
+});
+
+describe('failures', () => {
+  const redis = redisForEachTest();
+
+  test('what is decided while a process is cut off is told when it is back', async () => {
+    const here = redis.open();
+    const about = newChannel();
+    const far = watched(redis.open().decisions, about);
+    await until('it follows', () => far.doubts === 1);
+    await redis.server.admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await until('it is decided', () => here.decisions.make(newDecision({ about }), TTL_MS).then(() => true));
+    await until('it is told', () => far.told.length > 0);
+    // It knew where it stood: there was nothing to doubt.
+    expect(far.doubts).toBe(1);
+    far.end();
+  });
+
+  test.for([
+    ['the feed is lost', (admin: Redis) => admin.del(DECISIONS_KEY)],
+    ['everything is lost', (admin: Redis) => admin.flushall()],
+    ['the feed was trimmed beyond it', (admin: Redis) => admin.xtrim(DECISIONS_KEY, 'MAXLEN', 0)],
+  ] as const)('when %s, watchers are told to look, and the feed goes on', async ([, lose]) => {
+    const here = redis.open();
+    const about = newChannel();
+    await here.decisions.make(newDecision(), TTL_MS);
+    const far = watched(redis.open().decisions, about);
+    await until('it follows', () => far.doubts === 1);
+    await lose(redis.server.admin);
+    await until('it doubts', () => far.doubts === 2);
+    await here.decisions.make(newDecision({ about }), TTL_MS);
+    await until('it is told', () => far.told.length > 0);
+    far.end();
+  });
+
+  test('a rolled back feed that has gone on elsewhere makes watchers look', async () => {
+    const here = redis.open();
+    const about = newChannel();
+    await here.decisions.make(newDecision(), TTL_MS);
+    const saved = await redis.server.admin.dumpBuffer(DECISIONS_KEY);
+    const far = watched(redis.open().decisions, about);
+    await until('it follows', () => far.doubts === 1);
+    await here.decisions.make(newDecision({ about }), TTL_MS);
+    await until('it is told', () => far.told.length > 0);
+    await redis.server.admin.restore(DECISIONS_KEY, 0, saved, 'REPLACE');
+    await here.decisions.make(newDecision(), TTL_MS);
+    await until('it doubts', () => far.doubts === 2);
+    far.end();
+  });
+
+  test('many at once are all told', async () => {
+    const here = redis.open();
+    const told = new Set<string>();
+    const follower = redis.open();
+    let doubts = 0;
+    const end = follower.decisions.watch({
+      onDecision: ({ about }) => told.add(about),
+      onDoubt: () => {
+        doubts += 1;
+      },
+    });
+    await until('it follows', () => doubts === 1);
+    const all = Array.from({ length: 3000 }, () => newDecision());
+    for (let at = 0; at < all.length; at += 500) {
+      await Promise.all(all.slice(at, at + 500).map((decision) => here.decisions.make(decision, TTL_MS)));
+    }
+    await until('all are told', () => told.size === all.length);
+    expect(doubts).toBe(1);
+    end();
+  });
+
+  test('a restart keeps what is saved: revoked stays revoked', async () => {
+    const server = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] });
+    const broker = createRedisBroker({ url: server.url });
+    try {
+      const decision = newDecision({ kind: 'channel_revoked' });
+      await broker.decisions.make(decision, TTL_MS);
+      await server.restart();
+      await until('it is found', async () => {
+        const [found] = await broker.decisions.find([decision]);
+        return found?.atMs === decision.atMs;
+      });
+    } finally {
+      await broker.close();
+      await server.stop();
+    }
+  });
+
+  test('every key has a TTL', async () => {
+    const broker = redis.open();
+    const decision = newDecision();
+    await broker.decisions.make(decision, TTL_MS);
+    const ttlMs = await redis.server.admin.pttl(decisionKey(decision));
+    expect(ttlMs).toBeGreaterThan(0);
+    expect(ttlMs).toBeLessThanOrEqual(TTL_MS);
+    expect(await redis.server.admin.pttl(DECISIONS_KEY)).toBeGreaterThan(TTL_MS);
+    expect((await redis.server.admin.keys('*')).sort()).toEqual(['tideway:decisions', decisionKey(decision)].sort());
+  });
+});

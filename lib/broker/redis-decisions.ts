@@ -1,0 +1,155 @@
+import {
+  DECISION_KINDS,
+  type Decision,
+  type DecisionKind,
+  type Decisions,
+  type DecisionWatcher,
+  keepsFirst,
+  type Subject,
+} from './decisions.ts';
+import { type RedisCommands, unavailable } from './redis-commands.ts';
+import { DECISIONS_KEY, decisionKey } from './redis-keys.ts';
+
+export const DEFAULT_POLL_INTERVAL_MS = 200;
+const PAGE = 1000;
+/** Whoever was away for longer, or for more, looks for itself. */
+const FEED_MAX_ENTRIES = 100_000;
+const FEED_TTL_MS = 24 * 60 * 60 * 1000;
+const FIRST_ID = '0-0';
+
+// Keeps what counts, `<at ms> <detail>`, and answers it.
+const DECIDE_SCRIPT = `
+local known = redis.call('GET', KEYS[1])
+if known and (ARGV[1] == 'first' or tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[2])) then return known end
+local value = ARGV[2] .. ' ' .. ARGV[3]
+redis.call('SET', KEYS[1], value, 'PX', ARGV[4])
+return value
+`;
+
+type FeedEntry = [id: string, fields: string[]];
+
+/**
+ * Decisions on Redis. Each has a key, which is what counts; and a place in the feed, one stream for all, by which processes
+ * that watch learn of it: each asks a few times a second for what came after the last entry that it knows. That entry is
+ * asked for, too. If it is there, so is everything after it; if it is not, the feed was trimmed or lost, and nobody knows
+ * what else was in it.
+ */
+export class RedisDecisions implements Decisions {
+  readonly #commands: RedisCommands;
+  readonly #pollIntervalMs: number;
+  readonly #watchers = new Set<DecisionWatcher>();
+  #timer: NodeJS.Timeout | undefined;
+  #polling = false;
+  /** The last entry of the feed that is known; undefined until it was asked for. */
+  #cursor: string | undefined;
+
+  constructor(commands: RedisCommands, pollIntervalMs = DEFAULT_POLL_INTERVAL_MS) {
+    this.#commands = commands;
+    this.#pollIntervalMs = pollIntervalMs;
+  }
+
+  async make(decision: Decision, ttlMs: number): Promise<Decision> {
+    const { kind, about, atMs, detail } = decision;
+    const keeps = keepsFirst(kind) ? 'first' : 'latest';
+    const value = await this.#commands.run((client) =>
+      client.eval(DECIDE_SCRIPT, 1, decisionKey(decision), keeps, atMs, detail, ttlMs),
+    );
+    const counts = parse(kind, about, value);
+    if (counts === undefined) throw unavailable(new Error('a decision that is not ours'));
+    // After the key: whoever watches and then finds nothing hears of it here. Also where the key had it already, as that
+    // it was told cannot be known.
+    await this.#commands.run((client) =>
+      Promise.all([
+        client.xadd(DECISIONS_KEY, 'MAXLEN', '~', FEED_MAX_ENTRIES, '*', ...fieldsOf(counts)),
+        client.pexpire(DECISIONS_KEY, FEED_TTL_MS),
+      ]),
+    );
+    this.#tell(counts);
+    return counts;
+  }
+
+  async find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]> {
+    if (subjects.length === 0) return [];
+    const values = await this.#commands.run((client) =>
+      Promise.all(subjects.map((subject) => client.get(decisionKey(subject)))),
+    );
+    return subjects.map(({ kind, about }, n) => parse(kind, about, values[n]));
+  }
+
+  watch(watcher: DecisionWatcher): () => void {
+    this.#watchers.add(watcher);
+    // The first reading of the feed makes everybody look.
+    this.#timer ??= setInterval(() => void this.#poll(), this.#pollIntervalMs).unref();
+    void this.#poll();
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size === 0) this.close();
+    };
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#cursor = undefined;
+  }
+
+  async #poll(): Promise<void> {
+    if (this.#polling) return;
+    this.#polling = true;
+    try {
+      if (this.#cursor === undefined) {
+        const [last] = await this.#commands.run((client) => client.xrevrange(DECISIONS_KEY, '+', '-', 'COUNT', 1));
+        this.#jump(last?.[0]);
+        return;
+      }
+      for (let more = true; more && this.#timer !== undefined; ) more = await this.#readOn(this.#cursor);
+    } catch {
+      // The next turn asks again, from the same place.
+    } finally {
+      this.#polling = false;
+    }
+  }
+
+  /** True if there may be more. */
+  async #readOn(cursor: string): Promise<boolean> {
+    const entries: FeedEntry[] = await this.#commands.run((client) =>
+      client.xrange(DECISIONS_KEY, cursor === FIRST_ID ? '-' : cursor, '+', 'COUNT', PAGE),
+    );
+    if (cursor !== FIRST_ID && entries[0]?.[0] !== cursor) {
+      const [last] = await this.#commands.run((client) => client.xrevrange(DECISIONS_KEY, '+', '-', 'COUNT', 1));
+      this.#jump(last?.[0]);
+      return false;
+    }
+    for (const [id, fields] of cursor === FIRST_ID ? entries : entries.slice(1)) {
+      this.#cursor = id;
+      const decision = decisionOf(fields);
+      if (decision !== undefined) this.#tell(decision);
+    }
+    return entries.length === PAGE;
+  }
+
+  #jump(to: string | undefined): void {
+    this.#cursor = to ?? FIRST_ID;
+    for (const watcher of [...this.#watchers]) watcher.onDoubt();
+  }
+
+  #tell(decision: Decision): void {
+    for (const watcher of [...this.#watchers]) watcher.onDecision(decision);
+  }
+}
+
+function fieldsOf({ kind, about, atMs, detail }: Decision): string[] {
+  return ['kind', kind, 'about', about, 'value', `${atMs} ${detail}`];
+}
+
+function decisionOf(fields: readonly string[]): Decision | undefined {
+  const [, kind = '', , about = '', , value] = fields;
+  return kind in DECISION_KINDS ? parse(kind as DecisionKind, about as Subject['about'], value) : undefined;
+}
+
+function parse(kind: DecisionKind, about: Subject['about'], value: unknown): Decision | undefined {
+  if (typeof value !== 'string') return undefined;
+  const space = value.indexOf(' ');
+  const atMs = Number(value.slice(0, space));
+  return space > 0 && Number.isSafeInteger(atMs) ? { kind, about, atMs, detail: value.slice(space + 1) } : undefined;
+}
