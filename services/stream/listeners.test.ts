@@ -3,8 +3,9 @@ import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { channelKey } from '#lib/broker/broker.ts';
 import { Follower } from '#lib/broker/follow.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
+import { MAX_WAITING_BYTES } from './connection.ts';
 import { Delivery, type Sink, type Wire } from './delivery.ts';
-import { MAX_WAITING_BYTES } from './listener.ts';
+
 import { KEEP_ALIVE_SEC, Listeners } from './listeners.ts';
 
 const CHANNEL = channelKey(1n, '97f58c19-ce38-4c6b-8a5b-47f3405691f0');

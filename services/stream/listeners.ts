@@ -1,9 +1,9 @@
-import { BrokerUnavailableError, type ChannelKey } from '#lib/broker/broker.ts';
-import type { EntryId } from '#lib/broker/entry-id.ts';
+import { BrokerUnavailableError } from '#lib/broker/broker.ts';
 import type { Follower } from '#lib/broker/follow.ts';
 import { Refusal } from '#lib/server/refusal.ts';
-import type { Delivery, Sink, Wire } from './delivery.ts';
-import { Listener } from './listener.ts';
+import type { Connection, ConnectionOptions } from './connection.ts';
+import type { Delivery } from './delivery.ts';
+import { Listener, type ListenerOptions } from './listener.ts';
 
 /** How often an idle listener hears something. The edge's idle timeout for streams is three times this. */
 export const KEEP_ALIVE_SEC = 15;
@@ -21,16 +21,10 @@ export interface ListenersOptions {
   readonly maxListeners: number;
 }
 
-export interface Joining<T> {
-  readonly channel: ChannelKey;
-  readonly cursor: EntryId | undefined;
-  readonly wire: Wire<T>;
-  readonly sink: Sink<T>;
-  readonly wantsDrainNotice: () => boolean;
-}
+export type Joining<T> = Omit<ListenerOptions<T>, 'onOver'>;
 
 /** A listener of any wire: the registry never looks at what they send. */
-type AnyListener = Pick<Listener<unknown>, 'heartbeat' | 'sendAway' | 'isSilent'>;
+type AnyListener = Pick<Connection<unknown>, 'heartbeat' | 'sendAway' | 'isSilent'>;
 
 /**
  * All listeners of a process. One wheel of one-second slots keeps them alive: each stands in one slot, so that keep-alives
@@ -63,14 +57,23 @@ export class Listeners {
    * @returns `at_end` if the cursor is the end of a sealed channel.
    * @throws Refusal `broker_away`, `draining`, `too_many_listeners`.
    */
-  async join<T>(joining: Joining<T>): Promise<'following' | 'at_end'> {
+  join<T>(joining: Joining<T>): Promise<'following' | 'at_end'> {
+    return this.admit(joining, (options) => new Listener({ ...joining, ...options }));
+  }
+
+  /** The same for whatever listens. */
+  async admit<T>(
+    { sink, wantsDrainNotice }: Omit<ConnectionOptions<T>, 'onOver'>,
+    make: (options: ConnectionOptions<T>) => Connection<T>,
+  ): Promise<'following' | 'at_end'> {
     if (this.#draining) throw new Refusal('draining');
     if (this.#count >= this.#options.maxListeners) throw new Refusal('too_many_listeners');
     this.#count++;
     const endsAtTurn = this.#endsAtTurn();
     const slot = this.#turn % KEEP_ALIVE_SEC;
-    const listener = new Listener<T>({
-      ...joining,
+    const listener = make({
+      sink,
+      wantsDrainNotice,
       onOver: () => {
         this.#count--;
         this.#wheel[slot]?.delete(listener);
@@ -79,24 +82,19 @@ export class Listeners {
       },
     });
     try {
-      const following = await this.#options.follower.follow(joining.channel, joining.cursor, listener);
-      if (following.kind === 'at_end') {
+      if ((await listener.begin(this.#options.follower)) === 'at_end') {
         listener.abandon();
         return 'at_end';
       }
-      listener.leaveFeed = following.leave;
     } catch (error) {
       listener.abandon();
       if (error instanceof BrokerUnavailableError)
         throw new Refusal('broker_away', { text: 'Broker away', cause: error });
       throw error;
     }
-    // It went while its token was checked, or was delivered whole or went while the broker answered.
-    if (joining.sink.isGone) listener.abandon();
-    if (listener.isOver) {
-      listener.leaveFeed();
-      return 'following';
-    }
+    // It went while its token was checked.
+    if (sink.isGone) listener.abandon();
+    if (listener.isOver) return 'following';
     this.#wheel[slot]?.add(listener);
     if (endsAtTurn !== undefined) this.#endAt(endsAtTurn, listener);
     listener.open();
