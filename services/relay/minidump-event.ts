@@ -1,4 +1,5 @@
 import type { Form } from './http-multipart.ts';
+import { nativeCrash } from './native-crash.ts';
 
 type Fields = Form['fields'];
 type JsonObject = Record<string, unknown>;
@@ -27,23 +28,8 @@ export function eventOfForm(fields: Fields): JsonObject {
   const json = parseObject(text);
   // A crash is told once: what can't be read of it is kept for who can.
   if (json === undefined && text !== '') define(extra, 'sentry', text);
-  return { ...CRASH, ...json, ...event, ...extraOf(json, event, extra) };
+  return { ...nativeCrash(), ...json, ...event, ...extraOf(json, event, extra) };
 }
-
-/** What a crash is until somebody has read the dump. */
-const CRASH = {
-  platform: 'native',
-  level: 'fatal',
-  exception: {
-    values: [
-      {
-        type: 'Minidump',
-        value: 'A native crash',
-        mechanism: { type: 'minidump', handled: false, synthetic: true },
-      },
-    ],
-  },
-};
 
 function extraOf(json: JsonObject | undefined, event: JsonObject, extra: JsonObject): JsonObject {
   const all = { ...extra, ...objectOf(json?.['extra']), ...objectOf(event['extra']) };

@@ -5,10 +5,8 @@ import { EnvelopeRefusal } from './envelope-refusal.ts';
 import { envelopeOf, type IntakeCall, itemOf } from './http-call.ts';
 import { takeEnvelope } from './http-envelope.ts';
 import { queryParameter } from './http-query.ts';
+import { isLenientClient } from './lenient-clients.ts';
 import { decodeStoreBody, maxStoreBodyBytes } from './store-body.ts';
-
-/** SDKs of Python write NaN and Infinity, which are no JSON: whoever reads the event takes them as null (judge.ts). */
-const PYTHON = ['raven-python/', 'sentry-python/', 'sentry.python'];
 
 /** `POST|GET /api/[{project}/]store/`: one event. @throws EnvelopeRefusal */
 export async function takeStore(call: IntakeCall): Promise<void> {
@@ -23,11 +21,7 @@ export async function takeStore(call: IntakeCall): Promise<void> {
 
 function takeEvent(call: IntakeCall, body: Buffer, success: (eventId: string) => void): void {
   const payload = decodeStoreBody(body, call.options.limits.maxEventBytes);
-  const client = call.sender?.client ?? '';
-  const fields = readEventFields(
-    payload,
-    PYTHON.some((name) => client.startsWith(name)),
-  );
+  const fields = readEventFields(payload, isLenientClient(call.sender?.client));
   if (fields === undefined) throw new EnvelopeRefusal('invalid_json');
   const eventId = fields.eventId === undefined ? newEventId() : readEventId(fields.eventId);
   if (eventId === undefined) throw new EnvelopeRefusal('invalid_event_id');

@@ -1,5 +1,7 @@
 import type { DataCategory } from '#lib/ingest/data-category.ts';
 import { newEventId, readEventId } from '../envelope-event-id.ts';
+import { isLenientClient } from '../lenient-clients.ts';
+import { nativeCrash } from '../native-crash.ts';
 import type { Processed, ProcessedEvent, ProcessInput, RefusedItem } from '../processing.ts';
 import { readClientReport } from './client-reports.ts';
 
@@ -14,8 +16,6 @@ import { VerdictBuilder } from './verdict-builder.ts';
 import { resolve, type Verdict, type Work, type WorkItem, workOf } from './work.ts';
 
 const MINIDUMP = 'event.minidump';
-/** SDKs of Python write NaN and Infinity into JSON. */
-const LENIENT_CLIENTS = ['raven-python/', 'sentry-python/', 'sentry.python'];
 
 /** What becomes of an envelope: no I/O, no state, and no exception. */
 export function processEnvelope(input: ProcessInput): Processed {
@@ -50,7 +50,7 @@ export function judge(work: Work): Verdict {
     main !== undefined
       ? takeEvent(main, work, verdict)
       : minidump && verdict.events.length === 0
-        ? take(placeholder(), undefined, work.eventId ?? newEventId(), work, verdict)
+        ? take(nativeCrash(), undefined, work.eventId ?? newEventId(), work, verdict)
         : undefined;
   takeBelongings(attachments, userReports, refusal, work, verdict);
   return verdict;
@@ -74,10 +74,7 @@ type Refusal = Pick<RefusedItem, 'outcome' | 'reason' | 'eventId'>;
 
 function takeEvent(item: WorkItem, work: Work, verdict: VerdictBuilder): Refusal | undefined {
   const payload = item.payload!;
-  const event = readEvent(
-    payload,
-    LENIENT_CLIENTS.some((each) => work.sender.client?.startsWith(each)),
-  );
+  const event = readEvent(payload, isLenientClient(work.sender.client));
   if (typeof event === 'string') {
     const refusal: Refusal = { outcome: 'invalid', reason: event, eventId: work.eventId };
     verdict.refuse('invalid', event, itemCategory(item), work.eventId);
@@ -175,21 +172,4 @@ function takeBelongings(
     verdict.refuse(outcome, reason, 'attachment', eventId, work.items[item]!.sizeBytes);
     verdict.refuse(outcome, reason, 'attachment_item', eventId);
   }
-}
-
-/** Of a crash that only its memory is known of: it is read later. */
-function placeholder(): JsonObject {
-  return {
-    platform: 'native',
-    level: 'fatal',
-    exception: {
-      values: [
-        {
-          type: 'Minidump',
-          value: 'A native crash',
-          mechanism: { type: 'minidump', handled: false, synthetic: true },
-        },
-      ],
-    },
-  };
 }
