@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject, randomBytes } from 'node:crypto';
-import { chmod, link, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { createOnce } from '#lib/files/create-once.ts';
 import { KeySettingError, normalizePem } from './key-pem.ts';
 
 /** Keys that a development server makes for itself, so that it starts without any settings. */
@@ -93,25 +94,6 @@ function parseKeys(text: string): DevelopmentKeys | undefined {
     isDevelopment(apiToken)
     ? { privateKeyPem, publicKeyPem, publishSecret, apiToken }
     : undefined;
-}
-
-/** Writes beside the file, then links: unlike a rename, a link does not replace what another process made first. */
-async function createOnce(path: string, text: string): Promise<void> {
-  const draft = `${path}.${randomBytes(8).toString('hex')}`;
-  try {
-    const file = await open(draft, 'wx', 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await link(draft, path);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
 }
 
 function exponentOf(pem: string): bigint | undefined {

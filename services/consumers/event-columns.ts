@@ -1,20 +1,22 @@
+import type { NewEvent } from '#lib/event-store/event-store.ts';
 import { boundedText } from './bounded-text.ts';
 import { fieldOf, firstLine, type JsonMap, listOf, mapOf, textOf } from './json-fields.ts';
 
 /** What one searches and lists events by, taken from the event itself. Every text is bounded. */
-export interface EventColumns {
-  readonly level: string;
-  readonly title: string;
-  readonly culprit: string;
-  readonly platform: string;
-  readonly release: string;
-  readonly environment: string;
-  readonly transaction: string;
-  readonly user: string;
-  readonly sdk: string;
-  readonly timeMs: number;
-  readonly searchText: string;
-}
+export type EventColumns = Pick<
+  NewEvent,
+  | 'level'
+  | 'title'
+  | 'culprit'
+  | 'platform'
+  | 'release'
+  | 'environment'
+  | 'transaction'
+  | 'user'
+  | 'sdk'
+  | 'timeMs'
+  | 'searchText'
+>;
 
 const MAX_TITLE = 256;
 const MAX_NAME = 200;

@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, randomUUID, sign } from 'node:crypto';
-import { link, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createOnce } from '#lib/files/create-once.ts';
 import { ConfigError } from '#lib/server/env.ts';
 
 /** Who a relay is to a Sentry upstream: an id, and an Ed25519 key that it signs with. */
@@ -97,23 +98,4 @@ function privateKeyOf(secret: Uint8Array): KeyObject {
 
 function publicKeyOf(key: KeyObject): string {
   return createPublicKey(key).export({ format: 'jwk' }).x ?? '';
-}
-
-/** Writes beside the file, then links: unlike a rename, a link does not replace what another process made first. */
-async function createOnce(path: string, text: string): Promise<void> {
-  const draft = `${path}.${randomBytes(8).toString('hex')}`;
-  try {
-    const file = await open(draft, 'wx', 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await link(draft, path);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
 }
