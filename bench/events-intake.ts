@@ -11,6 +11,7 @@ import { startEdge } from '../test/support/edge.ts';
 import { JsonApi } from '../test/support/json-api.ts';
 import { startMonolith } from '../test/support/tideway.ts';
 import type { Answers, Load } from './events-load.ts';
+import { acceptedOf } from './events-outcomes.ts';
 import { between, rssMb, threadsOf } from './events-threads.ts';
 
 // `node bench/events-intake.ts [--seconds 20] [--rate 1000] [--connections 32] [--gzip] [bare] [direct] [edge]`: events of
@@ -95,7 +96,7 @@ async function product(throughEdge: boolean): Promise<void> {
     const took = (performance.now() - fromMs) / 1_000;
     report(throughEdge ? 'through Envoy' : 'direct', answers);
     say(`  the log's lag each 5 s: ${looks.join(' ')}; with the last answer ${left}`);
-    const { accepted, others } = await counted(api, development.organization);
+    const { accepted, others } = await acceptedOf(api, development.organization);
     const taken = (answers.statuses['200'] ?? 0) + (warm.statuses['200'] ?? 0);
     say(
       `  stored ${accepted} of ${taken} answered 200, ${others} otherwise; ${Math.round((answers.statuses['200'] ?? 0) / took)} stored/s to the last one`,
@@ -120,18 +121,6 @@ async function drained(lag: () => Promise<bigint>): Promise<void> {
     if (performance.now() > untilMs) throw new Error('the consumers do not get to the end');
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-}
-
-/** By the API, as whoever is billed sees it. */
-async function counted(api: JsonApi, organization: string): Promise<{ accepted: number; others: number }> {
-  const { totals = [] } = await api.fetch('POST', '/tideway.events.v1.EventService/ListOutcomes', { organization });
-  let accepted = 0;
-  let others = 0;
-  for (const { outcome, quantity } of totals) {
-    if (/accepted/i.test(outcome)) accepted += Number(quantity);
-    else others += Number(quantity);
-  }
-  return { accepted, others };
 }
 
 async function send(load: Load): Promise<Answers> {

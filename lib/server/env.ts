@@ -29,6 +29,8 @@ export class Env {
   }
 
   integer(name: string, fallback: number, min: number, max: number): number {
+    // Not `1 << 40`: that is 256, and no value is between the bounds.
+    if (fallback < min || fallback > max) throw new RangeError(`${name}: ${fallback} is not from ${min} to ${max}`);
     const text = this.text(name);
     if (text === undefined) return fallback;
     const value = Number(text);

@@ -8,7 +8,7 @@ import type { RelaysOptions, SigningRelay } from './relays.ts';
 export function configSettings(env: Env, development: DevelopmentKeys | undefined) {
   return {
     cache: {
-      maxBytes: env.integer('CONFIG_CACHE_MAX_BYTES', 256 * 1024 * 1024, 1024 * 1024, 1 << 40),
+      maxBytes: env.integer('CONFIG_CACHE_MAX_BYTES', 256 * 1024 * 1024, 1024 * 1024, 2 ** 40),
       graceMs: env.secondsAsMs('CONFIG_GRACE_SEC', 120, 0, 86_400),
       ttlMs: env.secondsAsMs('CONFIG_TTL_SEC', 3600, 10, 86_400),
     },

@@ -21,8 +21,8 @@ export function relaySettings(env: Env, development: DevelopmentKeys | undefined
     graceMs: env.secondsAsMs('RELAY_GRACE_SEC', 120, 0, 86_400),
     maxProjects: env.integer('RELAY_MAX_PROJECTS', 100_000, 100, 10_000_000),
     maxRateLimitMs: env.secondsAsMs('RELAY_MAX_RATE_LIMIT_SEC', 300, 1, 86_400),
-    maxQueueBytes: env.integer('RELAY_QUEUE_MAX_BYTES', 64 * 1024 * 1024, 1024 * 1024, 1 << 40),
-    maxReceivingBytes: env.integer('RELAY_RECEIVING_MAX_BYTES', 512 * 1024 * 1024, 1024 * 1024, 1 << 40),
+    maxQueueBytes: env.integer('RELAY_QUEUE_MAX_BYTES', 64 * 1024 * 1024, 1024 * 1024, 2 ** 40),
+    maxReceivingBytes: env.integer('RELAY_RECEIVING_MAX_BYTES', 512 * 1024 * 1024, 1024 * 1024, 2 ** 40),
     threads: env.integer('RELAY_THREADS', Math.max(1, availableParallelism() - 1), 1, 256),
   };
 }
