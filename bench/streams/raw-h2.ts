@@ -1,0 +1,219 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import type { Place } from './jobs.ts';
+
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+const FRAME_HEAD_BYTES = 9;
+const DATA = 0;
+const HEADERS = 1;
+const RST_STREAM = 3;
+const SETTINGS = 4;
+const PING = 6;
+const WINDOW_UPDATE = 8;
+const END_STREAM = 1;
+const ACK = 1;
+const END_HEADERS = 4;
+const INITIAL_WINDOW_SIZE = 4;
+const DEFAULT_WINDOW_BYTES = 65_535;
+const LARGEST_WINDOW_BYTES = 2 ** 31 - 1;
+
+export interface RawStream {
+  /** A part of what arrives, valid during the call only. */
+  onData(part: Buffer): void;
+  /** Its headers have arrived: the first, and trailers. */
+  onHeaders(): void;
+  onEnd(): void;
+}
+
+/**
+ * As much of a client of HTTP/2 as listening and publishing take, at a fraction of what node:http2 would take from the
+ * processor that the server needs: it opens streams, hands on the content of DATA frames, and keeps to the server's windows
+ * in what it sends. Its own windows are so large that they are never updated. It understands no response headers.
+ */
+export class RawH2 {
+  readonly #socket: Socket;
+  readonly #streams = new Map<number, RawStream>();
+  readonly #windows = new Map<number, number>();
+  /** What the server's window holds back, by stream. */
+  readonly #held = new Map<number, Buffer[]>();
+  #connectionWindow = DEFAULT_WINDOW_BYTES;
+  #streamWindow = DEFAULT_WINDOW_BYTES;
+  #nextStreamId = 1;
+  /** The frame that is being read: its head, and how much of it is to come. */
+  readonly #head = Buffer.alloc(FRAME_HEAD_BYTES);
+  #headBytes = 0;
+  #remaining = 0;
+  /** The content of frames that are not DATA. */
+  #content: Buffer[] = [];
+
+  private constructor({ host, port }: Place, buffer: Buffer) {
+    this.#socket = connect({
+      host,
+      port,
+      noDelay: true,
+      onread: {
+        buffer,
+        callback: (length) => {
+          this.#read(buffer.subarray(0, length));
+          return true;
+        },
+      },
+    });
+    this.#socket.on('error', () => {});
+    this.#socket.on('close', () => {
+      for (const stream of this.#streams.values()) stream.onEnd();
+      this.#streams.clear();
+    });
+  }
+
+  /** `buffer` may be shared by all connections of the process: reading is one at a time. */
+  static async connect(place: Place, buffer: Buffer): Promise<RawH2> {
+    const connection = new RawH2(place, buffer);
+    await once(connection.#socket, 'connect');
+    const settings = Buffer.alloc(6);
+    settings.writeUInt16BE(INITIAL_WINDOW_SIZE, 0);
+    settings.writeUInt32BE(LARGEST_WINDOW_BYTES, 2);
+    const update = Buffer.alloc(4);
+    update.writeUInt32BE(LARGEST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES);
+    connection.#socket.write(
+      Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, settings), frame(WINDOW_UPDATE, 0, 0, update)]),
+    );
+    return connection;
+  }
+
+  /** Opens a stream; what is in `body` ends it, without one it stays open for {@link send}. */
+  open(headers: Readonly<Record<string, string>>, body: Uint8Array | undefined, stream: RawStream): number {
+    const id = this.#nextStreamId;
+    this.#nextStreamId += 2;
+    this.#streams.set(id, stream);
+    this.#windows.set(id, this.#streamWindow);
+    const head = frame(HEADERS, END_HEADERS, id, headerBlock(headers));
+    this.#socket.write(body === undefined ? head : Buffer.concat([head, frame(DATA, END_STREAM, id, body)]));
+    return id;
+  }
+
+  /** Each message is a DATA frame; together they are one write, as far as the server's windows let them. */
+  send(id: number, messages: readonly Buffer[]): void {
+    const held = this.#held.get(id);
+    if (held !== undefined) {
+      held.push(...messages);
+      return;
+    }
+    this.#sendNow(id, messages);
+  }
+
+  #sendNow(id: number, messages: readonly Buffer[]): void {
+    const frames: Buffer[] = [];
+    let window = this.#windows.get(id) ?? 0;
+    let sent = 0;
+    for (const message of messages) {
+      if (message.length > window || message.length > this.#connectionWindow) break;
+      window -= message.length;
+      this.#connectionWindow -= message.length;
+      frames.push(frame(DATA, 0, id, message));
+      sent++;
+    }
+    this.#windows.set(id, window);
+    if (frames.length > 0) this.#socket.write(Buffer.concat(frames));
+    if (sent < messages.length) this.#held.set(id, messages.slice(sent));
+  }
+
+  #sendHeld(): void {
+    for (const [id, messages] of [...this.#held]) {
+      this.#held.delete(id);
+      this.#sendNow(id, messages);
+    }
+  }
+
+  #read(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#headBytes < FRAME_HEAD_BYTES) {
+        const taken = chunk.copy(this.#head, this.#headBytes, at, at + FRAME_HEAD_BYTES - this.#headBytes);
+        this.#headBytes += taken;
+        at += taken;
+        if (this.#headBytes < FRAME_HEAD_BYTES) return;
+        this.#remaining = this.#head.readUIntBE(0, 3);
+      }
+      const part = chunk.subarray(at, at + this.#remaining);
+      at += part.length;
+      this.#remaining -= part.length;
+      if (this.#head[3] === DATA) this.#streams.get(this.#streamId())?.onData(part);
+      // The buffer is used again for the next read.
+      else if (part.length > 0) this.#content.push(Buffer.from(part));
+      if (this.#remaining === 0) {
+        this.#headBytes = 0;
+        this.#frameEnds();
+      }
+    }
+  }
+
+  #streamId(): number {
+    return this.#head.readUInt32BE(5) & 0x7fff_ffff;
+  }
+
+  #frameEnds(): void {
+    const type = this.#head[3];
+    const flags = this.#head[4] ?? 0;
+    const id = this.#streamId();
+    const content = type === DATA || this.#content.length === 0 ? Buffer.alloc(0) : Buffer.concat(this.#content);
+    this.#content = [];
+    if (type === SETTINGS && (flags & ACK) === 0) this.#settings(content);
+    else if (type === PING && (flags & ACK) === 0) this.#socket.write(frame(PING, ACK, 0, content));
+    else if (type === WINDOW_UPDATE) this.#windowUpdate(id, content.readUInt32BE(0));
+    else if (type === HEADERS) this.#streams.get(id)?.onHeaders();
+    const ends = (type === DATA || type === HEADERS) && (flags & END_STREAM) !== 0;
+    if (ends || type === RST_STREAM) {
+      this.#streams.get(id)?.onEnd();
+      this.#streams.delete(id);
+    }
+  }
+
+  #settings(content: Buffer): void {
+    for (let at = 0; at < content.length; at += 6) {
+      if (content.readUInt16BE(at) !== INITIAL_WINDOW_SIZE) continue;
+      const size = content.readUInt32BE(at + 2);
+      for (const [id, window] of this.#windows) this.#windows.set(id, window + size - this.#streamWindow);
+      this.#streamWindow = size;
+    }
+    this.#socket.write(frame(SETTINGS, ACK, 0, Buffer.alloc(0)));
+    this.#sendHeld();
+  }
+
+  #windowUpdate(id: number, bytes: number): void {
+    if (id === 0) this.#connectionWindow += bytes;
+    else this.#windows.set(id, (this.#windows.get(id) ?? 0) + bytes);
+    if (this.#held.size > 0) this.#sendHeld();
+  }
+}
+
+function frame(type: number, flags: number, streamId: number, content: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(FRAME_HEAD_BYTES + content.length);
+  bytes.writeUIntBE(content.length, 0, 3);
+  bytes[3] = type;
+  bytes[4] = flags;
+  bytes.writeUInt32BE(streamId, 5);
+  bytes.set(content, FRAME_HEAD_BYTES);
+  return bytes;
+}
+
+/** HPACK in its plainest form: every field a literal that nobody remembers. */
+function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
+  return Buffer.concat(
+    Object.entries(headers).flatMap(([name, value]) => [Buffer.of(0), literal(name), literal(value)]),
+  );
+}
+
+function literal(text: string): Buffer {
+  const bytes = Buffer.from(text, 'latin1');
+  const length: number[] = [];
+  let rest = bytes.length;
+  if (rest < 127) {
+    length.push(rest);
+  } else {
+    length.push(127);
+    for (rest -= 127; rest >= 128; rest = Math.floor(rest / 128)) length.push((rest % 128) + 128);
+    length.push(rest);
+  }
+  return Buffer.concat([Buffer.from(length), bytes]);
+}

@@ -1,0 +1,111 @@
+import type { FaceName } from './faces.ts';
+import {
+  type FanOut,
+  type IdleResult,
+  measureFanOut,
+  measureIdle,
+  measurePublishing,
+  type Publishing,
+  type Result,
+} from './measure.ts';
+import type { PublishKind } from './publish-kinds.ts';
+import type { Env, System, SystemName } from './systems.ts';
+
+export interface Size {
+  readonly seconds: number;
+  readonly listeners: number;
+}
+
+/** One row of the table. */
+export interface Scenario {
+  readonly name: string;
+  readonly says: string;
+  readonly system: SystemName;
+  readonly env?: Env;
+  /** The row of the bare loop that it is set beside; the bare loops' rows have none. */
+  readonly beside?: string;
+  readonly measure: Measure;
+}
+
+export type Measure =
+  | { readonly kind: 'delivery'; run(system: System, size: Size): Promise<Result> }
+  | { readonly kind: 'message'; run(system: System, size: Size): Promise<Result> }
+  | { readonly kind: 'idle'; run(system: System, size: Size): Promise<IdleResult> };
+
+const FILLER_BYTES = 120;
+const ONE_CHANNEL_LISTENERS = 5_000;
+const IDLE_LISTENERS = 10_000;
+const PUBLISH_CHANNELS = 4_000;
+/** As many as there are of ssebench's. */
+const PUBLISHERS = 32;
+/** Calls of PublishStream, each on a connection of its own. */
+const CALLS = 4;
+/** Near the most that a message can have: so much that a reader who stops is felt within seconds. */
+const LARGE_FILLER_BYTES = 15_000;
+
+export const scenarios: readonly Scenario[] = [
+  { ...fanOut('bare-sse', 'bare node:http loop', 'bare', 'sse') },
+  { ...fanOut('sse', 'SSE', 'memory', 'sse'), beside: 'bare-sse' },
+  { ...fanOut('sse-h2', 'SSE over HTTP/2', 'memory', 'sse-h2'), beside: 'bare-sse' },
+  { ...fanOut('connect-json', 'Connect, JSON', 'memory', 'connect-json'), beside: 'bare-sse' },
+  { ...fanOut('connect-binary', 'Connect, binary', 'memory', 'connect-binary'), beside: 'bare-sse' },
+  { ...fanOut('grpc-web', 'gRPC-Web', 'memory', 'grpc-web'), beside: 'bare-sse' },
+  { ...fanOut('grpc', 'gRPC', 'memory', 'grpc'), beside: 'bare-sse' },
+  { ...fanOut('redis-sse', 'SSE, on Redis (whose own CPU is not in it)', 'redis', 'sse'), beside: 'bare-sse' },
+  { ...fanOut('envoy-sse', 'SSE through Envoy, with its CPU', 'memory+envoy', 'sse'), beside: 'bare-sse' },
+  { ...oneChannel('bare-one-channel', 'bare node:http loop, one channel', 'bare') },
+  { ...oneChannel('one-channel', 'SSE, one channel', 'memory'), beside: 'bare-one-channel' },
+  stalled('no-stalled', 'SSE, large messages', 0),
+  stalled('stalled', 'SSE, large messages, one reader in ten stalled', 10),
+  publish('bare-publish', 'bare node:http POST', 'bare', 'http'),
+  { ...publish('publish', 'HTTP publish', 'memory', 'http'), beside: 'bare-publish' },
+  { ...publish('publish-batch', 'PublishBatch, 100 messages each', 'memory', 'batch'), beside: 'bare-publish' },
+  { ...publish('publish-stream', 'PublishStream', 'memory', 'stream'), beside: 'bare-publish' },
+  {
+    ...publish('redis-publish', 'HTTP publish, on Redis (whose own CPU is not in it)', 'redis', 'http'),
+    beside: 'bare-publish',
+  },
+  { ...publish('redis-publish-batch', 'PublishBatch, on Redis', 'redis', 'batch'), beside: 'bare-publish' },
+  { ...publish('redis-publish-stream', 'PublishStream, on Redis', 'redis', 'stream'), beside: 'bare-publish' },
+  idle('idle', 'an idle listener', 'memory'),
+  idle('envoy-idle', 'an idle listener behind Envoy', 'memory+envoy'),
+];
+
+function fanOut(name: string, says: string, system: SystemName, face: FaceName): Scenario {
+  const options = { face, channels: 10, messagesPerSec: 100, fillerBytes: FILLER_BYTES, stalledEvery: 0 };
+  return { name, says, system, measure: delivering(({ listeners }) => ({ ...options, listeners })) };
+}
+
+function oneChannel(name: string, says: string, system: SystemName): Scenario {
+  const options = { face: 'sse', channels: 1, messagesPerSec: 8, fillerBytes: FILLER_BYTES, stalledEvery: 0 } as const;
+  return { name, says, system, measure: delivering(() => ({ ...options, listeners: ONE_CHANNEL_LISTENERS })) };
+}
+
+function stalled(name: string, says: string, stalledEvery: number): Scenario {
+  // 750 KB a second to each: what the kernel holds for who doesn't read is full within seconds.
+  const options = { face: 'sse', channels: 2, messagesPerSec: 100, fillerBytes: LARGE_FILLER_BYTES } as const;
+  const env = { PUBLISH_RATE_PER_SEC: '0' };
+  return {
+    name,
+    says,
+    system: 'memory',
+    env,
+    measure: delivering(() => ({ ...options, stalledEvery, listeners: 100 })),
+  };
+}
+
+function delivering(options: (size: Size) => FanOut): Measure {
+  return { kind: 'delivery', run: (system, size) => measureFanOut(system, options(size), size.seconds) };
+}
+
+function publish(name: string, says: string, system: SystemName, how: PublishKind): Scenario {
+  const publishers = how === 'stream' ? CALLS : PUBLISHERS;
+  const options: Publishing = { how, channels: PUBLISH_CHANNELS, publishers, fillerBytes: FILLER_BYTES };
+  const run = (started: System, { seconds }: Size) => measurePublishing(started, options, seconds);
+  return { name, says, system, measure: { kind: 'message', run } };
+}
+
+function idle(name: string, says: string, system: SystemName): Scenario {
+  const run = (started: System) => measureIdle(started, 'sse', IDLE_LISTENERS);
+  return { name, says, system, measure: { kind: 'idle', run } };
+}
