@@ -14,11 +14,11 @@ export interface Ending {
 }
 
 /** A protocol in which a response carries events: what is around them, and how they are spelled. */
-export interface Face {
+export interface Face<W = Wire<Uint8Array>> {
   readonly headers: OutgoingHttpHeaders;
-  readonly wire: Wire<Uint8Array>;
+  readonly wire: W;
   /** The wire in chunks of HTTP/1.1's transfer coding. */
-  readonly chunkWire: Wire<Uint8Array>;
+  readonly chunkWire: W;
   /** Undefined: there is no way to say that, and the response is cut. */
   readonly endings: Readonly<Record<'ended' | 'unavailable' | 'too_slow', Ending | undefined>>;
 }
@@ -33,10 +33,10 @@ export interface Face {
  * What its reader does not take at once waits here, not in Node: it is only references to bytes that others share, and can
  * be dropped when the reader is cut, so that it still hears why.
  */
-export class ByteSink implements Sink<Uint8Array> {
-  readonly wire: Wire<Uint8Array>;
+export class ByteSink<W = Wire<Uint8Array>> implements Sink<Uint8Array> {
+  readonly wire: W;
   readonly #response: NodeServerResponse;
-  readonly #face: Face;
+  readonly #face: Face<W>;
   /** HTTP/1.1's, where this response has it for itself. */
   readonly #socket: Socket | undefined;
   /** Where the bytes go once the head is out. */
@@ -47,7 +47,7 @@ export class ByteSink implements Sink<Uint8Array> {
   onDrain: () => void = () => {};
   onGone: () => void = () => {};
 
-  constructor(response: NodeServerResponse, face: Face) {
+  constructor(response: NodeServerResponse, face: Face<W>) {
     this.#response = response;
     this.#face = face;
     // HTTP/1.0 has no chunks, and a pipelined request's response no socket before the one in front of it has ended.

@@ -50,7 +50,7 @@ export class Delivery {
     return this.#message;
   }
 
-  encodedFor<T>(wire: Wire<T>): T {
+  encodedFor<T>(wire: EntryWire<T>): T {
     const known = this.#encoded[wire.slot] as T | undefined;
     if (known !== undefined) return known;
     const parts = this.#parts;
@@ -76,14 +76,18 @@ export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
 /** What a listener can be told beside messages. */
 export type ControlNotice = Notice | { readonly type: 'server_draining' } | { readonly type: 'producer_lost' };
 
-/** How one face of the stream service spells what it sends. `T` is what its sinks take. */
-export interface Wire<T> {
+/** What all listeners of a channel are sent alike. */
+export interface EntryWire<T> {
   /** Its place in a delivery's cache; each wire has its own. */
   readonly slot: number;
   /** A message, or `producer_lost`. */
   entry(delivery: Delivery): T;
   /** Several, one after the other, as one. */
   join(chunks: readonly T[]): T;
+}
+
+/** How one face of the stream service spells what it sends. `T` is what its sinks take. */
+export interface Wire<T> extends EntryWire<T> {
   /** `cursor` is where the listener stands after it. */
   control(notice: ControlNotice, cursor: EntryId | undefined): T;
   /** Keeps idle connections alive, and shows a client that they are. */

@@ -1,5 +1,10 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { type ControlSchema, ControlType } from '#gen/tideway/stream/v1/message_pb.ts';
+import {
+  type ControlSchema,
+  ControlType,
+  type MessageSchema,
+  type PublishRequest,
+} from '#gen/tideway/stream/v1/message_pb.ts';
 import { type SubscribeResponse, SubscribeResponseSchema } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import type { ControlNotice, Delivery } from './delivery.ts';
@@ -17,26 +22,28 @@ export function entryResponse({ entry, message }: Delivery): SubscribeResponse {
   if (entry.kind === 'producer_lost') return control(entry.id, { type: ControlType.PRODUCER_LOST });
   // Not ours: only the cursor moves.
   if (message === undefined) return control(entry.id, { type: ControlType.HEARTBEAT });
-  const { messageId, channelId, phase, sequence, payload } = message;
-  return create(SubscribeResponseSchema, {
-    id: entry.id,
-    event: {
-      case: 'message',
-      value: {
-        messageId: messageId.toLowerCase(),
-        channelId: channelId.toLowerCase(),
-        phase,
-        sequence,
-        ...(payload === undefined ? {} : { payload }),
-      },
-    },
-  });
+  return create(SubscribeResponseSchema, { id: entry.id, event: { case: 'message', value: messageFor(message) } });
+}
+
+/** What listeners get of what was published. */
+export function messageFor(published: PublishRequest): MessageInitShape<typeof MessageSchema> {
+  const { messageId, channelId, phase, sequence, payload } = published;
+  return {
+    messageId: messageId.toLowerCase(),
+    channelId: channelId.toLowerCase(),
+    phase,
+    sequence,
+    ...(payload === undefined ? {} : { payload }),
+  };
 }
 
 /** What it tells a listener that stands at `cursor`. */
 export function controlResponse(notice: ControlNotice, cursor: EntryId | undefined): SubscribeResponse {
-  const firstId = notice.type === 'gap' ? notice.firstId : '';
-  return control(cursor ?? '', { type: CONTROL_TYPES[notice.type], firstId });
+  return control(cursor ?? '', controlFor(notice));
+}
+
+export function controlFor(notice: ControlNotice): MessageInitShape<typeof ControlSchema> {
+  return { type: CONTROL_TYPES[notice.type], firstId: notice.type === 'gap' ? notice.firstId : '' };
 }
 
 export const HEARTBEAT: SubscribeResponse = control('', { type: ControlType.HEARTBEAT });

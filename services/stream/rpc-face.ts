@@ -32,10 +32,10 @@ import type { Wire } from './delivery.ts';
 import { binaryFrameWire, jsonFrameWire } from './frame-wire.ts';
 
 /**
- * A protocol of Subscribe. What stands around the frames is made by connect-es's own parts, so that it is what
+ * A protocol of Subscribe or SubscribeMany. What stands around the frames is made by connect-es's own parts, so that it is what
  * connect-node would have sent; the test beside this compares them. They are no public API: its version is exact.
  */
-export interface RpcFace extends Face {
+export interface RpcFace<W = Wire<Uint8Array>> extends Face<W> {
   /** How requests are encoded: `json`, or binary. */
   readonly json: boolean;
   /** gRPC's trailers need HTTP/2. */
@@ -69,59 +69,71 @@ const endStreamSerialization = createEndStreamSerialization({
   registry: createRegistry(file_google_rpc_error_details),
 });
 
-const binaryChunkWire = chunkWire(4, binaryFrameWire);
-const jsonChunkWire = chunkWire(6, jsonFrameWire);
-
-const grpcFace = rpcFace({
-  ...grpc,
-  contentType: contentTypeGrpcProto,
-  json: false,
-  http2Only: true,
-  ending: (error) => ({ trailers: Object.fromEntries(statusOf(error)) }),
-});
-
-const grpcWebFace = rpcFace({
-  ...grpc,
-  contentType: contentTypeGrpcWebProto,
-  json: false,
-  http2Only: false,
-  ending: (error) => ({ bytes: encodeEnvelope(trailerFlag, trailerSerialize(statusOf(error))) }),
-});
-
-const connectBinaryFace = rpcFace({
-  ...connect,
-  contentType: contentTypeStreamProto,
-  json: false,
-  http2Only: false,
-  ending: endStream,
-});
-
-const connectJsonFace = rpcFace({
-  ...connect,
-  contentType: contentTypeStreamJson,
-  json: true,
-  http2Only: false,
-  ending: endStream,
-});
+/** A wire as it is, and in chunks of HTTP/1.1's transfer coding. */
+export interface WirePair<W> {
+  readonly wire: W;
+  readonly chunkWire: W;
+}
 
 /** By the content type of the request. Others are connect-node's. */
-export const rpcFaces: ReadonlyMap<string, RpcFace> = new Map([
-  ['application/grpc', grpcFace],
-  ['application/grpc+proto', grpcFace],
-  ['application/grpc-web', grpcWebFace],
-  ['application/grpc-web+proto', grpcWebFace],
-  ['application/connect+proto', connectBinaryFace],
-  ['application/connect+json', connectJsonFace],
-]);
+export const rpcFaces: ReadonlyMap<string, RpcFace> = makeRpcFaces({
+  binary: { wire: binaryFrameWire, chunkWire: chunkWire(4, binaryFrameWire) },
+  json: { wire: jsonFrameWire, chunkWire: chunkWire(6, jsonFrameWire) },
+});
 
-function rpcFace(options: Omit<RpcFace, keyof Face> & { readonly contentType: string }): RpcFace {
-  const { contentType, json, ending } = options;
-  const wire: Wire<Uint8Array> = json ? jsonFrameWire : binaryFrameWire;
+/** All protocols, for a call whose responses are spelled in these wires. */
+export function makeRpcFaces<W>(wires: {
+  readonly binary: WirePair<W>;
+  readonly json: WirePair<W>;
+}): ReadonlyMap<string, RpcFace<W>> {
+  const { binary, json } = wires;
+  const grpcFace = rpcFace({
+    ...grpc,
+    ...binary,
+    contentType: contentTypeGrpcProto,
+    json: false,
+    http2Only: true,
+    ending: (error) => ({ trailers: Object.fromEntries(statusOf(error)) }),
+  });
+  const grpcWebFace = rpcFace({
+    ...grpc,
+    ...binary,
+    contentType: contentTypeGrpcWebProto,
+    json: false,
+    http2Only: false,
+    ending: (error) => ({ bytes: encodeEnvelope(trailerFlag, trailerSerialize(statusOf(error))) }),
+  });
+  const connectBinaryFace = rpcFace({
+    ...connect,
+    ...binary,
+    contentType: contentTypeStreamProto,
+    json: false,
+    http2Only: false,
+    ending: endStream,
+  });
+  const connectJsonFace = rpcFace({
+    ...connect,
+    ...json,
+    contentType: contentTypeStreamJson,
+    json: true,
+    http2Only: false,
+    ending: endStream,
+  });
+  return new Map([
+    ['application/grpc', grpcFace],
+    ['application/grpc+proto', grpcFace],
+    ['application/grpc-web', grpcWebFace],
+    ['application/grpc-web+proto', grpcWebFace],
+    ['application/connect+proto', connectBinaryFace],
+    ['application/connect+json', connectJsonFace],
+  ]);
+}
+
+function rpcFace<W>(options: Omit<RpcFace<W>, 'headers' | 'endings'> & { readonly contentType: string }): RpcFace<W> {
+  const { contentType, ending } = options;
   return {
     ...options,
     headers: { 'content-type': contentType },
-    wire,
-    chunkWire: json ? jsonChunkWire : binaryChunkWire,
     endings: {
       ended: ending(undefined),
       unavailable: ending(toConnectError(new Refusal('broker_away', { text: 'Broker away' }))),

@@ -7,11 +7,11 @@ import type { RpcChunk } from './rpc-wire.ts';
 /** More waiting than this asks a replay to pause. */
 const HIGH_WATER_BYTES = 64 * 1024;
 
-/** The responses of one Subscribe call: a queue that connect-node takes from as fast as its reader reads. */
-export class RpcSink implements Sink<RpcChunk> {
+/** The responses of one call: a queue that connect-node takes from as fast as its reader reads. */
+export class RpcSink<R = SubscribeResponse> implements Sink<RpcChunk<R>> {
   onDrain: () => void = () => {};
   onGone: () => void = () => {};
-  #waiting: RpcChunk[] = [];
+  #waiting: RpcChunk<R>[] = [];
   #waitingBytes = 0;
   #wake: () => void = () => {};
   readonly #signal: AbortSignal;
@@ -39,7 +39,7 @@ export class RpcSink implements Sink<RpcChunk> {
     return this.#waitingBytes;
   }
 
-  write(chunk: RpcChunk): boolean {
+  write(chunk: RpcChunk<R>): boolean {
     this.#waiting.push(chunk);
     this.#waitingBytes += chunk.sizeBytes;
     this.#wake();
@@ -60,7 +60,7 @@ export class RpcSink implements Sink<RpcChunk> {
   }
 
   /** Ends when the sink does; throws the Refusal it failed with. */
-  async *responses(): AsyncGenerator<SubscribeResponse> {
+  async *responses(): AsyncGenerator<R> {
     for (;;) {
       const batch = this.#waiting;
       this.#waiting = [];

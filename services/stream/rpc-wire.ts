@@ -2,9 +2,9 @@ import type { SubscribeResponse } from '#gen/tideway/stream/v1/stream_service_pb
 import type { Wire } from './delivery.ts';
 import { controlResponse, entryResponse, HEARTBEAT } from './responses.ts';
 
-/** Responses of Subscribe, with about what they weigh while they wait. */
-export interface RpcChunk {
-  readonly responses: readonly SubscribeResponse[];
+/** Responses, with about what they weigh while they wait. */
+export interface RpcChunk<R = SubscribeResponse> {
+  readonly responses: readonly R[];
   readonly sizeBytes: number;
 }
 
@@ -19,12 +19,16 @@ export const rpcWire: Wire<RpcChunk> = {
   entry: (delivery) => chunk(entryResponse(delivery), delivery.entry.data.byteLength),
   control: (notice, cursor) => chunk(controlResponse(notice, cursor), 0),
   goodbye: () => undefined,
-  join: (chunks) => ({
-    responses: chunks.flatMap(({ responses }) => responses),
-    sizeBytes: chunks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-  }),
+  join: joinChunks,
 };
 
-function chunk(response: SubscribeResponse, dataBytes: number): RpcChunk {
+export function joinChunks<R>(chunks: readonly RpcChunk<R>[]): RpcChunk<R> {
+  return {
+    responses: chunks.flatMap(({ responses }) => responses),
+    sizeBytes: chunks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+  };
+}
+
+export function chunk<R>(response: R, dataBytes: number): RpcChunk<R> {
   return { responses: [response], sizeBytes: dataBytes + EVENT_OVERHEAD_BYTES };
 }

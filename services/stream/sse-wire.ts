@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { PhaseSchema } from '#gen/tideway/stream/v1/message_pb.ts';
+import { PhaseSchema, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import { type ControlNotice, concatBytes, type Delivery, type Wire } from './delivery.ts';
 
@@ -25,12 +25,7 @@ export const sseWire = {
     if (entry.kind === 'producer_lost') return control({ type: 'producer_lost' }, entry.id);
     // Not ours: an id alone moves the cursor and tells nobody anything.
     if (message === undefined) return encoder.encode(`id: ${entry.id}\n\n`);
-    // By hand, as a uint64 sequence is a JSON number with all its digits, which JSON.stringify has no way to write.
-    const data =
-      `{"event_type":"stream","message_id":"${message.messageId.toLowerCase()}"` +
-      `,"channel_id":"${message.channelId.toLowerCase()}","phase":"${phaseNames.get(message.phase)}"` +
-      `,"sequence":${message.sequence},"payload":${JSON.stringify(message.payload ?? null)}}`;
-    return encoder.encode(`event: stream\nid: ${entry.id}\ndata: ${data}\n\n`);
+    return encoder.encode(`event: stream\nid: ${entry.id}\ndata: ${streamData(message)}\n\n`);
   },
 
   control,
@@ -47,11 +42,25 @@ export const sseBrokerAway: Uint8Array = encoder.encode(
 );
 
 function control(notice: ControlNotice, cursor: EntryId | undefined): Uint8Array {
-  const data = JSON.stringify({
+  return encoder.encode(`event: control\nid: ${cursor ?? ''}\ndata: ${controlData(notice)}\n\n`);
+}
+
+export function streamData({ messageId, channelId, phase, sequence, payload }: PublishRequest): string {
+  // By hand, as a uint64 sequence is a JSON number with all its digits, which JSON.stringify has no way to write.
+  return (
+    `{"event_type":"stream","message_id":"${messageId.toLowerCase()}"` +
+    `,"channel_id":"${channelId.toLowerCase()}","phase":"${phaseNames.get(phase)}"` +
+    `,"sequence":${sequence},"payload":${JSON.stringify(payload ?? null)}}`
+  );
+}
+
+/** `channelId` where the listener has several. */
+export function controlData(notice: ControlNotice, channelId?: string): string {
+  return JSON.stringify({
     event_type: 'control',
     message_id: randomUUID(),
+    channel_id: channelId,
     control_type: notice.type,
     first_id: notice.type === 'gap' ? notice.firstId : undefined,
   });
-  return encoder.encode(`event: control\nid: ${cursor ?? ''}\ndata: ${data}\n\n`);
 }
