@@ -39,7 +39,7 @@ async function serveTideway(): Promise<Access> {
     port: 0,
     broker,
     parts: [
-      publishService({ gate, broker, ratePerSec: 0, streamRatePerSec: 0 }),
+      publishService({ gate, broker, ratePerSec: 0, streamRatePerSec: 0, logger }),
       streamService({ gate, broker, signer, publicUrl: undefined, maxConnectionMs: 0, maxListeners: 100_000, logger }),
     ],
     reflection: false,
@@ -76,6 +76,7 @@ async function serveBare(): Promise<Access> {
       response.end('1-1');
     });
   });
+  server.keepAliveTimeout = 75_000;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', 511, resolve));
   const { port } = server.address() as AddressInfo;
   return { port, publishToken: '', channels: channelIds.map((channelId) => ({ channelId, token: '' })) };

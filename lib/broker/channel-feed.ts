@@ -1,6 +1,7 @@
 import { type Broker, BrokerUnavailableError, type ChannelKey, type Entry, type Tail } from './broker.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
-import type { Following, Notice, Reader } from './follow.ts';
+import type { Following, Reader } from './follow.ts';
+import { holeBefore, runsOf, standing } from './missing.ts';
 import type { Replays } from './replays.ts';
 
 const READ_BATCH = 128;
@@ -200,14 +201,22 @@ export class ChannelFeed<D extends object> {
     return reading;
   }
 
-  /** Attaches a reader that stands at `at`, if the feed can vouch for all that lies between. No await in here. */
+  /**
+   * Attaches a reader that stands at `at`, or ends it with the channel, if the feed can vouch for all that lies between.
+   * No await in here.
+   */
   #goLive(reader: Reader<D>, at: EntryId): boolean {
     this.deliverDue();
     if (at !== this.#last) {
       const next = this.#recent.findIndex(({ entry }) => entry.prev === at);
       if (next < 0) return false;
-      const missing = this.#recent.slice(next).map(({ shared }) => shared);
-      for (const shared of this.#together(missing)) reader.deliver(shared);
+      const missing = this.#recent.slice(next);
+      for (const shared of this.#together(missing.map(({ shared }) => shared))) reader.deliver(shared);
+      // It ended since this reader looked: the others were told then.
+      if (missing.at(-1)?.entry.seals) {
+        this.#finish(reader, 'ended');
+        return true;
+      }
     }
     if (this.#catchingUp.delete(reader)) this.#live.add(reader);
     return true;
@@ -317,46 +326,6 @@ export class ChannelFeed<D extends object> {
   #closeIfIdle(): void {
     if (this.#live.size === 0 && this.#catchingUp.size === 0 && this.#joining === 0) this.close();
   }
-}
-
-/** What to tell a reader at `at` for whom the log holds nothing more, and where it stands then. */
-function standing(
-  at: EntryId | undefined,
-  tail: Tail,
-): { readonly notice: Notice; readonly cursor: EntryId | undefined } | undefined {
-  if (tail.last !== BEFORE_ALL) {
-    const beyond = at !== undefined && compareEntryIds(at, tail.last) > 0;
-    return beyond ? { notice: { type: 'reset' }, cursor: tail.last } : undefined;
-  }
-  if (at === tail.sealedBy) return undefined;
-  return { notice: { type: 'expired' }, cursor: tail.sealedBy };
-}
-
-interface Run {
-  readonly first: Entry;
-  readonly last: Entry;
-  readonly entries: readonly Entry[];
-}
-
-/** Entries between which nothing is missing. A sealing one is the last of all. */
-function runsOf(entries: readonly Entry[]): Run[] {
-  const runs: Run[] = [];
-  let from = 0;
-  for (let next = 1; next <= entries.length; next++) {
-    const [first, last, following] = [entries[from], entries[next - 1], entries[next]];
-    if (first === undefined || last === undefined) continue;
-    if (following !== undefined && !last.seals && holeBefore(following, last.id) === undefined) continue;
-    runs.push({ first, last, entries: entries.slice(from, next) });
-    if (last.seals) break;
-    from = next;
-  }
-  return runs;
-}
-
-/** The gap before `entry` for a reader that has received everything up to `at`. */
-function holeBefore(entry: Entry, at: EntryId | undefined): Notice | undefined {
-  const missing = at === undefined ? entry.prev !== BEFORE_ALL : compareEntryIds(entry.prev, at) > 0;
-  return missing ? { type: 'gap', firstId: entry.id } : undefined;
 }
 
 function delay(ms: number): Promise<void> {

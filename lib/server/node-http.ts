@@ -64,3 +64,14 @@ export function discardBody(request: NodeServerRequest): void {
   });
   request.resume();
 }
+
+/**
+ * Forgets what a request brought. Node keeps it for as long as the answer lasts, which for a listener is hours: with its
+ * token that was 0.7 KiB of 7 each.
+ */
+export function forgetHead(request: NodeServerRequest): void {
+  request.rawHeaders.length = 0;
+  request.url = '';
+  if ('stream' in request) for (const name of Object.keys(request.headers)) delete request.headers[name];
+  else request.headers = {};
+}

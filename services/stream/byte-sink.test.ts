@@ -1,8 +1,11 @@
+import { once } from 'node:events';
+import { connect as connectH2 } from 'node:http2';
 import { connect } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import { listen } from '#lib/server/listen.ts';
 import { ByteSink } from './byte-sink.ts';
+import { type RpcFace, rpcFaces } from './rpc-face.ts';
 import { sseFace } from './sse-face.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -73,4 +76,64 @@ test('pipelined requests are answered one after the other, each whole', async ()
     expect(body.match(/retry: 500/g)).toHaveLength(1);
     expect(body.endsWith('0\r\n\r\n')).toBe(true);
   }
+});
+
+describe('a reader that takes nothing', () => {
+  const grpc = rpcFaces.get('application/grpc');
+  if (grpc === undefined) throw new Error('no gRPC');
+  const chunk = new Uint8Array(16 * 1024);
+
+  /** Starts one gRPC answer, of which the client reads nothing yet. */
+  async function stalled() {
+    const sinks: ByteSink[] = [];
+    const listening = await listen({
+      host: '127.0.0.1',
+      port: 0,
+      handler: (_request, response) => void sinks.push(new ByteSink(response, grpc as RpcFace)),
+    });
+    const session = connectH2(`http://127.0.0.1:${listening.port}`);
+    cleanups.push(
+      () => listening.destroy(),
+      () => session.destroy(),
+    );
+    const stream = session.request({ ':method': 'POST', ':path': '/', te: 'trailers' });
+    await vi.waitFor(() => expect(sinks).toHaveLength(1));
+    const trailers = once(stream, 'trailers');
+    const read = async () => {
+      let bytes = 0;
+      for await (const part of stream) bytes += (part as Buffer).byteLength;
+      return { bytes, status: ((await trailers)[0] as Record<string, unknown>)['grpc-status'] };
+    };
+    return { sink: sinks[0] as ByteSink, read };
+  }
+
+  test('has what it does not take wait, and gets all of it in order once it reads', async () => {
+    const { sink, read } = await stalled();
+    let drained = 0;
+    sink.onDrain = () => drained++;
+    for (let n = 0; n < 64; n++) sink.write(chunk);
+    expect(sink.write(chunk)).toBe(false);
+    expect(sink.waitingBytes).toBeGreaterThan(512 * 1024);
+    const reading = read();
+    await vi.waitFor(() => expect(drained).toBe(1));
+    expect(sink.waitingBytes).toBeLessThan(chunk.byteLength);
+    sink.end();
+    expect(await reading).toEqual({ bytes: 65 * chunk.byteLength, status: '0' });
+  });
+
+  test('is told why it is cut, and the rest is dropped', async () => {
+    const { sink, read } = await stalled();
+    for (let n = 0; n < 64; n++) sink.write(chunk);
+    sink.fail('too_slow');
+    const { bytes, status } = await read();
+    expect(bytes).toBeLessThan(16 * chunk.byteLength);
+    expect(status).toBe('8');
+  });
+
+  test('still gets what waits when its stream ends', async () => {
+    const { sink, read } = await stalled();
+    for (let n = 0; n < 64; n++) sink.write(chunk);
+    sink.end();
+    expect(await read()).toEqual({ bytes: 64 * chunk.byteLength, status: '0' });
+  });
 });

@@ -3,7 +3,7 @@ import { type EntryId, parseEntryId } from '#lib/broker/entry-id.ts';
 import { isUuid } from '#lib/ids/uuid.ts';
 import { bearer, type Gate, parseOrgId } from '#lib/server/gate.ts';
 import type { HttpCall, HttpRoute } from '#lib/server/http-route.ts';
-import { headerOf } from '#lib/server/node-http.ts';
+import { forgetHead, headerOf } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import { ByteSink } from './byte-sink.ts';
 import type { Listeners } from './listeners.ts';
@@ -46,6 +46,8 @@ export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
         if (joined === 'at_end') {
           response.writeHead(204);
           response.end();
+        } else {
+          forgetHead(request);
         }
       } catch (error) {
         if (!(error instanceof Refusal) || error.retryAfterMs === undefined) throw error;

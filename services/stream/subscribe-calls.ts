@@ -8,7 +8,7 @@ import {
 import { bearer, type Gate } from '#lib/server/gate.ts';
 import { REQUEST_TIMEOUT_MS, RPC_MAX_MESSAGE_BYTES } from '#lib/server/limits.ts';
 import type { NodeHandler } from '#lib/server/node-handler.ts';
-import { headerOf, type NodeServerRequest, type NodeServerResponse } from '#lib/server/node-http.ts';
+import { forgetHead, headerOf, type NodeServerRequest, type NodeServerResponse } from '#lib/server/node-http.ts';
 import { giveBack, type RawRpc, readBodyUpTo } from '#lib/server/raw-rpc.ts';
 import { toRpcError } from '#lib/server/rpc.ts';
 import { ByteSink } from './byte-sink.ts';
@@ -79,6 +79,7 @@ async function answer(
     }
     const joined = await subscribe(message, claims, { wire: sink.wire, sink }, gate, listeners);
     if (joined === 'at_end') sink.end();
+    else forgetHead(request);
   } catch (error) {
     sink.finish(face.ending(toRpcError(error, sink.isGone, onError)));
   }

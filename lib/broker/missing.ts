@@ -1,0 +1,45 @@
+import type { Entry, Tail } from './broker.ts';
+import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
+import type { Notice } from './follow.ts';
+
+// What a reader is missing, by the chain of ids: before an entry, between entries, and after the last.
+
+/** What to tell a reader at `at` for whom the log holds nothing more, and where it stands then. */
+export function standing(
+  at: EntryId | undefined,
+  tail: Tail,
+): { readonly notice: Notice; readonly cursor: EntryId | undefined } | undefined {
+  if (tail.last !== BEFORE_ALL) {
+    const beyond = at !== undefined && compareEntryIds(at, tail.last) > 0;
+    return beyond ? { notice: { type: 'reset' }, cursor: tail.last } : undefined;
+  }
+  if (at === tail.sealedBy) return undefined;
+  return { notice: { type: 'expired' }, cursor: tail.sealedBy };
+}
+
+export interface Run {
+  readonly first: Entry;
+  readonly last: Entry;
+  readonly entries: readonly Entry[];
+}
+
+/** Entries between which nothing is missing. A sealing one is the last of all. */
+export function runsOf(entries: readonly Entry[]): Run[] {
+  const runs: Run[] = [];
+  let from = 0;
+  for (let next = 1; next <= entries.length; next++) {
+    const [first, last, following] = [entries[from], entries[next - 1], entries[next]];
+    if (first === undefined || last === undefined) continue;
+    if (following !== undefined && !last.seals && holeBefore(following, last.id) === undefined) continue;
+    runs.push({ first, last, entries: entries.slice(from, next) });
+    if (last.seals) break;
+    from = next;
+  }
+  return runs;
+}
+
+/** The gap before `entry` for a reader that has received everything up to `at`. */
+export function holeBefore(entry: Entry, at: EntryId | undefined): Notice | undefined {
+  const missing = at === undefined ? entry.prev !== BEFORE_ALL : compareEntryIds(entry.prev, at) > 0;
+  return missing ? { type: 'gap', firstId: entry.id } : undefined;
+}
