@@ -43,6 +43,8 @@ export async function* publishInOrder(
     try {
       const responses = client.publishStream(call.requests(), { ...bearer(token), signal: call.signal });
       for await (const response of responses) {
+        // That a listener wants it to stop answers nothing.
+        if (response.result.case === 'cancelled') continue;
         const published = call.acknowledged(response);
         reached = true;
         if (backoff.failing) listener.onRecovery();
@@ -103,7 +105,7 @@ class Call {
   /** Takes the oldest message out of the outbox, or throws why the server did not take it. */
   acknowledged({ position, result }: PublishStreamResponse): PublishResponse {
     const due = BigInt(this.#outbox.acknowledged - this.#first);
-    if (position !== due || result.case === undefined) {
+    if (position !== due || result.case === undefined || result.case === 'cancelled') {
       throw new ConnectError(`answer ${position} where ${due} was due`, Code.DataLoss);
     }
     // The first refusal ends the call: until this message is sent again the server takes none of those behind it.

@@ -16,9 +16,16 @@ export interface StreamTokenSignerOptions {
   readonly now?: () => number;
 }
 
+export interface StreamGrant {
+  readonly orgId: bigint;
+  readonly channelId: string;
+  /** The holder may cancel the stream. */
+  readonly mayCancel?: boolean;
+}
+
 export interface StreamTokenSigner {
   /** `channelId` is a valid UUID: callers validate first. */
-  sign(grant: { readonly orgId: bigint; readonly channelId: string }): Promise<string>;
+  sign(grant: StreamGrant): Promise<string>;
 }
 
 /**
@@ -30,9 +37,10 @@ export function createStreamTokenSigner(options: StreamTokenSignerOptions): Stre
   const { algorithm, key } = readPrivateKey(options.name, options.privateKeyPem);
   const header = { alg: algorithm, typ: 'JWT', ...(keyId !== undefined && { kid: keyId }) };
   return {
-    sign({ orgId, channelId }) {
+    sign({ orgId, channelId, mayCancel = false }) {
       const issuedAtSec = Math.floor(now() / 1000);
-      return new SignJWT({ org_id: writeOrgId(orgId), channel_id: channelId.toLowerCase() })
+      const claims = { org_id: writeOrgId(orgId), channel_id: channelId.toLowerCase() };
+      return new SignJWT(mayCancel ? { ...claims, cancel: true } : claims)
         .setProtectedHeader(header)
         .setIssuer(issuer)
         .setAudience(audience)

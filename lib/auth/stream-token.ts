@@ -15,6 +15,9 @@ export interface StreamClaims {
   readonly channelId: string;
   readonly expiresAtMs: number;
   readonly tokenId?: string;
+  readonly issuedAtMs?: number;
+  /** Whether its holder may cancel the stream. */
+  readonly mayCancel?: boolean;
 }
 
 export type StreamTokenResult = TokenResult<StreamClaims>;
@@ -29,6 +32,13 @@ function readClaims(payload: JWTPayload, expiresAtMs: number): StreamClaims | un
   const orgId = readOrgId(payload['org_id']);
   const channelId = readChannelId(payload['channel_id']);
   if (typeof orgId !== 'bigint' || channelId === undefined || channelId === 'malformed') return undefined;
-  const tokenId = payload.jti;
-  return { orgId, channelId, expiresAtMs, ...(typeof tokenId === 'string' && { tokenId }) };
+  const { jti, iat, cancel } = payload;
+  return {
+    orgId,
+    channelId,
+    expiresAtMs,
+    ...(typeof jti === 'string' && { tokenId: jti }),
+    ...(typeof iat === 'number' && { issuedAtMs: iat * 1000 }),
+    ...(cancel === true && { mayCancel: true }),
+  };
 }

@@ -49,6 +49,8 @@ export const REFUSALS = {
   },
   other_origin: { code: Code.PermissionDenied, status: 403, text: 'A page of another origin may not do this' },
   claims_differ: { code: Code.PermissionDenied, status: 403, text: 'Invalid token claims' },
+  cancel_not_allowed: { code: Code.PermissionDenied, status: 403, text: 'This token may not cancel' },
+  token_revoked: { code: Code.Unauthenticated, status: 401, text: 'Token revoked' },
   invalid_protobuf: { code: Code.InvalidArgument, status: 400, text: 'Invalid protobuf' },
   invalid_argument: { code: Code.InvalidArgument, status: 400, text: 'Invalid request' },
   not_found: { code: Code.NotFound, status: 404, text: 'Not found' },

@@ -5,10 +5,12 @@ import type { Broker } from '#lib/broker/broker.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
+import { CancelWatches } from './cancel-watches.ts';
 import { httpPublishRoute } from './http-publish.ts';
 import { MAX_BATCH_BYTES, publishBatch } from './publish-batch.ts';
 import { checkMessage, publishMessage } from './publish-message.ts';
 import { publishStream } from './publish-stream.ts';
+import { watchCancel } from './watch-cancel.ts';
 
 export interface PublishServiceOptions {
   readonly gate: Gate;
@@ -30,6 +32,7 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
     http: [httpPublishRoute(gate, broker, unaryRate)],
     rpc(router, onError) {
       const requestGate = publishers.requestGate(onError);
+      const watches = new CancelWatches(broker.decisions, onError);
       router.service(
         PublishService,
         {
@@ -47,6 +50,17 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
               signal: AbortSignal.any([context.signal, draining.signal]),
             }),
         },
+        { requestGate },
+      );
+      router.rpc(
+        PublishService.method.watchCancel,
+        (request, context) =>
+          watchCancel(request, {
+            gate,
+            watches,
+            claims: publishers.claimsOf(context),
+            signal: AbortSignal.any([context.signal, draining.signal]),
+          }),
         { requestGate },
       );
       // Apart from the others for its size; of two handlers for one path the later one counts.

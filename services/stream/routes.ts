@@ -6,6 +6,7 @@ import { bearer, type Gate } from '#lib/server/gate.ts';
 import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
 import type { Logger } from '#lib/telemetry/logger.ts';
+import { cancelStream } from './cancel-stream.ts';
 import { Delivery } from './delivery.ts';
 import { eventsRoute } from './events.ts';
 import { Listeners } from './listeners.ts';
@@ -46,6 +47,11 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
         StreamService.method.subscribe,
         (request, context) =>
           subscribeResponses(request, authorized.claimsOf(context), context.signal, gate, listeners),
+        { requestGate: authorized.requestGate(onError) },
+      );
+      router.rpc(
+        StreamService.method.cancelStream,
+        (request, context) => cancelStream(request, authorized.claimsOf(context), options),
         { requestGate: authorized.requestGate(onError) },
       );
       router.rpc(

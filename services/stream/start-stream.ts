@@ -36,6 +36,6 @@ export async function startStream(
   if (starter !== undefined) await gate.requireScope(starter, orgId, 'streams:start');
   if (signer === undefined) throw new Refusal('no_signing_key');
   const channelId = request.channelId?.toLowerCase() ?? randomUUID();
-  const token = await signer.sign({ orgId, channelId });
+  const token = await signer.sign({ orgId, channelId, mayCancel: request.allowCancel });
   return { conduit: { token, channelId, url: `${publicUrl ?? originOf(call)}/events/${orgId}` } };
 }

@@ -55,6 +55,7 @@ export class StreamingPublisher {
         const headers = { authorization: `Bearer ${token}` };
         const requests = this.#requests(++this.#call);
         for await (const { result } of this.#client.publishStream(requests, { headers })) {
+          if (result.case === 'cancelled') continue;
           const message = this.#underWay.shift();
           if (message === undefined) throw new Error('an answer to nothing');
           if (result.case !== 'published') throw new Error(`refused: ${result.value?.message}`);
