@@ -30,6 +30,7 @@ test('the edge transcodes by the contracts as buf builds them', () => {
     'PublishStream',
     'WatchCancel',
     'Subscribe',
+    'SubscribeMany',
     'StartStream',
     'CancelStream',
     'RenewToken',

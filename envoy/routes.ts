@@ -41,6 +41,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       route({ path: '/tideway.stream.v1.PublishService/WatchCancel' }, 'publish', listening),
       repeatable({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish'),
       route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
+      route({ path: '/tideway.stream.v1.StreamService/SubscribeMany' }, 'stream', listening),
       repeatable({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream'),
       // Changes are made once: what may have arrived is not sent again.
       route({ prefix: `/${ControlService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),

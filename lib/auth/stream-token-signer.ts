@@ -18,13 +18,14 @@ export interface StreamTokenSignerOptions {
 
 export interface StreamGrant {
   readonly orgId: bigint;
-  readonly channelId: string;
+  /** One channel, or several. */
+  readonly channelId: string | readonly string[];
   /** The holder may cancel the stream. */
   readonly mayCancel?: boolean;
 }
 
 export interface StreamTokenSigner {
-  /** `channelId` is a valid UUID: callers validate first. */
+  /** `channelId` is a valid UUID, or several: callers validate first. */
   sign(grant: StreamGrant): Promise<string>;
 }
 
@@ -39,7 +40,11 @@ export function createStreamTokenSigner(options: StreamTokenSignerOptions): Stre
   return {
     sign({ orgId, channelId, mayCancel = false }) {
       const issuedAtSec = Math.floor(now() / 1000);
-      const claims = { org_id: writeOrgId(orgId), channel_id: channelId.toLowerCase() };
+      const channels =
+        typeof channelId === 'string'
+          ? { channel_id: channelId.toLowerCase() }
+          : { channel_ids: channelId.map((id) => id.toLowerCase()) };
+      const claims = { org_id: writeOrgId(orgId), ...channels };
       return new SignJWT(mayCancel ? { ...claims, cancel: true } : claims)
         .setProtectedHeader(header)
         .setIssuer(issuer)

@@ -20,6 +20,18 @@ export function readChannelId(claim: unknown): string | undefined | 'malformed' 
   return typeof claim === 'string' && isUuid(claim) ? claim.toLowerCase() : 'malformed';
 }
 
+/** The channels in lower case; none at all is malformed. How many there may be is a matter of the token's size. */
+export function readChannelIds(claim: unknown): readonly string[] | undefined | 'malformed' {
+  if (claim === undefined) return undefined;
+  if (!Array.isArray(claim) || claim.length === 0) return 'malformed';
+  const channelIds: string[] = [];
+  for (const id of claim) {
+    if (typeof id !== 'string' || !isUuid(id)) return 'malformed';
+    channelIds.push(id.toLowerCase());
+  }
+  return Object.freeze(channelIds);
+}
+
 export function writeOrgId(orgId: bigint): number | string {
   return orgId <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(orgId) : orgId.toString();
 }

@@ -79,12 +79,19 @@ export class Gate {
 
   /** Holds a message to what its sender's token is for; a claim that is not there holds to nothing. @throws Refusal */
   requireClaims(
-    claims: { readonly orgId?: bigint | undefined; readonly channelId?: string | undefined },
+    claims: {
+      readonly orgId?: bigint | undefined;
+      readonly channelId?: string | undefined;
+      /** More of them, or all there are. */
+      readonly channelIds?: readonly string[] | undefined;
+    },
     orgId: bigint,
     channelId: string,
   ): void {
     const otherOrg = claims.orgId !== undefined && claims.orgId !== orgId;
-    const otherChannel = claims.channelId !== undefined && claims.channelId !== channelId.toLowerCase();
+    const id = channelId.toLowerCase();
+    const namesChannels = claims.channelId !== undefined || claims.channelIds !== undefined;
+    const otherChannel = namesChannels && claims.channelId !== id && claims.channelIds?.includes(id) !== true;
     if (otherOrg || otherChannel) throw new Refusal('claims_differ');
   }
 }

@@ -21,6 +21,9 @@ export function chunkWire(slot: number, wire: Wire<Uint8Array>): Wire<Uint8Array
   };
 }
 
-export function chunkOf(bytes: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`${bytes.byteLength.toString(16)}\r\n`), bytes, CRLF]);
+/** One chunk of all of them. */
+export function chunkOf(...parts: readonly Uint8Array[]): Uint8Array {
+  let sizeBytes = 0;
+  for (const { byteLength } of parts) sizeBytes += byteLength;
+  return Buffer.concat([Buffer.from(`${sizeBytes.toString(16)}\r\n`), ...parts, CRLF]);
 }

@@ -10,6 +10,7 @@ import { cancelStream } from './cancel-stream.ts';
 import { Delivery } from './delivery.ts';
 import { eventsRoute } from './events.ts';
 import { Listeners } from './listeners.ts';
+import { subscribeManyResponses } from './many-channels.ts';
 import { startStream } from './start-stream.ts';
 import { subscribeResponses } from './subscribe.ts';
 import { subscribeCalls } from './subscribe-calls.ts';
@@ -41,12 +42,18 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
   return {
     services: [StreamService],
     http: [eventsRoute(gate, listeners)],
-    rawRpcs: [subscribeCalls({ gate, listeners, onError })],
+    rawRpcs: subscribeCalls({ gate, listeners, onError }),
     rpc(router) {
       router.rpc(
         StreamService.method.subscribe,
         (request, context) =>
           subscribeResponses(request, authorized.claimsOf(context), context.signal, gate, listeners),
+        { requestGate: authorized.requestGate(onError) },
+      );
+      router.rpc(
+        StreamService.method.subscribeMany,
+        (request, context) =>
+          subscribeManyResponses(request, authorized.claimsOf(context), context.signal, gate, listeners),
         { requestGate: authorized.requestGate(onError) },
       );
       router.rpc(

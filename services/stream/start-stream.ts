@@ -10,6 +10,7 @@ import type { StreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
 import { originOf } from '#lib/server/origin.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
+import { differentChannels } from './many-channels.ts';
 
 export interface StartStreamOptions {
   readonly gate: Gate;
@@ -35,7 +36,14 @@ export async function startStream(
   }
   if (starter !== undefined) await gate.requireScope(starter, orgId, 'streams:start');
   if (signer === undefined) throw new Refusal('no_signing_key');
+  const url = `${publicUrl ?? originOf(call)}/events/${orgId}`;
+  const mayCancel = request.allowCancel;
+  if (request.channelIds.length > 0) {
+    if (request.channelId !== undefined) throw invalidField('channel_ids', 'are instead of channel_id');
+    const channelIds = differentChannels(request.channelIds);
+    return { conduit: { token: await signer.sign({ orgId, channelId: channelIds, mayCancel }), channelIds, url } };
+  }
   const channelId = request.channelId?.toLowerCase() ?? randomUUID();
-  const token = await signer.sign({ orgId, channelId, mayCancel: request.allowCancel });
-  return { conduit: { token, channelId, url: `${publicUrl ?? originOf(call)}/events/${orgId}` } };
+  const token = await signer.sign({ orgId, channelId, mayCancel });
+  return { conduit: { token, channelId, url } };
 }

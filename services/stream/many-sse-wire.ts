@@ -1,0 +1,27 @@
+import type { Face } from './byte-sink.ts';
+import type { Delivery } from './delivery.ts';
+import { type ManyWire, manyWires } from './many-wire.ts';
+import { sseFace } from './sse-face.ts';
+import { controlData, sseWire, streamData } from './sse-wire.ts';
+
+const encoder = new TextEncoder();
+const NOTHING = new Uint8Array();
+const CURSOR_HEAD = encoder.encode('id: ');
+
+/**
+ * Conduit's events without ids, and an id of its own after what belongs together: an EventSource takes it for its
+ * Last-Event-ID, and dispatches nothing.
+ */
+const { wire, chunkWire } = manyWires({
+  slot: 7,
+  opening: sseWire.opening,
+  heartbeat: sseWire.heartbeat,
+  goodbye: sseWire.goodbye,
+  entry: ({ message }: Delivery) =>
+    message === undefined ? NOTHING : encoder.encode(`event: stream\ndata: ${streamData(message)}\n\n`),
+  control: (notice, channelId) => encoder.encode(`event: control\ndata: ${controlData(notice, channelId)}\n\n`),
+  cursorHead: () => CURSOR_HEAD,
+  cursorEnd: encoder.encode('\n\n'),
+});
+
+export const manySseFace: Face<ManyWire<Uint8Array>> = { ...sseFace, wire, chunkWire };

@@ -1,0 +1,52 @@
+import { chunkOf } from './chunk-wire.ts';
+import type { CompositeCursor } from './composite-cursor.ts';
+import { type ControlNotice, concatBytes, type EntryWire, type Wire } from './delivery.ts';
+import type { WirePair } from './rpc-face.ts';
+
+/**
+ * How a face spells what it sends to listeners of several channels. An entry carries no cursor, so that it is the same for
+ * all of them whatever else they listen to; of `producer_lost`, and of what is no message, nothing is spelled here.
+ */
+export interface ManyWire<T> extends EntryWire<T>, Pick<Wire<T>, 'opening' | 'heartbeat' | 'goodbye'> {
+  /** `channelId`: whose control it is; undefined: it concerns all. */
+  control(notice: ControlNotice, channelId?: string): T;
+  sizeOf(chunk: T): number;
+  /** One write: these, and the cursor after them. */
+  together(chunks: readonly T[], cursor: CompositeCursor): T;
+}
+
+/** What differs from protocol to protocol, in bytes. */
+export interface ManySpelling
+  extends Pick<ManyWire<Uint8Array>, 'slot' | 'entry' | 'control' | 'opening' | 'heartbeat' | 'goodbye'> {
+  /** What stands before a cursor of this length, and behind it. */
+  cursorHead(length: number): Uint8Array;
+  readonly cursorEnd: Uint8Array;
+}
+
+/** Both are made of the same entries: a whole write is one chunk of HTTP/1.1's transfer coding. */
+export function manyWires(spelling: ManySpelling): WirePair<ManyWire<Uint8Array>> {
+  const parts = (chunks: readonly Uint8Array[], { bytes }: CompositeCursor) => [
+    ...chunks,
+    spelling.cursorHead(bytes.byteLength),
+    bytes,
+    spelling.cursorEnd,
+  ];
+  const { opening, heartbeat, goodbye } = spelling;
+  const wire: ManyWire<Uint8Array> = {
+    ...spelling,
+    join: concatBytes,
+    sizeOf: ({ byteLength }) => byteLength,
+    together: (chunks, cursor) => concatBytes(parts(chunks, cursor)),
+  };
+  const chunkWire: ManyWire<Uint8Array> = {
+    ...wire,
+    opening: opening === undefined ? undefined : chunkOf(opening),
+    heartbeat: chunkOf(heartbeat),
+    goodbye(retryMs) {
+      const words = goodbye(retryMs);
+      return words === undefined ? undefined : chunkOf(words);
+    },
+    together: (chunks, cursor) => chunkOf(...parts(chunks, cursor)),
+  };
+  return { wire, chunkWire };
+}
