@@ -4,6 +4,7 @@ import { type AuditRow, acceptedOnce, compare, type Imbalance } from './compare.
 import { Counts } from './counts.ts';
 import { type EventsFound, findEvents, named } from './find-events.ts';
 import { LogTally } from './log-tally.ts';
+import { countEvents } from './logged-events.ts';
 
 export interface AuditOptions {
   readonly log: Log;
@@ -54,6 +55,7 @@ async function auditOnce({ log, store, now }: AuditOptions): Promise<AuditResult
   const fromMs = tally.wholeFromMs;
   const totals = await store.totals();
   const counts = await countsOf(store, totals, fromMs);
+  await countEvents(tally.events.values(), tally.counts, store);
   // What was counted belongs to these positions: they have not moved meanwhile.
   const after = await compareEnds(store, tally);
   if (after !== undefined) return after;

@@ -1,6 +1,7 @@
 import { dayOf } from '#lib/event-store/days.ts';
 import type { EventStore } from '#lib/event-store/event-store.ts';
-import type { LoggedEvent, LogTally } from './log-tally.ts';
+import type { LogTally } from './log-tally.ts';
+import type { LoggedEvent } from './logged-events.ts';
 
 /** Where the events of the log are, each counted once. */
 export interface EventsFound {

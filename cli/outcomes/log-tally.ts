@@ -7,6 +7,7 @@ import { outcomesOfPutAside } from '#lib/ingest/put-aside.ts';
 import { deadLetterTopic, GROUPS, INGEST_TOPICS, OUTCOME_TOPICS } from '#lib/ingest/topics.ts';
 import type { Log, LogBatch, LogRecord } from '#lib/log/log.ts';
 import { type Counted, Counts, HOUR_MS } from './counts.ts';
+import { addReceipt, type LoggedEvent } from './logged-events.ts';
 
 /** How much of a partition the log still has. */
 export interface PartitionSpan {
@@ -21,15 +22,10 @@ export interface PartitionSpan {
   endOffset: bigint;
 }
 
-export interface LoggedEvent {
-  readonly projectId: bigint;
-  readonly eventId: string;
-  readonly expiresDay: number;
-}
-
 /** What the log says that there was: read from its beginning to its end, as it is at that moment. */
 export class LogTally {
   readonly partitions = new Map<string, PartitionSpan>();
+  /** Of all but events, which {@link countEvents} counts. */
   readonly counts = new Counts();
   /** Each once, by project and id. */
   readonly events = new Map<string, LoggedEvent>();
@@ -113,10 +109,10 @@ export class LogTally {
       case 'event': {
         const key = `${projectId}/${eventId}`;
         const expiresDay = expiresDayOf({ receivedMs: timestampMs, retentionDays });
-        this.events.set(key, { projectId, eventId, expiresDay });
+        const event = this.events.get(key) ?? { projectId, eventId, expiresDay, receipts: [] };
+        this.events.set(key, event);
+        addReceipt(event.receipts, message);
         this.putAsideEvents.delete(key);
-        this.counts.add({ ...taken, category: message.category, quantity: 1 });
-        this.#attachments(taken, message.attachments);
         break;
       }
       case 'attachment':
@@ -153,7 +149,7 @@ export class LogTally {
       const { projectId, eventId } = outcome;
       if (projectId === undefined || eventId === undefined) continue;
       const key = `${projectId}/${eventId}`;
-      if (!this.events.has(key)) this.putAsideEvents.set(key, { projectId, eventId, expiresDay: 0 });
+      if (!this.events.has(key)) this.putAsideEvents.set(key, { projectId, eventId, expiresDay: 0, receipts: [] });
     }
   }
 

@@ -70,7 +70,7 @@ async function save(
   await saveChunks(tx, chunks.filter(isKept));
 
   const events = effects.flatMap((effect) => (effect.kind === 'event' ? (encoded.get(effect.event) ?? []) : []));
-  const { fresh, duplicates } = await takeNewEvents(tx, events);
+  const { fresh, duplicates, repeats } = await takeNewEvents(tx, events);
   await saveEvents(
     tx,
     fresh.filter(({ event }) => isKept(event)),
@@ -79,6 +79,7 @@ async function save(
   for (const { event } of duplicates) {
     counter.addFor(event, { outcome: 'invalid', reason: 'duplicate' }, event.category, 1);
   }
+  for (const each of duplicates.flatMap(attachmentsOf)) countAttachment(each, counter, 'duplicate');
 
   const alone = effects.flatMap((effect) =>
     effect.kind === 'attachment' ? { owner: effect.attachment, attachment: effect.attachment } : [],
@@ -87,7 +88,7 @@ async function save(
   const kept = attachments.filter(({ owner }) => isKept(owner));
   await saveAttachments(tx, kept, counter);
   for (const each of attachments) if (!isKept(each.owner)) countAttachment(each, counter, undefined);
-  await dropAttachments(tx, duplicates.flatMap(attachmentsOf), counter);
+  await dropAttachments(tx, [...duplicates, ...repeats].flatMap(attachmentsOf));
 
   const reports = effects.flatMap((effect) => (effect.kind === 'user_report' ? effect.report : []));
   await saveUserReports(tx, reports, counter);

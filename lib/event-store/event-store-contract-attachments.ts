@@ -82,7 +82,11 @@ export function describeAttachments(currentStore: () => EventStore): void {
       const partition = new TestPartition();
       const [first, second] = [chunked(2), chunked(3)];
       const event = newEvent({ ...newProject(), attachments: [first.attachment] });
-      const again = { ...event, attachments: [second.attachment, newAttachment()] };
+      const again = {
+        ...event,
+        receivedMs: event.receivedMs + 1,
+        attachments: [second.attachment, newAttachment()],
+      };
       await store.apply(partition.next(...chunksOf(event, first.attachment, first.data), { kind: 'event', event }));
       await store.apply(
         partition.next(...chunksOf(event, second.attachment, second.data), { kind: 'event', event: again }),
@@ -113,7 +117,13 @@ export function describeAttachments(currentStore: () => EventStore): void {
       await expectStored(store, event);
       expect(await readAll(store, event.projectId, event.eventId, attachment.id)).toEqual(Buffer.concat(data));
       const totals = await totalsOf(store, event.organizationId);
-      expect(totals).toMatchObject({ 'accepted attachment_item': 2n, 'invalid duplicate attachment_item': 3n });
+      expect(totals).toEqual({
+        'accepted error': 1n,
+        'accepted attachment': 309n,
+        'accepted attachment_item': 2n,
+        'invalid duplicate attachment': 300n,
+        'invalid duplicate attachment_item': 1n,
+      });
     });
 
     test('reports are kept and counted as feedback, the same one once', async () => {

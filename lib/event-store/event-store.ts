@@ -9,7 +9,9 @@ import type { Outcome, OutcomeName } from '#lib/ingest/outcome.ts';
  *    that was applied before, by whoever, changes nothing. So everything here is exactly once in effect.
  * 2. *Each event once.* Of a project, an event id is stored once, as long as the event is kept. A second one is not stored,
  *    and is counted as invalid, `duplicate`; its attachments go with it and are counted so too. The same goes for
- *    attachments (by their id in the event) and reports (by their body) that come by themselves.
+ *    attachments (by their id in the event) and reports (by their body) that come by themselves. One that was received in
+ *    the same millisecond as what is stored is that itself, in the log again because whoever appended it did not hear that
+ *    it had worked: it is not counted.
  * 3. *Accepted is counted where it is saved*, in the transaction that saves: an event in its category, and of its
  *    attachments the bytes as `attachment` and their number as `attachment_item`.
  * 4. *Counts are exact*: an hourly series, kept for 400 days, and totals that are kept for ever. Reports count as feedback.

@@ -98,15 +98,12 @@ export async function saveAttachments(
   await insertChunks.run(tx, [...wanted.values()].flatMap(inlineChunks));
 }
 
-/** Of a duplicate: they go with it, but for what the stored event has too, as where one was logged twice. */
+/** Of an event that is not stored: they go with it, but for what the stored event has too, as where one was logged twice. */
 export async function dropAttachments(
   tx: Transaction<EventSchema>,
   attachments: readonly OwnedAttachment[],
-  counter: OutcomeCounter,
 ): Promise<void> {
-  for (const each of attachments) {
-    countAttachment(each, counter, 'duplicate');
-    const { owner, attachment } = each;
+  for (const { owner, attachment } of attachments) {
     if (attachment.data !== undefined) continue;
     await tx
       .deleteFrom('attachment_chunks')

@@ -49,16 +49,26 @@ export interface EncodedEvent {
   readonly body: EncodedBody;
 }
 
-/** Takes the ids of those that are new, of a batch too the first. Others have the rest: they are duplicates. */
+/** What a batch's events are, by what is stored. */
+export interface TakenEvents {
+  /** Of a batch too the first. */
+  readonly fresh: readonly EncodedEvent[];
+  /** Others have their ids. */
+  readonly duplicates: readonly EncodedEvent[];
+  /** Records of the very event that is stored: an append that was repeated, as nobody knew that it had worked. */
+  readonly repeats: readonly EncodedEvent[];
+}
+
+/** Takes the ids of those that are new. */
 export async function takeNewEvents(
   tx: Transaction<EventSchema>,
   events: readonly EncodedEvent[],
-): Promise<{ fresh: EncodedEvent[]; duplicates: EncodedEvent[] }> {
+): Promise<TakenEvents> {
   const candidates = new Map<string, EncodedEvent>();
-  const duplicates: EncodedEvent[] = [];
+  const others: EncodedEvent[] = [];
   for (const each of events) {
-    const key = eventKey(each.event.projectId, each.event.eventId);
-    if (candidates.has(key)) duplicates.push(each);
+    const key = keyOf(each);
+    if (candidates.has(key)) others.push(each);
     else candidates.set(key, each);
   }
   // In one order for all, so that no two transactions wait for each other's ids.
@@ -70,15 +80,45 @@ export async function takeNewEvents(
     BigInt(expiresDayOf(event)),
   ]);
   const taken = await insertIds.run<Pick<EventIdTable, 'project_id' | 'event_id'>>(tx, rows);
+  const known: EncodedEvent[] = [];
   if (taken.length < rows.length) {
     const mine = new Set(taken.map(({ project_id, event_id }) => eventKey(project_id, eventIdOf(event_id))));
     for (const [key, each] of sorted) {
       if (mine.has(key)) continue;
       candidates.delete(key);
-      duplicates.push(each);
+      known.push(each);
     }
   }
-  return { fresh: [...candidates.values()], duplicates };
+  const fresh = [...candidates.values()];
+  if (known.length === 0 && others.length === 0) return { fresh, duplicates: [], repeats: [] };
+
+  const received = await receivedTimes(tx, known);
+  for (const { event } of fresh) received.set(keyOf({ event }), BigInt(event.receivedMs));
+  const isRepeat = (each: EncodedEvent) => received.get(keyOf(each)) === BigInt(each.event.receivedMs);
+  const again = [...others, ...known];
+  return { fresh, duplicates: again.filter((each) => !isRepeat(each)), repeats: again.filter(isRepeat) };
+}
+
+/** When those were received that have the ids of these. */
+async function receivedTimes(
+  tx: Transaction<EventSchema>,
+  events: readonly EncodedEvent[],
+): Promise<Map<string, bigint>> {
+  const times = new Map<string, bigint>();
+  for (const { event, idBytes } of events) {
+    const row = await tx
+      .selectFrom('event_ids')
+      .select('received_ms')
+      .where('project_id', '=', event.projectId)
+      .where('event_id', '=', idBytes)
+      .executeTakeFirst();
+    if (row !== undefined) times.set(keyOf({ event }), row.received_ms);
+  }
+  return times;
+}
+
+function keyOf({ event }: Pick<EncodedEvent, 'event'>): string {
+  return eventKey(event.projectId, event.eventId);
 }
 
 export async function saveEvents(tx: Transaction<EventSchema>, events: readonly EncodedEvent[]): Promise<void> {

@@ -49,7 +49,7 @@ export function describeKills(name: string, { newSpace, rounds, maxLifeMs }: Kil
           events.push(...messages.map(({ eventId }) => eventId));
           const appending = log.append([
             ...messages.map((message) => ingestRecord(message)),
-            ...(first === undefined ? [] : [ingestRecord(first)]),
+            ...(first === undefined ? [] : [ingestRecord({ ...first, startTimeMs: first.startTimeMs + 1 })]),
             GARBAGE,
             outcomeRecord({ quantity: 3 }),
           ]);

@@ -74,7 +74,7 @@ describe('consumers', () => {
     const other = eventMessage({ category: 'transaction' });
     await log.append([
       ingestRecord(event),
-      ingestRecord(event),
+      ingestRecord({ ...event, startTimeMs: event.startTimeMs + 1 }),
       ingestRecord(other, TOPICS.transactions),
       outcomeRecord({ quantity: 3 }),
       outcomeRecord({ outcome: 'rate_limited', reason: 'quota' }, TOPICS.billing),

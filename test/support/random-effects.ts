@@ -33,7 +33,11 @@ export function effectAt(index: number): Effect {
     case 2:
       return { kind: 'event', offset, event: eventAt(index) };
     case 3:
-      return { kind: 'event', offset, event: { ...eventAt(index - 1), title: 'duplicate' } };
+      return {
+        kind: 'event',
+        offset,
+        event: { ...eventAt(index - 1), receivedMs: RECEIVED_MS + 1, title: 'duplicate' },
+      };
     case 4:
     case 5: {
       const owner = eventAt(round * 10 + 6);
