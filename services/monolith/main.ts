@@ -90,7 +90,7 @@ await runMain('tideway', async () => {
   });
   const source = createRpcConfigSource({ transport, token: firstToken(relay), onError: warn });
   const parts = [
-    publishService({ gate, broker, ...publishSettings(env) }),
+    publishService({ gate, broker, logger, ...publishSettings(env) }),
     streamService({ gate, broker, logger, signer: stream.signer, ...settings }),
     cleanupService({ broker, logger, ...cleanupSettings(env) }),
     controlService({ gate, store, now: Date.now, ...control }),

@@ -21,6 +21,6 @@ await runMain('publish', async () => {
     broker,
     logger,
     reflection: !common.isProduction,
-    parts: [publishService({ gate, broker, ...publishSettings(env) })],
+    parts: [publishService({ gate, broker, logger, ...publishSettings(env) })],
   });
 });

@@ -1,91 +1,124 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { Code } from '@connectrpc/connect';
 import { type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import type { PublishStreamRequest, PublishStreamResponseSchema } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import type { PublishClaims } from '#lib/auth/publish-token.ts';
-import { type Broker, type ChannelKey, channelKey, type PublishRate } from '#lib/broker/broker.ts';
+import type { Broker, PublishRate } from '#lib/broker/broker.ts';
+import { endOfTurn } from '#lib/server/end-of-turn.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import { toStatus } from '#lib/server/rpc-status.ts';
-import { publishMessage } from './publish-message.ts';
+import { Pipeline, type PipelineAnswer } from './pipeline.ts';
+import { checkMessage } from './publish-message.ts';
 
-/** Channels of one call that may wait for a refused message to come again. */
-const MAX_HELD_CHANNELS = 1_000;
+export type StreamAnswer = MessageInitShape<typeof PublishStreamResponseSchema>;
 
-type Answer = MessageInitShape<typeof PublishStreamResponseSchema>;
-
-interface PublishStreamContext {
+/** Who publishes, and where to. */
+export interface PublishStreamContext {
   readonly gate: Gate;
   readonly broker: Broker;
   readonly claims: PublishClaims;
   readonly rate: PublishRate;
-  /** Aborted when this server drains, and when the caller goes. */
-  readonly signal: AbortSignal;
 }
 
 /**
- * Answers each message in order. The order within a channel holds over refusals: after one that is worth sending again,
- * later messages of that channel are ABORTED until it comes. Over the rate nothing is refused; the call is read more
- * slowly, and the caller's flow control does the rest.
+ * PublishStream as connect-node has it, for the calls that publish-stream-calls.ts leaves to it. Answers each message in
+ * order. Over the rate nothing is refused; the call is read more slowly, and the caller's flow control does the rest.
+ * @param signal Aborted when this server drains, and when the caller goes.
  */
 export async function* publishStream(
   requests: AsyncIterable<PublishStreamRequest>,
   context: PublishStreamContext,
-): AsyncGenerator<Answer> {
-  const held = new Map<ChannelKey, string>();
+  signal: AbortSignal,
+): AsyncGenerator<StreamAnswer> {
+  let wake = () => {};
+  let failure: { readonly error: unknown } | undefined;
+  let isRead = false;
+  const changed = () => wake();
+  const fail = (error: unknown) => {
+    failure ??= { error };
+    wake();
+  };
+  const pipeline = new Pipeline({ ...context, onAnswers: changed, onFailure: fail });
+  const room = () => new Promise<void>((resolve) => roomWaiters.push(resolve));
+  const roomWaiters: (() => void)[] = [];
+
+  async function readAll(): Promise<void> {
+    for await (const { message } of untilAborted(requests, signal)) {
+      acceptDecoded(pipeline, message, context);
+      // Together with what else arrives in this turn.
+      void endOfTurn().then(() => pipeline.flush());
+      while (pipeline.isFull && !signal.aborted && failure === undefined) await room();
+      if (failure !== undefined) return;
+    }
+    pipeline.flush();
+    if (signal.aborted) pipeline.stop();
+  }
+  const onAbort = () => {
+    pipeline.stop();
+    for (const resolve of roomWaiters.splice(0)) resolve();
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  let readError: { readonly error: unknown } | undefined;
+  const reading = readAll().catch((error) => {
+    // What came before it is answered first.
+    pipeline.flush();
+    readError = { error };
+  });
+  void reading.then(() => {
+    isRead = true;
+    wake();
+  });
+
   let position = 0n;
-  for await (const { message } of untilAborted(requests, context.signal)) {
-    yield { position: position++, ...(await answer(message, held, context)) };
-    if (held.size > MAX_HELD_CHANNELS) {
-      throw new Refusal('rate_limited', { text: 'Too many channels wait for a refused message', retryAfterMs: 1000 });
-    }
-  }
-  if (context.signal.aborted) throw new Refusal('draining');
-}
-
-async function answer(
-  message: PublishRequest | undefined,
-  held: Map<ChannelKey, string>,
-  context: PublishStreamContext,
-): Promise<Pick<Answer, 'result'>> {
-  let channel: ChannelKey | undefined;
   try {
-    if (message === undefined) throw invalidField('message', 'is not set');
-    if (context.claims.expiresAtMs <= Date.now()) throw new Refusal('token_expired');
-    context.gate.validate(PublishRequestSchema, message);
-    context.gate.requireClaims(context.claims, message.orgId, message.channelId);
-    channel = channelKey(message.orgId, message.channelId);
-    const awaited = held.get(channel);
-    if (awaited !== undefined && awaited !== identity(message)) throw new Refusal('earlier_refused');
-    const published = await publishWithinRate(message, context);
-    held.delete(channel);
-    return { result: { case: 'published', value: published } };
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    if (channel !== undefined && message !== undefined && error.code === Code.Unavailable) {
-      held.set(channel, identity(message));
-    }
-    return { result: { case: 'error', value: toStatus(error) } };
-  }
-}
-
-async function publishWithinRate(message: PublishRequest, { broker, rate, signal }: PublishStreamContext) {
-  const data = toBinary(PublishRequestSchema, message);
-  for (;;) {
-    try {
-      return await publishMessage(broker, message, data, rate);
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.reason !== 'rate_limited') throw error;
-      await delay(error.retryAfterMs, undefined, { signal }).catch(() => {
-        throw new Refusal('draining');
+    for (;;) {
+      if (failure !== undefined) throw failure.error;
+      const answers = pipeline.take();
+      for (const resolve of roomWaiters.splice(0)) resolve();
+      for (const answer of answers) yield { position: position++, result: resultOf(answer) };
+      if (answers.length > 0) continue;
+      if (isRead && pipeline.isEmpty) break;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
       });
     }
+    if (readError !== undefined) throw readError.error;
+    if (signal.aborted) throw new Refusal('draining');
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    pipeline.stop();
+    failure ??= { error: undefined };
+    for (const resolve of roomWaiters.splice(0)) resolve();
   }
 }
 
-function identity({ messageId, phase, sequence }: PublishRequest): string {
-  return `${messageId.toLowerCase()}/${phase}/${sequence}`;
+/** Lets a decoded message in, or answers what is wrong with it. */
+export function acceptDecoded(
+  pipeline: Pipeline,
+  message: PublishRequest | undefined,
+  { gate, claims }: PublishStreamContext,
+): void {
+  try {
+    if (message === undefined) throw invalidField('message', 'is not set');
+    requireUnexpired(claims);
+    gate.validate(PublishRequestSchema, message);
+    gate.requireClaims(claims, message.orgId, message.channelId);
+    pipeline.push(checkMessage(message), toBinary(PublishRequestSchema, message));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    pipeline.refuse(error);
+  }
+}
+
+/** @throws Refusal */
+export function requireUnexpired({ expiresAtMs }: PublishClaims): void {
+  if (expiresAtMs <= Date.now()) throw new Refusal('token_expired');
+}
+
+export function resultOf(answer: PipelineAnswer): NonNullable<StreamAnswer['result']> {
+  return answer instanceof Refusal
+    ? { case: 'error', value: toStatus(answer) }
+    : { case: 'published', value: { id: answer.id, duplicate: answer.duplicate } };
 }
 
 /** Hands on what arrives until `signal` aborts, even while it waits for the next. */

@@ -5,16 +5,19 @@ import type { Broker } from '#lib/broker/broker.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
+import type { Logger } from '#lib/telemetry/logger.ts';
 import { CancelWatches } from './cancel-watches.ts';
 import { httpPublishRoute } from './http-publish.ts';
 import { MAX_BATCH_BYTES, publishBatch } from './publish-batch.ts';
 import { checkMessage, publishMessage } from './publish-message.ts';
 import { publishStream } from './publish-stream.ts';
+import { publishStreamCalls } from './publish-stream-calls.ts';
 import { watchCancel } from './watch-cancel.ts';
 
 export interface PublishServiceOptions {
   readonly gate: Gate;
   readonly broker: Broker;
+  readonly logger: Logger;
   /** Publishes a second and channel by unary RPC and HTTP together. 0: no limit. */
   readonly ratePerSec: number;
   /** The same for PublishStream. */
@@ -22,15 +25,18 @@ export interface PublishServiceOptions {
 }
 
 /** The publish service: PublishService by RPC, and Conduit's HTTP form. */
-export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: PublishServiceOptions): ServiceParts {
+export function publishService(options: PublishServiceOptions): ServiceParts {
+  const { gate, broker, logger, ratePerSec, streamRatePerSec } = options;
+  const onError = (error: unknown) => logger.error({ err: error }, 'unexpected error');
   const unaryRate = { name: 'unary', perSec: ratePerSec } as const;
-  const streamRate = { name: 'stream', perSec: streamRatePerSec } as const;
+  const streamRate = { name: 'stream', perSec: streamRatePerSec, counts: 'messages' } as const;
   const draining = new AbortController();
   const publishers = admit((headers) => gate.authenticatePublisher(headers.get('authorization') ?? undefined));
   return {
     services: [PublishService],
     http: [httpPublishRoute(gate, broker, unaryRate)],
-    rpc(router, onError) {
+    rawRpcs: [publishStreamCalls({ gate, broker, rate: streamRate, draining: draining.signal, onError })],
+    rpc(router) {
       const requestGate = publishers.requestGate(onError);
       const watches = new CancelWatches(broker.decisions, onError);
       router.service(
@@ -42,13 +48,11 @@ export function publishService({ gate, broker, ratePerSec, streamRatePerSec }: P
             return publishMessage(broker, checkMessage(message), toBinary(PublishRequestSchema, message), unaryRate);
           },
           publishStream: (requests, context) =>
-            publishStream(requests, {
-              gate,
-              broker,
-              claims: publishers.claimsOf(context),
-              rate: streamRate,
-              signal: AbortSignal.any([context.signal, draining.signal]),
-            }),
+            publishStream(
+              requests,
+              { gate, broker, claims: publishers.claimsOf(context), rate: streamRate },
+              AbortSignal.any([context.signal, draining.signal]),
+            ),
         },
         { requestGate },
       );

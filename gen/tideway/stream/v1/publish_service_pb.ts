@@ -324,8 +324,12 @@ export const PublishService: GenService<{
   },
   /**
    * PublishStream takes many messages on one call and answers each, in order. Over the rate it reads more slowly instead
-   * of refusing. After a retryable refusal, later messages of the same channel are refused with ABORTED until the refused
-   * one is sent again, so that order holds. Needs HTTP/2.
+   * of refusing. Up to 256 messages or 256 KiB may be sent ahead of their answers; those of a channel are stored together,
+   * in their order.
+   *
+   * After a retryable refusal, later messages of the same channel are refused with ABORTED until the refused one is sent
+   * again, so that order holds. As the refused one may be stored after all, so may those that were sent ahead behind it:
+   * send them again, in their order, and each is stored once. Needs HTTP/2.
    *
    * Beside the answers it tells when a listener has cancelled a channel that this call has published to and not ended
    * (StreamService.CancelStream), also if that was before: each channel once, for the latest 1,000 channels.

@@ -1,0 +1,179 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { type Broker, BrokerUnavailableError, type PublishRate } from '#lib/broker/broker.ts';
+import { BEFORE_ALL } from '#lib/broker/entry-id.ts';
+import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
+import { Refusal } from '#lib/server/refusal.ts';
+import { until } from '../../test/support/until.ts';
+import { MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Pipeline, type PipelineAnswer } from './pipeline.ts';
+import { channelOf, type MessageHead } from './publish-message.ts';
+
+const RATE: PublishRate = { name: 'stream', perSec: 0, counts: 'messages' };
+
+function head(channel: number, sequence: number, phase: Phase = Phase.DELTA): MessageHead {
+  const messageId = `0190a8a0-0000-7000-9000-${String(sequence).padStart(12, '0')}`;
+  return {
+    orgId: 1n,
+    channelId: `0190a8a0-0000-7000-8000-00000000000${channel}`,
+    messageId,
+    phase,
+    sequence: BigInt(sequence),
+  };
+}
+
+function open(broker: Broker, rate = RATE) {
+  const answers: PipelineAnswer[] = [];
+  const failures: unknown[] = [];
+  const pipeline: Pipeline = new Pipeline({
+    broker,
+    rate,
+    onAnswers: () => answers.push(...pipeline.take()),
+    onFailure: (error) => failures.push(error),
+  });
+  return { pipeline, answers, failures };
+}
+
+const outcome = (answer: PipelineAnswer | undefined) =>
+  answer instanceof Refusal ? answer.reason : answer?.duplicate ? 'duplicate' : answer && 'stored';
+
+/** Fails now and then, before or after it has done what it was asked. */
+function flaky(broker: Broker, next: () => 'works' | 'fails' | 'fails after'): Broker {
+  const tried = async <T>(action: () => Promise<T>): Promise<T> => {
+    const how = next();
+    await new Promise((resolve) => setImmediate(resolve));
+    if (how === 'fails') throw new BrokerUnavailableError('away');
+    const result = await action();
+    if (how === 'fails after') throw new BrokerUnavailableError('away');
+    return result;
+  };
+  return Object.assign(Object.create(broker), {
+    publish: (...args: Parameters<Broker['publish']>) => tried(() => broker.publish(...args)),
+    publishMany: (...args: Parameters<Broker['publishMany']>) => tried(() => broker.publishMany(...args)),
+  });
+}
+
+test('a publisher that sends again what it is told to has everything stored once and in order, whatever fails', async () => {
+  const property = fc.asyncProperty(
+    fc.array(fc.constantFrom<('works' | 'fails' | 'fails after')[]>('works', 'works', 'fails', 'fails after'), {
+      minLength: 1,
+      maxLength: 30,
+    }),
+    fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 8 }),
+    async (outcomes, bursts) => {
+      const memory = createMemoryBroker();
+      let call = 0;
+      const broker = flaky(memory, () => outcomes[call++] ?? 'works');
+      const { pipeline, answers, failures } = open(broker);
+      const sent: [channel: number, sequence: number][] = [];
+      const next = [0, 0];
+      const again: [number, number][][] = [[], []];
+      let read = 0;
+      const send = (channel: number, sequence: number) => {
+        sent.push([channel, sequence]);
+        pipeline.push(head(channel, sequence), new Uint8Array([sequence % 256]));
+      };
+      // Each burst: what was refused goes first, in its order, then something new.
+      for (let turn = 0; turn < 200; turn += 1) {
+        const size = bursts[turn];
+        if (size === undefined && again.every((list) => list.length === 0)) break;
+        for (const channel of [0, 1]) {
+          for (const [, sequence] of again[channel]!.splice(0)) send(channel, sequence);
+          for (let n = 0; n < (size ?? 0); n += 1) send(channel, next[channel]!++);
+        }
+        pipeline.flush();
+        await until('all is answered', () => answers.length === sent.length);
+        for (; read < answers.length; read += 1) {
+          const [channel, sequence] = sent[read]!;
+          if (answers[read] instanceof Refusal) again[channel]!.push([channel, sequence]);
+        }
+      }
+      expect(failures).toEqual([]);
+      for (const channel of [0, 1]) {
+        const { entries } = await memory.read(channelOf(head(channel, 0)), BEFORE_ALL, 10_000);
+        expect(entries.map(({ data }) => data[0])).toEqual(Array.from({ length: next[channel]! }, (_, n) => n % 256));
+      }
+      await memory.close();
+    },
+  );
+  await fc.assert(property, { numRuns: 100, interruptAfterTimeLimit: 15_000 });
+});
+
+describe('after a refusal that is worth sending again', () => {
+  test('later messages of the channel wait for it, those of others do not', async () => {
+    const memory = createMemoryBroker();
+    let isAway = true;
+    const { pipeline, answers } = open(flaky(memory, () => (isAway ? 'fails' : 'works')));
+    pipeline.push(head(0, 0), new Uint8Array(1));
+    pipeline.push(head(0, 1), new Uint8Array(1));
+    pipeline.flush();
+    await until('they are answered', () => answers.length === 2);
+    isAway = false;
+    pipeline.push(head(0, 1), new Uint8Array(1));
+    pipeline.push(head(1, 0), new Uint8Array(1));
+    pipeline.push(head(0, 0), new Uint8Array(1));
+    pipeline.push(head(0, 1), new Uint8Array(1));
+    pipeline.flush();
+    await until('they are answered', () => answers.length === 6);
+    expect(answers.map(outcome)).toEqual([
+      'broker_away',
+      'earlier_refused',
+      'earlier_refused',
+      'stored',
+      'stored',
+      'stored',
+    ]);
+    await memory.close();
+  });
+
+  test('nobody waits for a message that can never be stored', async () => {
+    const memory = createMemoryBroker();
+    let isAway = true;
+    const { pipeline, answers } = open(flaky(memory, () => (isAway ? 'fails' : 'works')));
+    pipeline.push(head(0, 0), new Uint8Array(1));
+    pipeline.flush();
+    await until('it is answered', () => answers.length === 1);
+    isAway = false;
+    await memory.publish(channelOf(head(0, 0)), { ...head(0, 9, Phase.END), data: new Uint8Array(1) }, RATE);
+    pipeline.push(head(0, 0), new Uint8Array(1));
+    pipeline.push(head(0, 1), new Uint8Array(1));
+    pipeline.flush();
+    await until('they are answered', () => answers.length === 3);
+    expect(answers.map(outcome)).toEqual(['broker_away', 'stream_ended', 'stream_ended']);
+    await memory.close();
+  });
+
+  test('a call that has too many channels waiting is ended', async () => {
+    const { pipeline, failures } = open(flaky(createMemoryBroker(), () => 'fails'));
+    for (let n = 0; n <= 1000; n += 1) pipeline.push({ ...head(0, n), orgId: BigInt(n + 1) }, new Uint8Array(1));
+    pipeline.flush();
+    await until('it fails', () => failures.length > 0);
+    expect(failures[0]).toMatchObject({ reason: 'rate_limited' });
+  });
+});
+
+test('says when it has enough, in messages and in bytes, until they are answered', async () => {
+  const { pipeline, answers } = open(createMemoryBroker());
+  for (let n = 0; n < MAX_WAITING_MESSAGES; n += 1) {
+    expect(pipeline.isFull).toBe(false);
+    pipeline.push(head(0, n), new Uint8Array(1));
+  }
+  expect(pipeline.isFull).toBe(true);
+  pipeline.flush();
+  await until('all is answered', () => answers.length === MAX_WAITING_MESSAGES);
+  expect(pipeline.isFull).toBe(false);
+  for (let n = 0; n < MAX_WAITING_BYTES / 16_384; n += 1) pipeline.push(head(1, n), new Uint8Array(16_384));
+  expect(pipeline.isFull).toBe(true);
+});
+
+test('stopped, it answers what is at the broker, and refuses what is not; also what waits for the rate', async () => {
+  const { pipeline, answers } = open(createMemoryBroker(), { ...RATE, perSec: 3 });
+  for (let n = 0; n < 5; n += 1) pipeline.push(head(0, n), new Uint8Array(1));
+  pipeline.flush();
+  await until('the rate is reached', () => answers.length === 3);
+  pipeline.stop();
+  pipeline.push(head(0, 5), new Uint8Array(1));
+  pipeline.flush();
+  expect(answers.map(outcome)).toEqual(['stored', 'stored', 'stored', 'draining', 'draining', 'draining']);
+  expect(pipeline.isEmpty).toBe(true);
+});

@@ -1,0 +1,231 @@
+import {
+  type Broker,
+  BrokerUnavailableError,
+  type ChannelKey,
+  MAX_STEP_BYTES,
+  MAX_STEP_MESSAGES,
+  type NewMessage,
+  type PublishRate,
+  type PublishResult,
+} from '#lib/broker/broker.ts';
+import { messageKey } from '#lib/broker/message-key.ts';
+import { Refusal } from '#lib/server/refusal.ts';
+import { channelOf, type MessageHead, type Published, publishedOf, toStore } from './publish-message.ts';
+
+/** What of one call may wait for answers; beyond it the call is not read. */
+export const MAX_WAITING_MESSAGES = 256;
+export const MAX_WAITING_BYTES = 256 * 1024;
+/** Channels of one call that may wait for a refused message to come again. */
+const MAX_HELD_CHANNELS = 1_000;
+
+export type PipelineAnswer = Published | Refusal;
+
+export interface PipelineOptions {
+  readonly broker: Broker;
+  readonly rate: PublishRate;
+  /** There may be something to {@link Pipeline.take}. */
+  readonly onAnswers: () => void;
+  /** The call can't go on. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+interface Slot {
+  readonly message: NewMessage | undefined;
+  answer: PipelineAnswer | undefined;
+}
+
+/** What waits for one channel. */
+interface Line {
+  readonly channel: ChannelKey;
+  /** Not at the broker yet. */
+  waiting: Slot[];
+  /** One group is at the broker, or waits for the rate: the next one goes when it is answered. */
+  isBusy: boolean;
+  /** Waits for the rate until then. */
+  timer: NodeJS.Timeout | undefined;
+  /** The refused message that has to come again, before anything else of this channel. */
+  held: string | undefined;
+}
+
+/**
+ * The messages of one PublishStream call between their arrival and their answers. Those of a channel that are there at the
+ * same time go to the broker together, channels go beside each other, and the answers come out in the order of arrival.
+ *
+ * The order within a channel holds over refusals: after one that is worth sending again, later messages of the channel are
+ * refused until it comes. Those that were at the broker with it may be stored, as it may: they are sent again behind it.
+ */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #lines = new Map<ChannelKey, Line>();
+  readonly #due = new Set<Line>();
+  #slots: Slot[] = [];
+  #waitingBytes = 0;
+  #held = 0;
+  #isStopped = false;
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+  }
+
+  /** True: take no more for now. */
+  get isFull(): boolean {
+    return this.#slots.length >= MAX_WAITING_MESSAGES || this.#waitingBytes >= MAX_WAITING_BYTES;
+  }
+
+  get isEmpty(): boolean {
+    return this.#slots.length === 0;
+  }
+
+  /**
+   * Takes a message that has passed the gate and the limits; {@link flush} sends it.
+   * @throws Refusal `too_large`; `rate_limited` if too many channels are held, which is to end the call.
+   */
+  push(head: MessageHead, data: Uint8Array): void {
+    const slot: Slot = { message: toStore(head, data), answer: undefined };
+    this.#slots.push(slot);
+    this.#waitingBytes += data.byteLength;
+    if (this.#isStopped) {
+      slot.answer = new Refusal('draining');
+      return;
+    }
+    const channel = channelOf(head);
+    let line = this.#lines.get(channel);
+    if (line === undefined) {
+      line = { channel, waiting: [], isBusy: false, timer: undefined, held: undefined };
+      this.#lines.set(channel, line);
+    }
+    line.waiting.push(slot);
+    this.#due.add(line);
+  }
+
+  /** Takes the place of a message that did not pass. */
+  refuse(refusal: Refusal): void {
+    this.#slots.push({ message: undefined, answer: refusal });
+  }
+
+  /** Sends what has been pushed. */
+  flush(): void {
+    for (const line of this.#due) this.#send(line);
+    this.#due.clear();
+    this.#options.onAnswers();
+  }
+
+  /** The answers that are there, in the order of their messages; each is answered once. */
+  take(): PipelineAnswer[] {
+    const answers: PipelineAnswer[] = [];
+    for (const { message, answer } of this.#slots) {
+      if (answer === undefined) break;
+      answers.push(answer);
+      this.#waitingBytes -= message?.data.byteLength ?? 0;
+    }
+    if (answers.length > 0) this.#slots = this.#slots.slice(answers.length);
+    return answers;
+  }
+
+  /** Sends nothing more. What is at the broker is still answered, the rest is refused as the server drains. */
+  stop(): void {
+    this.#isStopped = true;
+    const refusal = new Refusal('draining');
+    for (const line of this.#lines.values()) {
+      if (line.timer !== undefined) this.#endWait(line);
+      for (const slot of line.waiting) slot.answer = refusal;
+      line.waiting = [];
+    }
+    this.#options.onAnswers();
+  }
+
+  #send(line: Line): void {
+    if (line.isBusy) return;
+    const { held } = line;
+    if (held !== undefined) {
+      const at = line.waiting.findIndex(({ message }) => message && messageKey(message) === held);
+      const early = line.waiting.splice(0, at < 0 ? line.waiting.length : at);
+      for (const slot of early) slot.answer = EARLIER_REFUSED;
+    }
+    if (line.waiting.length > 0) void this.#publish(line, groupOf(line));
+    else if (held === undefined && this.#lines.get(line.channel) === line) this.#lines.delete(line.channel);
+  }
+
+  async #publish(line: Line, group: readonly Slot[]): Promise<void> {
+    line.isBusy = true;
+    const { broker, rate, onFailure } = this.#options;
+    const messages = group.map(({ message }) => message as NewMessage);
+    const [first] = messages as [NewMessage, ...NewMessage[]];
+    try {
+      const results =
+        messages.length === 1
+          ? [await broker.publish(line.channel, first, rate)]
+          : await broker.publishMany(line.channel, messages, rate);
+      this.#answer(line, group, results);
+    } catch (error) {
+      if (!(error instanceof BrokerUnavailableError)) {
+        onFailure(error);
+        return;
+      }
+      const refusal = new Refusal('broker_away', { retryAfterMs: error.retryAfterMs, cause: error });
+      for (const [n, slot] of group.entries()) slot.answer = n === 0 ? refusal : EARLIER_REFUSED;
+      this.#hold(line, messageKey(first));
+    }
+    if (line.timer === undefined) this.#goOn(line);
+    this.#options.onAnswers();
+  }
+
+  #answer(line: Line, group: readonly Slot[], results: readonly PublishResult[]): void {
+    for (const [n, slot] of group.entries()) {
+      const result = results[n] as PublishResult;
+      if (result.kind === 'rate_limited') {
+        // Nothing is refused for its rate: it waits, and before long nobody reads on.
+        line.waiting.unshift(...group.slice(n));
+        if (this.#isStopped) this.stop();
+        else line.timer = setTimeout(() => this.#endWait(line), result.retryAfterMs);
+        return;
+      }
+      if (line.held !== undefined) this.#hold(line, undefined);
+      slot.answer = answerOf(result, this.#options.rate);
+    }
+  }
+
+  #endWait(line: Line): void {
+    clearTimeout(line.timer);
+    line.timer = undefined;
+    this.#goOn(line);
+  }
+
+  #goOn(line: Line): void {
+    line.isBusy = false;
+    if (this.#isStopped) return;
+    this.#send(line);
+    this.#options.onAnswers();
+  }
+
+  #hold(line: Line, held: string | undefined): void {
+    this.#held += Number(held !== undefined) - Number(line.held !== undefined);
+    line.held = held;
+    if (this.#held <= MAX_HELD_CHANNELS) return;
+    const text = 'Too many channels wait for a refused message';
+    this.#options.onFailure(new Refusal('rate_limited', { text, retryAfterMs: 1000 }));
+  }
+}
+
+const EARLIER_REFUSED = new Refusal('earlier_refused');
+
+/** As much as the broker stores in one step. */
+function groupOf(line: Line): Slot[] {
+  let bytes = 0;
+  let count = 0;
+  for (const { message } of line.waiting) {
+    bytes += message?.data.byteLength ?? 0;
+    if (count > 0 && (count === MAX_STEP_MESSAGES || bytes > MAX_STEP_BYTES)) break;
+    count += 1;
+  }
+  return line.waiting.splice(0, count);
+}
+
+function answerOf(result: PublishResult, rate: PublishRate): PipelineAnswer {
+  try {
+    return publishedOf(result, rate);
+  } catch (error) {
+    if (error instanceof Refusal) return error;
+    throw error;
+  }
+}
