@@ -26,10 +26,10 @@ interface FeedOptions<D extends object> {
 }
 
 /**
- * One channel's feed in this process. `last` is the id that all its live readers have received, or are due in this turn of
- * the event loop; a reader that joins catches up on its own until it stands there too, and is live from then on.
+ * One channel's feed in this process. `last` is the id that all its live readers have received, or are due after this turn
+ * of the event loop; a reader that joins catches up on its own until it stands there too, and is live from then on.
  *
- * What arrives live in one turn is delivered together at its end: one write a reader, however much it is. Whatever else is
+ * What arrives live in one turn is delivered together after it: one write a reader, however much it is. Whatever else is
  * done with the live readers (one more, a control, the end) comes after what they are due.
  */
 export class ChannelFeed<D extends object> {

@@ -66,8 +66,8 @@ async function join(sink = new Words(), wantsDrainNotice = () => false) {
 async function publish(text: string, phase: Phase = Phase.DELTA) {
   const message = { messageId: crypto.randomUUID(), phase, sequence: 0n, data: new TextEncoder().encode(text) };
   await broker.publish(CHANNEL, message, { name: 'unary', perSec: 0 });
-  // What is due is delivered when the turn of the event loop ends.
-  await vi.advanceTimersByTimeAsync(0);
+  // What is due is delivered after the turn of the event loop.
+  await vi.advanceTimersByTimeAsync(1);
 }
 
 beforeEach(() => {
