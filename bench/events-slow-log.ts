@@ -17,7 +17,7 @@ import { rssMb } from './events-threads.ts';
 
 // `node bench/events-slow-log.ts [rate] [seconds]`: how events of 1.3 KB are answered while the log is slow: first as it is,
 // then with its file locked for 2 s of every 3, then for so long that what may wait is full, and afterwards. All that was
-// answered 200 must be stored at the end.
+// answered 200 must be stored at the end. Before and after it, node:http alone: what this machine does to any answer.
 
 const RATE = Number(process.argv[2] ?? 1_000);
 const SECONDS = Number(process.argv[3] ?? 20);
@@ -49,6 +49,7 @@ try {
     say(`${name}: ${each.join(', ')}; ${rssMb(pid).toFixed(0)} MB, load average ${loadavg()[0]?.toFixed(1)}`);
     return answers;
   };
+  await bare();
   await send('warming up', 8);
   await send('as it is');
   const lock = new DatabaseSync(logFile(dir), { timeout: 5_000 });
@@ -88,8 +89,28 @@ try {
     `${taken} were answered 200, ${accepted} are stored, ${others} have another outcome (what came twice is one of them); lag ${left}`,
   );
   if (accepted !== taken) process.exitCode = 1;
+  await bare();
 } finally {
   generator.disconnect();
   await log.close();
   await monolith.stop();
+}
+
+async function bare(): Promise<void> {
+  const server = fork(join(import.meta.dirname, 'events-bare.ts'));
+  const [bareAt] = (await once(server, 'message')) as [number];
+  const path = '/api/1/envelope/';
+  generator.send({
+    host: '127.0.0.1',
+    port: bareAt,
+    path,
+    seconds: 8,
+    ratePerSec: RATE,
+    connections: 64,
+  } satisfies Load);
+  const [{ p50Ms, p99Ms }] = (await once(generator, 'message')) as [Answers];
+  server.disconnect();
+  say(
+    `node:http alone: p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms, load average ${loadavg()[0]?.toFixed(1)}`,
+  );
 }
