@@ -1,13 +1,9 @@
-import { BrokerUnavailableError, type ChannelKey } from '#lib/broker/broker.ts';
+import type { ChannelKey } from '#lib/broker/broker.ts';
 import type { Decision, Decisions } from '#lib/broker/decisions.ts';
+import { Lookups } from '#lib/broker/lookups.ts';
 
 /** Channels that one {@link CancelWatch} may have; the one that it had first makes room. */
 export const MAX_WATCHED_CHANNELS = 1_000;
-/** Asked for in one go. */
-const LOOK_CHANNELS = 500;
-/** The broker was away: when to ask again. */
-const LOOK_AGAIN_MS = 1_000;
-
 /** A channel that a listener has cancelled. */
 export interface Cancelled {
   /** In lower case. */
@@ -20,25 +16,19 @@ export interface Cancelled {
  * something may have been missed; what comes between is told.
  */
 export class CancelWatches {
-  readonly #decisions: Decisions;
-  readonly #onError: (error: unknown) => void;
   readonly #watches = new Map<ChannelKey, Set<CancelWatch>>();
-  #openWatches = 0;
-  /** To be looked up. */
-  readonly #due = new Set<ChannelKey>();
+  readonly #lookups: Lookups<ChannelKey>;
   readonly #end: () => void;
-  #looking = false;
-  #timer: NodeJS.Timeout | undefined;
+  #openWatches = 0;
 
   constructor(decisions: Decisions, onError: (error: unknown) => void) {
-    this.#decisions = decisions;
-    this.#onError = onError;
+    this.#lookups = new Lookups(async (channels) => {
+      const found = await decisions.find(channels.map((about) => ({ kind: 'cancelled', about })));
+      for (const decision of found) if (decision !== undefined) this.#tell(decision);
+    }, onError);
     this.#end = decisions.watch({
       onDecision: (decision) => this.#tell(decision),
-      onDoubt: () => {
-        for (const channel of this.#watches.keys()) this.#due.add(channel);
-        this.#lookSoon();
-      },
+      onDoubt: () => this.#lookups.addAll(this.#watches.keys()),
     });
   }
 
@@ -66,17 +56,15 @@ export class CancelWatches {
 
   close(): void {
     this.#end();
-    clearTimeout(this.#timer);
+    this.#lookups.close();
     this.#watches.clear();
-    this.#due.clear();
   }
 
   #add(channel: ChannelKey, watch: CancelWatch): void {
     const watches = this.#watches.get(channel);
     if (watches === undefined) this.#watches.set(channel, new Set([watch]));
     else watches.add(watch);
-    this.#due.add(channel);
-    this.#lookSoon();
+    this.#lookups.add(channel);
   }
 
   #remove(channel: ChannelKey, watch: CancelWatch): void {
@@ -85,40 +73,13 @@ export class CancelWatches {
     watches.delete(watch);
     if (watches.size > 0) return;
     this.#watches.delete(channel);
-    this.#due.delete(channel);
+    this.#lookups.forget(channel);
   }
 
   #tell(decision: Decision): void {
     if (decision.kind !== 'cancelled') return;
     // Who is told watches it no more, and may go.
     for (const watch of [...(this.#watches.get(decision.about as ChannelKey) ?? [])]) watch.tell(decision);
-  }
-
-  #lookSoon(): void {
-    if (this.#looking || this.#due.size === 0) return;
-    this.#looking = true;
-    // Together with what else is watched in this turn.
-    setImmediate(() => void this.#look());
-  }
-
-  async #look(): Promise<void> {
-    clearTimeout(this.#timer);
-    let asked: ChannelKey[] = [];
-    try {
-      while (this.#due.size > 0) {
-        asked = [...this.#due].slice(0, LOOK_CHANNELS);
-        // Before the answer: what falls due meanwhile is looked up once more.
-        for (const channel of asked) this.#due.delete(channel);
-        const found = await this.#decisions.find(asked.map((about) => ({ kind: 'cancelled', about })));
-        for (const decision of found) if (decision !== undefined) this.#tell(decision);
-      }
-    } catch (error) {
-      if (!(error instanceof BrokerUnavailableError)) this.#onError(error);
-      for (const channel of asked) if (this.#watches.has(channel)) this.#due.add(channel);
-      this.#timer = setTimeout(() => this.#lookSoon(), LOOK_AGAIN_MS).unref();
-    } finally {
-      this.#looking = false;
-    }
   }
 }
 

@@ -74,7 +74,21 @@ export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
 }
 
 /** What a listener can be told beside messages. */
-export type ControlNotice = Notice | { readonly type: 'server_draining' } | { readonly type: 'producer_lost' };
+export type ControlNotice =
+  | Notice
+  | { readonly type: 'server_draining' }
+  | { readonly type: 'producer_lost' }
+  | TokenNotice;
+
+/** What a listener is told about its token. Said beside the stream: its cursor stays where it is. */
+export interface TokenNotice {
+  readonly type: 'token_ending' | 'token_ended' | 'token_revoked';
+}
+
+/** Whether a listener's cursor stays where it is, also where whoever tells it does not know the cursor. */
+export function leavesCursor({ type }: ControlNotice): boolean {
+  return type === 'server_draining' || type.startsWith('token_');
+}
 
 /** What all listeners of a channel are sent alike. */
 export interface EntryWire<T> {

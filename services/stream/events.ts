@@ -10,10 +10,12 @@ import { forgetHead, headerOf, type NodeServerResponse } from '#lib/server/node-
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import { ByteSink } from './byte-sink.ts';
 import { OF_SEVERAL, parseCompositeCursor } from './composite-cursor.ts';
+import type { ControlNotice, TokenNotice } from './delivery.ts';
 import type { Listeners } from './listeners.ts';
 import { subscribeMany } from './many-channels.ts';
 import { manySseFace } from './many-sse-wire.ts';
 import { sseFace } from './sse-face.ts';
+import type { TokenHolds } from './token-holds.ts';
 
 /** Tokens that end within this are worth a notice when the server drains: the client needs a new one. */
 export const TOKEN_ENDS_SOON_MS = 60_000;
@@ -29,7 +31,7 @@ export const TOKEN_ENDS_SOON_MS = 60_000;
  * trying again can't mend is refused (a bad request, a bad token); a cursor at the end of a sealed stream is a 204, which
  * stops it; and what passes (the broker or the keys are away, the server drains) is a 200 whose `error` event says so.
  */
-export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
+export function eventsRoute(gate: Gate, listeners: Listeners, holds: TokenHolds): HttpRoute {
   return {
     methods: ['GET'],
     path: /^\/events\/(?<org>[^/]+)\/?$/,
@@ -38,7 +40,7 @@ export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
       const orgId = parseOrgId(params['org'] ?? '', 'org_id');
       const lastEventId = headerOf(request, 'last-event-id') ?? query.get('last_event_id') ?? '';
       const channelIds = severalOf(query);
-      const { sink, begin } =
+      const { sink, tell, begin } =
         channelIds === undefined
           ? one(response, query.get('channel_id') ?? '', lastEventId)
           : several(response, channelIds, lastEventId);
@@ -47,7 +49,16 @@ export function eventsRoute(gate: Gate, listeners: Listeners): HttpRoute {
       try {
         const claims = await gate.authenticateListener(token);
         const wantsDrainNotice = () => wantsControls || claims.expiresAtMs - Date.now() < TOKEN_ENDS_SOON_MS;
-        const joined = await begin({ orgId, claims, wantsDrainNotice, gate, listeners });
+        const held = {
+          sink,
+          tell(notice: TokenNotice) {
+            const said = wantsControls ? notice : inConduitsWords(notice);
+            if (said !== undefined) tell(said);
+          },
+        };
+        const joined = await holds.hold(claims, held, () =>
+          begin({ orgId, claims, wantsDrainNotice, gate, listeners }),
+        );
         if (joined === 'at_end') {
           response.writeHead(204);
           response.end();
@@ -73,7 +84,9 @@ interface Asking {
 
 /** What is asked for. */
 interface Asked {
-  readonly sink: Pick<ByteSink, 'fail'>;
+  readonly sink: Pick<ByteSink, 'fail' | 'end' | 'onGone' | 'isGone'>;
+  /** Beside the stream. */
+  tell(notice: ControlNotice): void;
   begin(by: Asking): Promise<'following' | 'at_end'>;
 }
 
@@ -84,6 +97,7 @@ function one(response: NodeServerResponse, channelId: string, lastEventId: strin
   const sink = new ByteSink(response, sseFace);
   return {
     sink,
+    tell: (notice) => void sink.write(sink.wire.control(notice, undefined)),
     begin({ orgId, claims, wantsDrainNotice, gate, listeners }) {
       gate.requireClaims(claims, orgId, channelId);
       const channel = channelKey(orgId, channelId);
@@ -98,11 +112,20 @@ function several(response: NodeServerResponse, channelIds: string[], cursor: str
   const sink = new ByteSink(response, manySseFace);
   return {
     sink,
+    tell: (notice) => void sink.write(sink.wire.control(notice)),
     begin({ orgId, claims, wantsDrainNotice, gate, listeners }) {
       const request = create(SubscribeManyRequestSchema, { orgId, channelIds, cursor });
       return subscribeMany(request, claims, { wire: sink.wire, sink, wantsDrainNotice }, gate, listeners);
     },
   };
+}
+
+/**
+ * What a listener hears of its token that asks for no controls: that it needs a new one, as when a server drains. A revoked
+ * one it does not get anything for: it reconnects, and is refused.
+ */
+function inConduitsWords({ type }: TokenNotice): ControlNotice | undefined {
+  return type === 'token_ended' ? { type: 'server_draining' } : undefined;
 }
 
 /** Undefined: Conduit's form, with one. */

@@ -11,6 +11,7 @@ import { ManyListener } from './many-listener.ts';
 import { manyRpcWire } from './many-rpc-wire.ts';
 import type { ManyWire } from './many-wire.ts';
 import { RpcSink } from './rpc-sink.ts';
+import { type TokenHolds, tellingAll } from './token-holds.ts';
 
 /** How a listener of several channels is written to. */
 export interface ManyWay<T> {
@@ -50,10 +51,12 @@ export async function* subscribeManyResponses(
   signal: AbortSignal,
   gate: Gate,
   listeners: Listeners,
+  holds: TokenHolds,
 ): AsyncGenerator<SubscribeManyResponse> {
   const sink = new RpcSink<SubscribeManyResponse>(signal);
   const way = { wire: manyRpcWire, sink, wantsDrainNotice: () => true };
-  if ((await subscribeMany(request, claims, way, gate, listeners)) === 'at_end') return;
+  const begin = () => subscribeMany(request, claims, way, gate, listeners);
+  if ((await holds.hold(claims, tellingAll(sink, manyRpcWire), begin)) === 'at_end') return;
   try {
     yield* sink.responses();
   } finally {

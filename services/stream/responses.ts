@@ -15,6 +15,9 @@ const CONTROL_TYPES: Record<ControlNotice['type'], ControlType> = {
   reset: ControlType.RESET,
   producer_lost: ControlType.PRODUCER_LOST,
   server_draining: ControlType.SERVER_DRAINING,
+  token_ending: ControlType.TOKEN_ENDING,
+  token_ended: ControlType.TOKEN_ENDED,
+  token_revoked: ControlType.TOKEN_REVOKED,
 };
 
 /** What StreamService.Subscribe answers for an entry of the log. */

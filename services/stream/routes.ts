@@ -11,9 +11,12 @@ import { Delivery } from './delivery.ts';
 import { eventsRoute } from './events.ts';
 import { Listeners } from './listeners.ts';
 import { subscribeManyResponses } from './many-channels.ts';
+import { renewToken } from './renew-token.ts';
+import { REVOKED_FOR_MS, revokeTokens } from './revoke-tokens.ts';
 import { startStream } from './start-stream.ts';
 import { subscribeResponses } from './subscribe.ts';
 import { subscribeCalls } from './subscribe-calls.ts';
+import { TokenHolds } from './token-holds.ts';
 
 export interface StreamServiceOptions {
   readonly gate: Gate;
@@ -23,12 +26,16 @@ export interface StreamServiceOptions {
   /** 0: no limit. */
   readonly maxConnectionMs: number;
   readonly maxListeners: number;
+  /** Ends streams with their tokens. */
+  readonly cutExpired?: boolean;
+  /** How long a revocation is remembered. */
+  readonly revocationMs?: number;
   readonly logger: Logger;
 }
 
 /** The stream service: StreamService by RPC, and Conduit's events. */
 export function streamService(options: StreamServiceOptions): ServiceParts {
-  const { gate, broker, logger } = options;
+  const { gate, broker, logger, cutExpired = false, revocationMs = REVOKED_FOR_MS } = options;
   const onError = (error: unknown) => logger.error({ err: error }, 'unexpected error');
   const follower = new Follower({
     broker,
@@ -37,29 +44,40 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
     onError: (error) => logger.error({ err: error }, 'a listener was ended by an unexpected error'),
   });
   const listeners = new Listeners({ ...options, follower });
+  const holds = new TokenHolds({ decisions: broker.decisions, cutExpired, onError });
   const authorized = admit((headers) => gate.authenticateListener(bearer(headers.get('authorization') ?? undefined)));
   const starters = admit(async (headers) => ({ starter: await gate.authenticateStarter(headers) }));
   return {
     services: [StreamService],
-    http: [eventsRoute(gate, listeners)],
-    rawRpcs: subscribeCalls({ gate, listeners, onError }),
+    http: [eventsRoute(gate, listeners, holds)],
+    rawRpcs: subscribeCalls({ gate, listeners, holds, onError }),
     rpc(router) {
       router.rpc(
         StreamService.method.subscribe,
         (request, context) =>
-          subscribeResponses(request, authorized.claimsOf(context), context.signal, gate, listeners),
+          subscribeResponses(request, authorized.claimsOf(context), context.signal, gate, listeners, holds),
         { requestGate: authorized.requestGate(onError) },
       );
       router.rpc(
         StreamService.method.subscribeMany,
         (request, context) =>
-          subscribeManyResponses(request, authorized.claimsOf(context), context.signal, gate, listeners),
+          subscribeManyResponses(request, authorized.claimsOf(context), context.signal, gate, listeners, holds),
         { requestGate: authorized.requestGate(onError) },
       );
       router.rpc(
         StreamService.method.cancelStream,
-        (request, context) => cancelStream(request, authorized.claimsOf(context), options),
+        (request, context) => cancelStream(request, authorized.claimsOf(context), { gate, broker, holds }),
         { requestGate: authorized.requestGate(onError) },
+      );
+      router.rpc(
+        StreamService.method.renewToken,
+        (request, context) => renewToken(request, authorized.claimsOf(context), { gate, broker, holds }),
+        { requestGate: authorized.requestGate(onError) },
+      );
+      router.rpc(
+        StreamService.method.revokeTokens,
+        (request, call) => revokeTokens(request, starters.claimsOf(call).starter, { gate, broker, revocationMs }),
+        { requestGate: starters.requestGate(onError) },
       );
       router.rpc(
         StreamService.method.startStream,
@@ -70,6 +88,9 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
       );
     },
     drain: (spreadMs) => listeners.drain(spreadMs),
-    close: () => listeners.close(),
+    close() {
+      listeners.close();
+      holds.close();
+    },
   };
 }

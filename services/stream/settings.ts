@@ -7,5 +7,7 @@ export function streamSettings(env: Env) {
     maxConnectionMs: env.secondsAsMs('GATEWAY_MAX_CONNECTION_SEC', 0, 0, 7 * 86_400),
     maxListeners: env.integer('GATEWAY_MAX_LISTENERS', 20_000, 1, 1_000_000),
     publicUrl: publicUrl(env),
+    cutExpired: env.integer('GATEWAY_CUT_EXPIRED', 0, 0, 1) === 1,
+    revocationMs: env.secondsAsMs('GATEWAY_REVOCATION_SEC', 86_400, 60, 30 * 86_400),
   };
 }

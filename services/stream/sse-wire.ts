@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PhaseSchema, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
-import { type ControlNotice, concatBytes, type Delivery, type Wire } from './delivery.ts';
+import { type ControlNotice, concatBytes, type Delivery, leavesCursor, type Wire } from './delivery.ts';
 
 /** What an EventSource waits before it reconnects: Conduit's first words. */
 const RETRY_MS = 500;
@@ -42,7 +42,9 @@ export const sseBrokerAway: Uint8Array = encoder.encode(
 );
 
 function control(notice: ControlNotice, cursor: EntryId | undefined): Uint8Array {
-  return encoder.encode(`event: control\nid: ${cursor ?? ''}\ndata: ${controlData(notice)}\n\n`);
+  // An empty id would take the cursor away.
+  const id = cursor === undefined && leavesCursor(notice) ? '' : `id: ${cursor ?? ''}\n`;
+  return encoder.encode(`event: control\n${id}data: ${controlData(notice)}\n\n`);
 }
 
 export function streamData({ messageId, channelId, phase, sequence, payload }: PublishRequest): string {

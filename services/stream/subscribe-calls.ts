@@ -15,11 +15,13 @@ import { forgetHead, headerOf, type NodeServerRequest, type NodeServerResponse }
 import { giveBack, type RawRpc, readBodyUpTo } from '#lib/server/raw-rpc.ts';
 import { toRpcError } from '#lib/server/rpc.ts';
 import { ByteSink } from './byte-sink.ts';
+import type { ControlNotice } from './delivery.ts';
 import type { Listeners } from './listeners.ts';
 import { subscribeMany } from './many-channels.ts';
 import { manyRpcFaces } from './many-rpc-wire.ts';
 import { type RpcFace, rpcFaces } from './rpc-face.ts';
 import { subscribe } from './subscribe.ts';
+import { type TokenHolds, tellingAll } from './token-holds.ts';
 
 /** Of a frame, before its message: flags, and the length. */
 const FRAME_HEAD_BYTES = 5;
@@ -29,8 +31,11 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export interface SubscribeCallsOptions {
   readonly gate: Gate;
   readonly listeners: Listeners;
+  readonly holds: TokenHolds;
   readonly onError: (error: unknown) => void;
 }
+
+type SpeakingWire = { control(notice: ControlNotice, cursor: undefined): Uint8Array };
 
 /** A call that is answered with a stream of events. */
 interface Subscription<I extends DescMessage, W> {
@@ -62,7 +67,10 @@ export function subscribeCalls(options: SubscribeCallsOptions): RawRpc[] {
   ];
 }
 
-function rawRpc<I extends DescMessage, W>(options: SubscribeCallsOptions, subscription: Subscription<I, W>): RawRpc {
+function rawRpc<I extends DescMessage, W extends SpeakingWire>(
+  options: SubscribeCallsOptions,
+  subscription: Subscription<I, W>,
+): RawRpc {
   const { parent, name } = subscription.method;
   return {
     path: `/${parent.typeName}/${name}`,
@@ -88,13 +96,13 @@ function ordinary<W>(request: NodeServerRequest, faces: ReadonlyMap<string, RpcF
   return error === undefined ? { face, timeoutMs } : undefined;
 }
 
-async function answer<I extends DescMessage, W>(
+async function answer<I extends DescMessage, W extends SpeakingWire>(
   { method, begin }: Subscription<I, W>,
   { face, timeoutMs }: Call<W>,
   request: NodeServerRequest,
   response: NodeServerResponse,
   pass: NodeHandler,
-  { gate, onError }: SubscribeCallsOptions,
+  { gate, holds, onError }: SubscribeCallsOptions,
 ): Promise<void> {
   const sink = new ByteSink(response, face);
   try {
@@ -109,7 +117,7 @@ async function answer<I extends DescMessage, W>(
       pass(request, response);
       return;
     }
-    const joined = await begin(message, claims, sink);
+    const joined = await holds.hold(claims, tellingAll(sink, sink.wire), () => begin(message, claims, sink));
     if (joined === 'at_end') sink.end();
     else forgetHead(request);
   } catch (error) {

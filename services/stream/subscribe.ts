@@ -9,6 +9,7 @@ import type { Sink, Wire } from './delivery.ts';
 import type { Listeners } from './listeners.ts';
 import { RpcSink } from './rpc-sink.ts';
 import { rpcWire } from './rpc-wire.ts';
+import { type TokenHolds, tellingAll } from './token-holds.ts';
 
 /**
  * StreamService.Subscribe: the typed face of a channel, by the same ids as the events of the HTTP form. Nothing is
@@ -42,9 +43,11 @@ export async function* subscribeResponses(
   signal: AbortSignal,
   gate: Gate,
   listeners: Listeners,
+  holds: TokenHolds,
 ): AsyncGenerator<SubscribeResponse> {
   const sink = new RpcSink(signal);
-  if ((await subscribe(request, claims, { wire: rpcWire, sink }, gate, listeners)) === 'at_end') return;
+  const begin = () => subscribe(request, claims, { wire: rpcWire, sink }, gate, listeners);
+  if ((await holds.hold(claims, tellingAll(sink, rpcWire), begin)) === 'at_end') return;
   try {
     yield* sink.responses();
   } finally {
