@@ -3,7 +3,7 @@ import { BEFORE_ALL, type EntryId } from '#lib/broker/entry-id.ts';
 import type { Follower, Notice, Reader } from '#lib/broker/follow.ts';
 import { CompositeCursor } from './composite-cursor.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
-import type { Delivery } from './delivery.ts';
+import type { ControlNotice, Delivery } from './delivery.ts';
 import { atTurnsEnd } from './many-turn.ts';
 import type { ManyWire } from './many-wire.ts';
 
@@ -97,11 +97,11 @@ export class ManyListener<T> extends Connection<T> {
     const { entry } = delivery;
     this.#add(n, delivery.encodedFor(this.#wire), entry.id);
     if (entry.kind !== 'producer_lost') return;
-    this.#add(n, this.#wire.control({ type: 'producer_lost' }, this.#channels[n]?.id), entry.id);
+    this.#add(n, this.#controlOf(n, { type: 'producer_lost' }), entry.id);
   }
 
   control(n: number, notice: Notice, cursor: EntryId | undefined): void {
-    this.#add(n, this.#wire.control(notice, this.#channels[n]?.id), cursor === BEFORE_ALL ? undefined : cursor);
+    this.#add(n, this.#controlOf(n, notice), cursor === BEFORE_ALL ? undefined : cursor);
   }
 
   /** The `n`th channel brings nothing more. */
@@ -138,7 +138,11 @@ export class ManyListener<T> extends Connection<T> {
   }
 
   protected drainNotice(): T {
-    return this.#wire.together([this.#wire.control({ type: 'server_draining' })], this.#cursor);
+    return this.#wire.control({ type: 'server_draining' });
+  }
+
+  #controlOf(n: number, notice: ControlNotice): T {
+    return this.#wire.channelControl(notice, this.#channels[n]?.id ?? '');
   }
 
   #add(n: number, chunk: T, id: EntryId | undefined): void {

@@ -47,7 +47,8 @@ export const manyRpcWire: ManyWire<RpcChunk<SubscribeManyResponse>> = {
     const made = entryResponse(delivery);
     return made === undefined ? { responses: [], sizeBytes: 0 } : chunk(made, delivery.entry.data.byteLength);
   },
-  control: (notice, channelId) => chunk(controlResponse(notice, channelId), 0),
+  channelControl: (notice, channelId) => chunk(controlResponse(notice, channelId), 0),
+  control: (notice) => chunk(controlResponse(notice), 0),
   join: joinChunks,
   sizeOf: ({ sizeBytes }) => sizeBytes,
   together: (chunks, cursor) =>

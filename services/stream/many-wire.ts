@@ -8,8 +8,10 @@ import type { WirePair } from './rpc-face.ts';
  * all of them whatever else they listen to; of `producer_lost`, and of what is no message, nothing is spelled here.
  */
 export interface ManyWire<T> extends EntryWire<T>, Pick<Wire<T>, 'opening' | 'heartbeat' | 'goodbye'> {
-  /** `channelId`: whose control it is; undefined: it concerns all. */
-  control(notice: ControlNotice, channelId?: string): T;
+  /** A channel's. */
+  channelControl(notice: ControlNotice, channelId: string): T;
+  /** A write of its own, which concerns all and moves no cursor. */
+  control(notice: ControlNotice): T;
   sizeOf(chunk: T): number;
   /** One write: these, and the cursor after them. */
   together(chunks: readonly T[], cursor: CompositeCursor): T;
@@ -17,7 +19,9 @@ export interface ManyWire<T> extends EntryWire<T>, Pick<Wire<T>, 'opening' | 'he
 
 /** What differs from protocol to protocol, in bytes. */
 export interface ManySpelling
-  extends Pick<ManyWire<Uint8Array>, 'slot' | 'entry' | 'control' | 'opening' | 'heartbeat' | 'goodbye'> {
+  extends Pick<ManyWire<Uint8Array>, 'slot' | 'entry' | 'opening' | 'heartbeat' | 'goodbye'> {
+  /** `channelId`: whose it is; undefined: it concerns all. */
+  control(notice: ControlNotice, channelId?: string): Uint8Array;
   /** What stands before a cursor of this length, and behind it. */
   cursorHead(length: number): Uint8Array;
   readonly cursorEnd: Uint8Array;
@@ -31,9 +35,15 @@ export function manyWires(spelling: ManySpelling): WirePair<ManyWire<Uint8Array>
     bytes,
     spelling.cursorEnd,
   ];
-  const { opening, heartbeat, goodbye } = spelling;
+  const { slot, entry, opening, heartbeat, goodbye } = spelling;
   const wire: ManyWire<Uint8Array> = {
-    ...spelling,
+    slot,
+    entry,
+    opening,
+    heartbeat,
+    goodbye,
+    channelControl: (notice, channelId) => spelling.control(notice, channelId),
+    control: (notice) => spelling.control(notice),
     join: concatBytes,
     sizeOf: ({ byteLength }) => byteLength,
     together: (chunks, cursor) => concatBytes(parts(chunks, cursor)),
@@ -42,6 +52,7 @@ export function manyWires(spelling: ManySpelling): WirePair<ManyWire<Uint8Array>
     ...wire,
     opening: opening === undefined ? undefined : chunkOf(opening),
     heartbeat: chunkOf(heartbeat),
+    control: (notice) => chunkOf(spelling.control(notice)),
     goodbye(retryMs) {
       const words = goodbye(retryMs);
       return words === undefined ? undefined : chunkOf(words);
