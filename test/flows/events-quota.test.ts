@@ -1,15 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { auditOnceHandled } from '../support/event-audit.ts';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Dsn, sendEvent } from '../support/event-sending.ts';
-import { type EventsDeployment, startEventsDeployment } from '../support/events-deployment.ts';
 import { JsonApi } from '../support/json-api.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { type Story, startStory } from '../support/story.ts';
 import { until } from '../support/until.ts';
 
-// Quotas as they are set by the JSON API and met by an SDK, counted in real Redis. EVENTS_QUOTA_RELAYS: how many relays
-// share one.
+// Quotas as they are set by the JSON API and met by an SDK, counted in real Redis. (events-apart.test.ts has many relays
+// that share one.)
 
 const ORGANIZATION = '/v1/organizations/development';
 const WINDOW_SEC = 60;
@@ -21,170 +19,121 @@ interface Sender extends Dsn {
   readonly path: string;
 }
 
-describe('one relay', () => {
-  let redis: RedisServer;
-  let story: Story;
-  let api: JsonApi;
+let redis: RedisServer;
+let story: Story;
+let api: JsonApi;
 
-  beforeAll(async () => {
-    redis = await startRedis();
-    story = await startStory({ REDIS_URL: redis.url });
-    api = new JsonApi(story.url, story.development.api_token);
-  });
-  afterAll(async () => {
-    await story?.stop();
-    await redis?.stop();
-  });
-
-  async function newSender(): Promise<Sender> {
-    const { id, slug } = await api.fetch('POST', `${ORGANIZATION}/projects`, { name: 'Limited' });
-    const path = `${ORGANIZATION}/projects/${slug}`;
-    const { keys } = await api.fetch('GET', `${path}/keys`);
-    return { url: story.url, projectId: id, key: keys[0].public_key, path };
-  }
-
-  /** The relay has heard of a change: it knows this within a second. */
-  async function settled(sender: Sender): Promise<void> {
-    await sendEvent(sender, { message: 'first', release: 'before' });
-    await delay(1_000);
-  }
-
-  async function storedOf(sender: Sender, release: string): Promise<string[]> {
-    const { events } = await api.fetch('GET', `${sender.path}/events?release=${release}`);
-    return events.map(({ id }: { id: string }) => id);
-  }
-
-  async function quantityOf(sender: Sender, outcome: string): Promise<number> {
-    const { totals } = await api.fetch('GET', `${sender.path}/outcomes`);
-    return totals
-      .filter((total: { outcome: string; category: string }) => total.outcome === outcome && total.category === 'error')
-      .reduce((sum: number, { quantity }: { quantity: string }) => sum + Number(quantity), 0);
-  }
-
-  test('5 a minute: five are stored, the sixth is dropped with an outcome, the seventh is a 429 from memory', async () => {
-    const sender = await newSender();
-    const other = await api.fetch('POST', `${sender.path}/keys`, { name: 'Other' });
-    await untilWindowHas(NEEDED_MS);
-    // Before it is limited, so that the relay has heard of the project, and nothing was counted.
-    await settled(sender);
-    const limited = await api.fetch('PATCH', `${sender.path}/keys/${sender.key}`, {
-      rate_limit: { window_sec: WINDOW_SEC, count: 5 },
-    });
-    expect(limited.rate_limit).toEqual({ window_sec: WINDOW_SEC, count: '5' });
-    await delay(1_000);
-
-    const sent: string[] = [];
-    for (let n = 1; n <= 6; n++) {
-      const { id, answer } = await sendEvent(sender, { release: 'limited' });
-      expect([n, answer.status]).toEqual([n, 200]);
-      sent.push(id);
-      if (n <= 5) await until(`event ${n} is stored`, async () => (await storedOf(sender, 'limited')).length === n);
-    }
-    await until('the sixth has its outcome', async () => (await quantityOf(sender, 'rate_limited')) === 1);
-
-    const commands = await monitored(redis, async () => {
-      const { answer } = await sendEvent(sender, { release: 'limited' });
-      expect(answer.status).toBe(429);
-      const retryAfterSec = Number(answer.header('retry-after')[0]);
-      expect(retryAfterSec).toBeGreaterThan(0);
-      expect(retryAfterSec).toBeLessThanOrEqual(WINDOW_SEC);
-      const [limits] = answer.header('x-sentry-rate-limits');
-      const seconds = Number(/^(\d+):default;error;transaction;security;feedback:key:/.exec(limits ?? '')?.[1]);
-      expect(Math.abs(seconds - retryAfterSec), limits).toBeLessThanOrEqual(1);
-    });
-    expect(commands.filter((command) => command.includes('quota:'))).toEqual([]);
-
-    const elsewhere = await sendEvent({ ...sender, key: other.public_key }, { release: 'limited' });
-    expect(elsewhere.answer.status).toBe(200);
-    const expected = [...sent.slice(0, 5), elsewhere.id].sort();
-    await until('the other key is not limited', async () => (await storedOf(sender, 'limited')).length === 6);
-    expect((await storedOf(sender, 'limited')).sort()).toEqual(expected);
-    await until('the seventh has its outcome, too', async () => (await quantityOf(sender, 'rate_limited')) === 2);
-  });
-
-  test('quotas of a project and of the organization: by category, and with the reason that they have', async () => {
-    const [one, two] = [await newSender(), await newSender()];
-    await Promise.all([settled(one), settled(two)]);
-    const quota = { categories: ['error'], window_sec: 86_400 };
-    await api.fetch('PATCH', one.path, {
-      quotas: [{ ...quota, id: 'project', limit: 3, reason_code: 'project_full' }],
-    });
-    await delay(1_000);
-    const outcomes: number[] = [];
-    for (let n = 1; n <= 5; n++) {
-      outcomes.push((await sendEvent(one, { release: 'quota' })).answer.status);
-      await delay(150);
-    }
-    expect(outcomes).toEqual([200, 200, 200, 200, 429]);
-    const refused = await sendEvent(one, { release: 'quota' });
-    expect(refused.answer.header('x-sentry-rate-limits')[0]).toMatch(/^\d+:error:project:project_full$/);
-    expect((await sendEvent(two, { release: 'quota' })).answer.status).toBe(200);
-    await until('three and one are stored', async () => {
-      return (await storedOf(one, 'quota')).length === 3 && (await storedOf(two, 'quota')).length === 1;
-    });
-
-    // All projects together, and those that it has taken before do not count.
-    await api.fetch('PATCH', ORGANIZATION, { quotas: [{ ...quota, id: 'all', limit: 2, reason_code: 'paid_for' }] });
-    await delay(1_000);
-    const three = await newSender();
-    for (const sender of [two, three, two]) {
-      expect((await sendEvent(sender, { release: 'organization' })).answer.status).toBe(200);
-      await delay(300);
-    }
-    const last = await sendEvent(three, { release: 'organization' });
-    expect(last.answer.status).toBe(429);
-    expect(last.answer.header('x-sentry-rate-limits')[0]).toMatch(/^\d+:error:organization:paid_for$/);
-    await until('one of each is stored', async () => {
-      const stored = await Promise.all([two, three].map((sender) => storedOf(sender, 'organization')));
-      return stored.every(({ length }) => length === 1);
-    });
-  });
+beforeAll(async () => {
+  redis = await startRedis();
+  story = await startStory({ REDIS_URL: redis.url });
+  api = new JsonApi(story.url, story.development.api_token);
+});
+afterAll(async () => {
+  await story?.stop();
+  await redis?.stop();
 });
 
-describe('many relays', () => {
-  const RELAYS = Number(process.env['EVENTS_QUOTA_RELAYS'] ?? 6);
-  const LIMIT = 20;
-  const EVENTS_EACH = 10;
-  let deployment: EventsDeployment;
+async function newSender(): Promise<Sender> {
+  const { id, slug } = await api.fetch('POST', `${ORGANIZATION}/projects`, { name: 'Limited' });
+  const path = `${ORGANIZATION}/projects/${slug}`;
+  const { keys } = await api.fetch('GET', `${path}/keys`);
+  return { url: story.url, projectId: id, key: keys[0].public_key, path };
+}
 
-  beforeAll(async () => {
-    deployment = await startEventsDeployment({ relays: RELAYS });
-  }, 180_000);
-  afterAll(() => deployment?.stop());
+/** The relay has heard of a change: it knows this within a second. */
+async function settled(sender: Sender): Promise<void> {
+  await sendEvent(sender, { message: 'first', release: 'before' });
+  await delay(1_000);
+}
 
-  test('share one count: never more than the limit is stored, and everything else has an outcome', async () => {
-    const { api, relays, env } = deployment;
-    const { path, id: projectId, key } = await deployment.newProject('Shared');
-    // As long as no window ends in the middle.
-    await api.fetch('PATCH', `${path}/keys/${key}`, { rate_limit: { window_sec: 86_400, count: LIMIT } });
-    const statuses = await Promise.all(
-      relays.flatMap(({ port }) =>
-        Array.from({ length: EVENTS_EACH }, async () => {
-          const dsn = { url: `http://127.0.0.1:${port}`, projectId, key };
-          return (await sendEvent(dsn)).answer.status;
-        }),
-      ),
-    );
-    expect(statuses.filter((status) => status !== 200 && status !== 429)).toEqual([]);
-    const sent = RELAYS * EVENTS_EACH;
-    await until(
-      'all have an outcome',
-      async () => {
-        const { totals } = await api.fetch('GET', `${path}/outcomes`);
-        const quantities = totals.map(({ quantity }: { quantity: string }) => Number(quantity));
-        return quantities.reduce((sum: number, quantity: number) => sum + quantity, 0) === sent;
-      },
-      20_000,
-    );
-    const { totals } = await api.fetch('GET', `${path}/outcomes`);
-    const counted = Object.fromEntries(
-      totals.map(({ outcome, quantity }: { outcome: string; quantity: string }) => [outcome, Number(quantity)]),
-    );
-    expect(counted).toEqual({ accepted: LIMIT, rate_limited: sent - LIMIT });
-    const { events } = await api.fetch('GET', `${path}/events?page_size=1000`);
-    expect(events).toHaveLength(LIMIT);
-    const { exitCode, json } = await auditOnceHandled(env);
-    expect([exitCode, json.balanced]).toEqual([0, true]);
+async function storedOf(sender: Sender, release: string): Promise<string[]> {
+  const { events } = await api.fetch('GET', `${sender.path}/events?release=${release}`);
+  return events.map(({ id }: { id: string }) => id);
+}
+
+async function quantityOf(sender: Sender, outcome: string): Promise<number> {
+  const { totals } = await api.fetch('GET', `${sender.path}/outcomes`);
+  return totals
+    .filter((total: { outcome: string; category: string }) => total.outcome === outcome && total.category === 'error')
+    .reduce((sum: number, { quantity }: { quantity: string }) => sum + Number(quantity), 0);
+}
+
+test('5 a minute: five are stored, the sixth is dropped with an outcome, the seventh is a 429 from memory', async () => {
+  const sender = await newSender();
+  const other = await api.fetch('POST', `${sender.path}/keys`, { name: 'Other' });
+  await untilWindowHas(NEEDED_MS);
+  // Before it is limited, so that the relay has heard of the project, and nothing was counted.
+  await settled(sender);
+  const limited = await api.fetch('PATCH', `${sender.path}/keys/${sender.key}`, {
+    rate_limit: { window_sec: WINDOW_SEC, count: 5 },
+  });
+  expect(limited.rate_limit).toEqual({ window_sec: WINDOW_SEC, count: '5' });
+  await delay(1_000);
+
+  const sent: string[] = [];
+  for (let n = 1; n <= 6; n++) {
+    const { id, answer } = await sendEvent(sender, { release: 'limited' });
+    expect([n, answer.status]).toEqual([n, 200]);
+    sent.push(id);
+    if (n <= 5) await until(`event ${n} is stored`, async () => (await storedOf(sender, 'limited')).length === n);
+  }
+  await until('the sixth has its outcome', async () => (await quantityOf(sender, 'rate_limited')) === 1);
+
+  const commands = await monitored(redis, async () => {
+    const { answer } = await sendEvent(sender, { release: 'limited' });
+    expect(answer.status).toBe(429);
+    const retryAfterSec = Number(answer.header('retry-after')[0]);
+    expect(retryAfterSec).toBeGreaterThan(0);
+    expect(retryAfterSec).toBeLessThanOrEqual(WINDOW_SEC);
+    const [limits] = answer.header('x-sentry-rate-limits');
+    const seconds = Number(/^(\d+):default;error;transaction;security;feedback:key:/.exec(limits ?? '')?.[1]);
+    expect(Math.abs(seconds - retryAfterSec), limits).toBeLessThanOrEqual(1);
+  });
+  expect(commands.filter((command) => command.includes('quota:'))).toEqual([]);
+
+  const elsewhere = await sendEvent({ ...sender, key: other.public_key }, { release: 'limited' });
+  expect(elsewhere.answer.status).toBe(200);
+  const expected = [...sent.slice(0, 5), elsewhere.id].sort();
+  await until('the other key is not limited', async () => (await storedOf(sender, 'limited')).length === 6);
+  expect((await storedOf(sender, 'limited')).sort()).toEqual(expected);
+  await until('the seventh has its outcome, too', async () => (await quantityOf(sender, 'rate_limited')) === 2);
+});
+
+test('quotas of a project and of the organization: by category, and with the reason that they have', async () => {
+  const [one, two] = [await newSender(), await newSender()];
+  await Promise.all([settled(one), settled(two)]);
+  const quota = { categories: ['error'], window_sec: 86_400 };
+  await api.fetch('PATCH', one.path, {
+    quotas: [{ ...quota, id: 'project', limit: 3, reason_code: 'project_full' }],
+  });
+  await delay(1_000);
+  for (let n = 1; n <= 4; n++) expect((await sendEvent(one, { release: 'quota' })).answer.status).toBe(200);
+  await until('the fourth is dropped', async () => (await quantityOf(one, 'rate_limited')) === 1);
+  const refused = await sendEvent(one, { release: 'quota' });
+  expect(refused.answer.status).toBe(429);
+  expect(refused.answer.header('x-sentry-rate-limits')[0]).toMatch(/^\d+:error:project:project_full$/);
+  expect((await sendEvent(two, { release: 'quota' })).answer.status).toBe(200);
+  await until('three and one are stored', async () => {
+    return (await storedOf(one, 'quota')).length === 3 && (await storedOf(two, 'quota')).length === 1;
+  });
+
+  // All projects together, and those that it has taken before do not count.
+  await api.fetch('PATCH', ORGANIZATION, { quotas: [{ ...quota, id: 'all', limit: 2, reason_code: 'paid_for' }] });
+  await delay(1_000);
+  const three = await newSender();
+  for (const sender of [two, three]) {
+    const { id, answer } = await sendEvent(sender, { release: 'organization' });
+    expect(answer.status).toBe(200);
+    await until('it is stored', async () => (await storedOf(sender, 'organization')).includes(id));
+  }
+  expect((await sendEvent(two, { release: 'organization' })).answer.status).toBe(200);
+  await until('the third is dropped', async () => (await quantityOf(two, 'rate_limited')) === 1);
+  const last = await sendEvent(three, { release: 'organization' });
+  expect(last.answer.status).toBe(429);
+  expect(last.answer.header('x-sentry-rate-limits')[0]).toMatch(/^\d+:error:organization:paid_for$/);
+  await until('one of each is stored', async () => {
+    const stored = await Promise.all([two, three].map((sender) => storedOf(sender, 'organization')));
+    return stored.every(({ length }) => length === 1);
   });
 });
 

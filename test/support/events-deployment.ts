@@ -47,8 +47,8 @@ export interface EventsDeploymentOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A process that starts needs a core for a second: with more of them at once each takes longer than it may. */
-const STARTED_AT_ONCE = 4;
+/** A process that starts needs a core for seconds: with more of them at once each takes longer than it may. */
+const STARTED_AT_ONCE = 2;
 const PORT_SETTINGS = { relay: 'RELAY_PORT', consumers: 'CONSUMERS_PORT' } as const;
 
 export async function startEventsDeployment(options: EventsDeploymentOptions = {}): Promise<EventsDeployment> {

@@ -38,7 +38,8 @@ const PORT_SETTINGS: Record<ServiceName, string> = {
   events: 'EVENTS_PORT',
 };
 const ROOT = new URL('../../', import.meta.url);
-const START_TIMEOUT_MS = 20_000;
+/** A deadline for what hangs, not for what is slow: the machine may be busy. */
+const START_TIMEOUT_MS = 60_000;
 
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
