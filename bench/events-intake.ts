@@ -8,16 +8,18 @@ import { parseArgs } from 'node:util';
 import { GROUPS, INGEST_TOPICS } from '#lib/ingest/topics.ts';
 import { openLog } from '#lib/log/open-log.ts';
 import { startEdge } from '../test/support/edge.ts';
+import { startEventsDeployment } from '../test/support/events-deployment.ts';
 import { JsonApi } from '../test/support/json-api.ts';
 import { startMonolith } from '../test/support/tideway.ts';
 import type { Answers, Load } from './events-load.ts';
 import { acceptedOf } from './events-outcomes.ts';
 import { between, rssMb, threadsOf } from './events-threads.ts';
 
-// `node bench/events-intake.ts [--seconds 20] [--rate 1000] [--connections 32] [--gzip] [bare] [direct] [edge]`: events of
+// `node bench/events-intake.ts [--seconds 20] [--rate 1000] [--connections 32] [--gzip] [bare] [direct] [edge] [apart]`: events of
 // 1.3 KB over HTTP into the product in one process, from a generator in another: how they are answered, what they cost each
 // thread, and whether what is behind keeps up: all of it must be stored at the end, and little must wait in the log when the
-// last one is answered. `bare` is node:http alone, in the same run. A rate of 0 sends as fast as it is answered.
+// last one is answered. `bare` is node:http alone, in the same run; `apart` is a relay as a process of its own, that appends to
+// Kafka, and consumers that save to PostgreSQL. A rate of 0 sends as fast as it is answered.
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -46,6 +48,7 @@ say(
 if (PARTS.includes('bare')) await bare();
 if (PARTS.includes('direct')) await product(false);
 if (PARTS.includes('edge')) await product(true);
+if (PARTS.includes('apart')) await apart();
 generator.disconnect();
 
 async function bare(): Promise<void> {
@@ -109,6 +112,39 @@ async function product(throughEdge: boolean): Promise<void> {
     monolith.kill('SIGTERM');
     await monolith.exited;
     await monolith.stop();
+  }
+}
+
+async function apart(): Promise<void> {
+  const deployment = await startEventsDeployment();
+  try {
+    const { relays, consumers, api } = deployment;
+    const [relay, consumer] = [relays[0], consumers[0]];
+    if (relay === undefined || consumer === undefined) throw new Error('it did not start');
+    const { id, key } = await deployment.newProject('bench');
+    const path = `/api/${id}/envelope/?sentry_version=7&sentry_key=${key}&sentry_client=sentry.javascript.node%2F10.20.0`;
+    const load: Load = { ...common, port: relay.port, path, seconds: SECONDS, ratePerSec: RATE };
+    const warm = await send({ ...load, seconds: WARM_UP_SECONDS });
+    const relayBefore = threadsOf(relay.pid);
+    const consumerBefore = threadsOf(consumer.pid);
+    const answers = await send(load);
+    report('relay apart', answers);
+    reportCpu(relay.pid, relayBefore, answers.sent);
+    const taken = (answers.statuses['200'] ?? 0) + (warm.statuses['200'] ?? 0);
+    const fromMs = performance.now();
+    let accepted = 0;
+    while (accepted < taken && performance.now() - fromMs < STORED_DEADLINE_MS) {
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      const { totals = [] } = await api.fetch('GET', '/v1/organizations/shop/outcomes');
+      accepted = Number(totals.find(({ outcome }: { outcome: string }) => outcome === 'accepted')?.quantity ?? 0);
+    }
+    say(
+      `  stored ${accepted} of ${taken} answered 200, the last one after ${(performance.now() - fromMs).toFixed(0)} ms`,
+    );
+    say('  and its consumers:');
+    reportCpu(consumer.pid, consumerBefore, answers.sent);
+  } finally {
+    await deployment.stop();
   }
 }
 

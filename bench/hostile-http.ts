@@ -48,7 +48,8 @@ try {
     faults.push(...became.badSeeds);
     await delay(1_000);
     if (!isDead) sizes.push(rssMb(pid));
-    say(`${from + count}: ${sizes.at(-1)?.toFixed(0)} MB`);
+    const so = [...statuses].map(([status, some]) => `${some} × ${status}`);
+    say(`${from + count}: ${sizes.at(-1)?.toFixed(0)} MB, ${so.join(', ')}, ${faults.length} faults`);
   }
   const all = [...statuses].sort(([, a], [, b]) => b - a).map(([status, count]) => `${count} × ${status}`);
   say(`answered ${all.join(', ')}; ${Math.round(COUNT / ((performance.now() - fromMs) / 1_000))}/s`);

@@ -157,7 +157,7 @@ function whole(head: readonly string[], body: Buffer, random: (end: number) => n
     const lines = [...head, `content-length: ${body.byteLength}`];
     return Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), body]);
   }
-  const pieces = [Buffer.from(`${[...head, 'transfer-encoding: chunked'].join('\r\n')}\r\n\r\n`, 'latin1')];
+  const pieces: Buffer[] = [Buffer.from(`${[...head, 'transfer-encoding: chunked'].join('\r\n')}\r\n\r\n`, 'latin1')];
   for (let at = 0; at < body.byteLength; ) {
     const piece = body.subarray(at, at + 1 + random(2_000));
     pieces.push(Buffer.from(`${piece.byteLength.toString(16)}\r\n`), piece, Buffer.from('\r\n'));
