@@ -1,3 +1,4 @@
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   type Broker,
   BrokerUnavailableError,
@@ -10,6 +11,7 @@ import {
 } from '#lib/broker/broker.ts';
 import { messageKey } from '#lib/broker/message-key.ts';
 import { Refusal } from '#lib/server/refusal.ts';
+import type { Cancelled, CancelWatch, CancelWatches } from './cancel-watches.ts';
 import { channelOf, type MessageHead, type Published, publishedOf, toStore } from './publish-message.ts';
 
 /** What of one call may wait for answers; beyond it the call is not read. */
@@ -23,7 +25,9 @@ export type PipelineAnswer = Published | Refusal;
 export interface PipelineOptions {
   readonly broker: Broker;
   readonly rate: PublishRate;
-  /** There may be something to {@link Pipeline.take}. */
+  /** Tells what listeners cancel of the channels that are published to and not ended. */
+  readonly watches?: CancelWatches;
+  /** There may be something to {@link Pipeline.take}, or {@link Pipeline.takeCancelled}. */
   readonly onAnswers: () => void;
   /** The call can't go on. */
   readonly onFailure: (error: unknown) => void;
@@ -57,6 +61,7 @@ interface Line {
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #lines = new Map<ChannelKey, Line>();
+  readonly #watch: CancelWatch | undefined;
   readonly #due = new Set<Line>();
   #slots: Slot[] = [];
   #waitingBytes = 0;
@@ -65,6 +70,7 @@ export class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.#options = options;
+    this.#watch = options.watches?.watch(options.onAnswers);
   }
 
   /** True: take no more for now. */
@@ -122,9 +128,15 @@ export class Pipeline {
     return answers;
   }
 
+  /** What was cancelled since it was asked last. */
+  takeCancelled(): Cancelled[] {
+    return this.#watch?.take() ?? [];
+  }
+
   /** Sends nothing more. What is at the broker is still answered, the rest is refused as the server drains. */
   stop(): void {
     this.#isStopped = true;
+    this.#watch?.close();
     const refusal = new Refusal('draining');
     for (const line of this.#lines.values()) {
       if (line.timer !== undefined) this.#endWait(line);
@@ -182,6 +194,8 @@ export class Pipeline {
       }
       if (line.held !== undefined) this.#hold(line, undefined);
       slot.answer = answerOf(result, this.#options.rate);
+      if (result.kind === 'sealed' || slot.message?.phase === Phase.END) this.#watch?.remove(line.channel);
+      else this.#watch?.add(line.channel);
     }
   }
 

@@ -1,6 +1,8 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import { encodeEnvelope } from '@connectrpc/connect/protocol';
 import { PublishStreamResponseSchema } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { FRAME_HEAD_BYTES } from '#lib/server/rpc-frames.ts';
+import type { Cancelled } from './cancel-watches.ts';
 import type { PipelineAnswer } from './pipeline.ts';
 import { resultOf } from './publish-stream.ts';
 
@@ -11,6 +13,17 @@ const POSITION = 0x08;
 const PUBLISHED = 0x12;
 const ID = 0x0a;
 const DUPLICATE = 0x10;
+
+/** The same of what was cancelled. */
+export function encodeCancelled(cancelled: readonly Cancelled[]): Buffer {
+  return Buffer.concat(
+    cancelled.map(({ channelId, reason }) => {
+      const result = { case: 'cancelled', value: { channelId, reason } } as const;
+      const response = create(PublishStreamResponseSchema, { result });
+      return encodeEnvelope(0, toBinary(PublishStreamResponseSchema, response));
+    }),
+  );
+}
 
 /**
  * PublishStreamResponses in frames, as one piece: the first answers the message at `position`. Acknowledgements, nearly all

@@ -11,7 +11,7 @@ import { toRpcError } from '#lib/server/rpc.ts';
 import { connectEndFrame, FrameReader, grpcTrailers } from '#lib/server/rpc-frames.ts';
 import { Pipeline } from './pipeline.ts';
 import { acceptDecoded, type PublishStreamContext, requireUnexpired } from './publish-stream.ts';
-import { encodeAnswers } from './publish-stream-answers.ts';
+import { encodeAnswers, encodeCancelled } from './publish-stream-answers.ts';
 import { scanMessage } from './scan-message.ts';
 
 export interface PublishStreamCallsOptions extends Omit<PublishStreamContext, 'claims'> {
@@ -177,10 +177,13 @@ class StreamCall {
 
   #writeAnswers(): void {
     const answers = this.#pipeline.take();
-    if (answers.length === 0) return;
-    const bytes = encodeAnswers(this.#position, answers);
-    this.#position += answers.length;
-    this.#mustDrain = !this.#response.write(bytes);
+    if (answers.length > 0) {
+      const bytes = encodeAnswers(this.#position, answers);
+      this.#position += answers.length;
+      this.#mustDrain = !this.#response.write(bytes);
+    }
+    const cancelled = this.#pipeline.takeCancelled();
+    if (cancelled.length > 0) this.#mustDrain = !this.#response.write(encodeCancelled(cancelled));
   }
 
   readonly #drain = (): void => {

@@ -7,6 +7,7 @@ import { endOfTurn } from '#lib/server/end-of-turn.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import { toStatus } from '#lib/server/rpc-status.ts';
+import type { CancelWatches } from './cancel-watches.ts';
 import { Pipeline, type PipelineAnswer } from './pipeline.ts';
 import { checkMessage } from './publish-message.ts';
 
@@ -18,6 +19,7 @@ export interface PublishStreamContext {
   readonly broker: Broker;
   readonly claims: PublishClaims;
   readonly rate: PublishRate;
+  readonly watches: CancelWatches;
 }
 
 /**
@@ -76,7 +78,9 @@ export async function* publishStream(
       const answers = pipeline.take();
       for (const resolve of roomWaiters.splice(0)) resolve();
       for (const answer of answers) yield { position: position++, result: resultOf(answer) };
-      if (answers.length > 0) continue;
+      const cancelled = pipeline.takeCancelled();
+      for (const value of cancelled) yield { result: { case: 'cancelled', value } };
+      if (answers.length + cancelled.length > 0) continue;
       if (isRead && pipeline.isEmpty) break;
       await new Promise<void>((resolve) => {
         wake = resolve;

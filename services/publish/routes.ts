@@ -31,14 +31,14 @@ export function publishService(options: PublishServiceOptions): ServiceParts {
   const unaryRate = { name: 'unary', perSec: ratePerSec } as const;
   const streamRate = { name: 'stream', perSec: streamRatePerSec, counts: 'messages' } as const;
   const draining = new AbortController();
+  const watches = new CancelWatches(broker.decisions, onError);
   const publishers = admit((headers) => gate.authenticatePublisher(headers.get('authorization') ?? undefined));
   return {
     services: [PublishService],
     http: [httpPublishRoute(gate, broker, unaryRate)],
-    rawRpcs: [publishStreamCalls({ gate, broker, rate: streamRate, draining: draining.signal, onError })],
+    rawRpcs: [publishStreamCalls({ gate, broker, rate: streamRate, watches, draining: draining.signal, onError })],
     rpc(router) {
       const requestGate = publishers.requestGate(onError);
-      const watches = new CancelWatches(broker.decisions, onError);
       router.service(
         PublishService,
         {
@@ -50,7 +50,7 @@ export function publishService(options: PublishServiceOptions): ServiceParts {
           publishStream: (requests, context) =>
             publishStream(
               requests,
-              { gate, broker, claims: publishers.claimsOf(context), rate: streamRate },
+              { gate, broker, claims: publishers.claimsOf(context), rate: streamRate, watches },
               AbortSignal.any([context.signal, draining.signal]),
             ),
         },
@@ -78,5 +78,6 @@ export function publishService(options: PublishServiceOptions): ServiceParts {
     async drain() {
       draining.abort();
     },
+    close: () => watches.close(),
   };
 }

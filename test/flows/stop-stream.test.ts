@@ -1,12 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Code, ConnectError, createClient } from '@connectrpc/connect';
+import { Code, ConnectError, createClient, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { PublishService, type WatchCancelResponse } from '#gen/tideway/stream/v1/publish_service_pb.ts';
+import { Phase, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
+import {
+  PublishService,
+  type PublishStreamResponse,
+  type WatchCancelResponse,
+} from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { type Deployment, startDeployment } from '../support/deployment.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
-import { type StreamAccess, startStory, startStream } from '../support/story.ts';
+import { message, type StreamAccess, startStory, startStream } from '../support/story.ts';
 import { transports } from '../support/transports.ts';
 import { until } from '../support/until.ts';
 
@@ -245,4 +250,86 @@ test('in memory it is the same', async () => {
   } finally {
     await story.stop();
   }
+});
+
+/** One PublishStream, with a hand on each end. */
+function openCall(transport: Transport) {
+  const waiting: { message: PublishRequest }[] = [];
+  let wake = () => {};
+  let isOver = false;
+  async function* requests() {
+    while (!isOver) {
+      const next = waiting.shift();
+      if (next !== undefined) yield next;
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+    }
+  }
+  const answers: PublishStreamResponse[] = [];
+  const ended = (async () => {
+    const calling = createClient(PublishService, transport);
+    const headers = publishersAuthorization();
+    for await (const answer of calling.publishStream(requests(), { headers })) answers.push(answer);
+  })();
+  return {
+    cancelled: () => answers.flatMap(({ result }) => (result.case === 'cancelled' ? [result.value] : [])),
+    stored: () => answers.filter(({ result }) => result.case === 'published').length,
+    positions: () => answers.flatMap(({ position, result }) => (result.case === 'published' ? [position] : [])),
+    send(channelId: string, phase: Phase = Phase.DELTA) {
+      waiting.push({ message: message({ channelId, phase, orgId: ORG }) });
+      wake();
+    },
+    async finish() {
+      isOver = true;
+      wake();
+      await ended;
+    },
+  };
+}
+
+describe.each(transports.filter(({ bidirectional }) => bidirectional))('on a PublishStream by $name', ({ open }) => {
+  test('the producer is told once, of what was cancelled before it began and later, between its answers', async () => {
+    const [before, later, never, over] = await Promise.all([start(), start(), start(), start()]);
+    const call = openCall(open(url));
+    await cancel(before, 'before');
+    for (const { channel_id } of [before, later, never, over]) call.send(channel_id);
+    call.send(over.channel_id, Phase.END);
+    await until('it is told', () => call.stored() === 5 && call.cancelled().length === 1);
+    call.send(before.channel_id);
+    await cancel(later, 'later');
+    // Straight to one replica and the other: wherever it is pressed.
+    for (const { port } of deployment.stream) {
+      const client = createClient(StreamService, createGrpcTransport({ baseUrl: `http://127.0.0.1:${port}` }));
+      const headers = { authorization: `Bearer ${over.token}` };
+      await client.cancelStream({ orgId: ORG, channelId: over.channel_id }, { headers });
+    }
+    await until('it is told again', () => call.cancelled().length === 2);
+    // What is sent after it shows that nothing more was to come.
+    call.send(before.channel_id, Phase.END);
+    call.send(later.channel_id, Phase.END);
+    await until('all is answered', () => call.stored() === 8);
+    await call.finish();
+    expect(call.cancelled().map(({ channelId, reason }) => [channelId, reason])).toEqual([
+      [before.channel_id, 'before'],
+      [later.channel_id, 'later'],
+    ]);
+    expect(call.positions()).toEqual([0n, 1n, 2n, 3n, 4n, 5n, 6n, 7n]);
+  });
+
+  test('the next call is told once more, wherever it arrives', async () => {
+    const access = await start();
+    const one = openCall(open(url));
+    one.send(access.channel_id);
+    await cancel(access, 'enough');
+    await until('the first is told', () => one.cancelled().length === 1);
+    await one.finish();
+    for (const { port } of deployment.publish) {
+      const next = openCall(open(`http://127.0.0.1:${port}`));
+      next.send(access.channel_id);
+      await until('the next one is told', () => next.cancelled().length === 1);
+      await next.finish();
+    }
+  });
 });
