@@ -54,5 +54,9 @@ export type Answer =
       readonly closed: number;
       readonly stalledCut: number;
     }
-  /** `acknowledged`: for each channel. */
-  | { readonly kind: 'published'; readonly acknowledged: readonly number[]; readonly refused: number };
+  /** `acknowledged`: for each channel. `refusals`: what was said to how many messages. */
+  | {
+      readonly kind: 'published';
+      readonly acknowledged: readonly number[];
+      readonly refusals: Readonly<Record<string, number>>;
+    };

@@ -16,7 +16,7 @@ const clock = createClock();
 let running = false;
 let waiting = 0;
 let acknowledged: number[] = [];
-let refused = 0;
+const refusals: Record<string, number> = {};
 let total = 0;
 let countedFrom = 0;
 let measuring = false;
@@ -39,7 +39,8 @@ answerAsks(async (ask: Ask): Promise<Answer> => {
       running = false;
       const deadlineMs = performance.now() + FLUSH_DEADLINE_MS;
       while (waiting > 0 && performance.now() < deadlineMs) await delay(20);
-      return { kind: 'published', acknowledged, refused: refused + waiting };
+      if (waiting > 0) refuse('no answer', waiting);
+      return { kind: 'published', acknowledged, refusals };
     }
     case 'listen':
       throw new Error('this process publishes');
@@ -61,17 +62,21 @@ function send(job: PublishJob, publisher: Publisher, onAnswer: () => void): void
   nextChannel = (nextChannel + 1) % job.channelIds.length;
   const startUs = clock();
   waiting++;
-  publisher.publish(channel, startUs, (messages, accepted) => {
+  publisher.publish(channel, startUs, (messages, refusal) => {
     waiting--;
-    if (accepted) {
+    if (refusal === undefined) {
       total += messages;
       acknowledged[channel] = (acknowledged[channel] ?? 0) + messages;
       if (measuring && total % SAMPLED < messages) samplesUs.push(clock() - startUs);
     } else {
-      refused += messages;
+      refuse(refusal, messages);
     }
     onAnswer();
   });
+}
+
+function refuse(refusal: string, messages: number): void {
+  refusals[refusal] = (refusals[refusal] ?? 0) + messages;
 }
 
 /** Refills its publisher once in a turn, however many answers came in it, as one that buffers would. */

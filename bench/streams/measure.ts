@@ -84,13 +84,13 @@ export async function measureFanOut(system: System, fanOut: FanOut, seconds: num
   return {
     ...taken,
     ...{ p50Ms: measured.p50Ms, p99Ms: measured.p99Ms },
-    delivered: heard.received.reduce((sum, got) => sum + Math.max(got, 0), 0),
-    expected: wanted.reduce((sum, count) => sum + count, 0),
+    delivered: sumOf(heard.received.filter((got) => got >= 0)),
+    expected: sumOf(wanted),
     problems: [
       problem(refused, `of ${connected + refused} listeners were refused`),
       problem(heard.closed, 'listeners were cut'),
       problem(wrong, 'listeners have not what was acknowledged'),
-      problem(published.refused, 'publishes were refused'),
+      ...refusalsOf(published.refusals),
       // Whoever stops reading is to be cut, and is not if it was too short to tell.
       ...(stalledEvery > 0 ? [`${heard.stalledCut} of ${Math.floor(listeners / stalledEvery)} stalled were cut`] : []),
     ].filter((text) => text !== undefined),
@@ -109,12 +109,17 @@ export async function measurePublishing(system: System, options: Publishing, sec
   const { measured } = await publishing.ask({ kind: 'end' }, 'measured');
   const taken = taking.each(measured.count);
 
-  const { acknowledged, refused } = await publishing.ask({ kind: 'finish' }, 'published');
-  const total = acknowledged.reduce((sum, count) => sum + count, 0);
+  const { acknowledged, refusals } = await publishing.ask({ kind: 'finish' }, 'published');
+  const total = sumOf(acknowledged);
   return {
     ...taken,
-    ...{ p50Ms: measured.p50Ms, p99Ms: measured.p99Ms, delivered: total, expected: total + refused },
-    problems: [problem(refused, 'publishes were refused')].filter((text) => text !== undefined),
+    ...{
+      p50Ms: measured.p50Ms,
+      p99Ms: measured.p99Ms,
+      delivered: total,
+      expected: total + sumOf(Object.values(refusals)),
+    },
+    problems: refusalsOf(refusals),
   };
 }
 
@@ -191,4 +196,12 @@ async function publishJob(
 
 function problem(count: number, text: string): string | undefined {
   return count === 0 ? undefined : `${count} ${text}`;
+}
+
+function refusalsOf(refusals: Readonly<Record<string, number>>): string[] {
+  return Object.entries(refusals).map(([refusal, count]) => `${count} messages were answered by ${refusal}`);
+}
+
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0);
 }

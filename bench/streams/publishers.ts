@@ -5,8 +5,8 @@ import { PUBLISH_KINDS } from './publish-kinds.ts';
 import { RawH2 } from './raw-h2.ts';
 import { postHead, RawHttp } from './raw-http.ts';
 
-/** Told what became of the messages of one request. */
-export type OnAnswer = (messages: number, accepted: boolean) => void;
+/** Told what became of the messages of one request: undefined, or with what they were refused. */
+export type OnAnswer = (messages: number, refusal: string | undefined) => void;
 
 /** One of those who publish at the same time. */
 export interface Publisher {
@@ -76,7 +76,7 @@ async function requestPublisher(
       waiting = true;
       connection.send(request, (status) => {
         waiting = false;
-        onAnswer(messages, status === 200);
+        onAnswer(messages, status === 200 ? undefined : status === 0 ? 'a cut connection' : `HTTP ${status}`);
       });
     },
     flush() {},
@@ -94,7 +94,7 @@ async function streamPublisher(job: PublishJob): Promise<Publisher> {
   const answers = new EnvelopeReader((flags, content) => {
     if ((flags & END_OF_CALL_FLAGS) !== 0) return;
     // The position comes first, then `published` or `error`, whose number tells which.
-    waiting.shift()?.(1, !hasError(content));
+    waiting.shift()?.(1, hasError(content) ? 'a status' : undefined);
   });
   const call = connection.open(
     {
@@ -106,7 +106,7 @@ async function streamPublisher(job: PublishJob): Promise<Publisher> {
       onHeaders() {},
       onData: (part) => answers.read(part),
       onEnd() {
-        for (const onAnswer of waiting.splice(0)) onAnswer(1, false);
+        for (const onAnswer of waiting.splice(0)) onAnswer(1, 'the end of the call');
       },
     },
   );
