@@ -18,6 +18,7 @@ import type { Access } from './stream-typed-load.ts';
 // broker; `bare` is the least that node:http can do, one buffer for all listeners.
 
 if (process.send === undefined) throw new Error('started by stream-fanout.ts');
+process.on('disconnect', () => process.exit());
 const [kind, channels] = [process.argv[2], Number(process.argv[3])];
 const channelIds: string[] = Array.from({ length: channels }, () => crypto.randomUUID());
 process.send(await (kind === 'bare' ? serveBare() : serveTideway()));

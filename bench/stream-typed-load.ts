@@ -55,6 +55,7 @@ const TEXT = 'x'.repeat(120);
 const SAMPLED = 7;
 
 if (process.send !== undefined && process.argv[2] === 'load') {
+  process.on('disconnect', () => process.exit());
   process.on('message', (job: Job) => void load(job));
 }
 
