@@ -21,7 +21,7 @@ export interface BothWays {
   readonly ours: number;
   /** As connect-node does, of the same service. */
   readonly theirs: number;
-  token(channelId: string): Promise<string>;
+  token(channelId: string | readonly string[]): Promise<string>;
   drain(): Promise<void>;
   stop(): Promise<void>;
 }
