@@ -50,14 +50,15 @@ function routeOf(path: string): Route['route'] {
 const secondsOf = (duration: unknown) => Number(/^([\d.]+)s$/.exec(String(duration))?.[1]);
 
 describe('timeouts, on both sides', () => {
-  test.each(['/events/1', '/tideway.stream.v1.StreamService/Subscribe'])(
-    '%s lasts as long as keep-alives arrive, and survives two that are lost',
-    (path) => {
-      const { timeout, idle_timeout: idle } = routeOf(path);
-      expect(timeout).toBe('0s');
-      expect(secondsOf(idle)).toBe(3 * KEEP_ALIVE_SEC);
-    },
-  );
+  test.each([
+    '/events/1',
+    '/tideway.stream.v1.StreamService/Subscribe',
+    '/tideway.stream.v1.StreamService/SubscribeMany',
+  ])('%s lasts as long as keep-alives arrive, and survives two that are lost', (path) => {
+    const { timeout, idle_timeout: idle } = routeOf(path);
+    expect(timeout).toBe('0s');
+    expect(secondsOf(idle)).toBe(3 * KEEP_ALIVE_SEC);
+  });
 
   test('a PublishStream lasts, with pauses', () => {
     const { timeout, idle_timeout: idle } = routeOf('/tideway.stream.v1.PublishService/PublishStream');

@@ -20,6 +20,17 @@ test.each(['RS256', 'ES256', 'EdDSA'] as const)('signs with %s what the verifier
   });
 });
 
+test('signs for several channels what the verifier takes', async () => {
+  const { privatePem, publicPem } = makeKeys('EdDSA');
+  const signer = createStreamTokenSigner({ ...common, name, privateKeyPem: privatePem, ttlSec: 60 });
+  const verifier = createStreamTokenVerifier({ ...common, keys: keysFromPem({ name: 'KEY', pem: publicPem }) });
+  const other = 'f3b5c1de-0f0a-4c58-9a3c-2f1d7f4f9c12';
+  const token = await signer.sign({ orgId: 7n, channelId: [CHANNEL_ID.toUpperCase(), other] });
+  expect(decodeJwt(token)).not.toHaveProperty('channel_id');
+  const verified = await verifier.verify(token);
+  expect(verified).toMatchObject({ kind: 'valid', claims: { orgId: 7n, channelIds: [CHANNEL_ID, other] } });
+});
+
 test('writes the claims as Conduit does, and large organizations without losing digits', async () => {
   const { privatePem } = makeKeys('EdDSA');
   const options = { ...common, name, privateKeyPem: privatePem.replaceAll('\n', '\\n'), keyId: 'k1', ttlSec: 60 };

@@ -39,6 +39,22 @@ describe('claims', () => {
     });
   });
 
+  test('of a token for several channels, with one of its own or without', async () => {
+    const other = 'F3B5C1DE-0F0A-4C58-9A3C-2F1D7F4F9C12';
+    const of = async (changes: object) =>
+      createVerifier().verify(
+        await keys.sign(streamClaims({ channel_ids: [CHANNEL_ID, other], jti: 'id', ...changes })),
+      );
+    const claims = {
+      orgId: 7n,
+      channelIds: [CHANNEL_ID, other.toLowerCase()],
+      expiresAtMs: NOW_MS + 60_000,
+      tokenId: 'id',
+    };
+    expect(await of({ channel_id: undefined })).toEqual({ kind: 'valid', claims });
+    expect(await of({})).toEqual({ kind: 'valid', claims: { ...claims, channelId: CHANNEL_ID } });
+  });
+
   test.each([
     [Number.MAX_SAFE_INTEGER, BigInt(Number.MAX_SAFE_INTEGER)],
     ['42', 42n],
@@ -65,6 +81,11 @@ describe('claims', () => {
     ['channel_id', ''],
     ['channel_id', CHANNEL_ID.slice(1)],
     ['channel_id', `${CHANNEL_ID}\n`],
+    ['channel_ids', []],
+    ['channel_ids', CHANNEL_ID],
+    ['channel_ids', [CHANNEL_ID, 'x']],
+    ['channel_ids', [7]],
+    ['channel_ids', null],
     ['iss', undefined],
     ['iss', 'another'],
     ['iss', [ISSUER]],

@@ -85,3 +85,32 @@ test('a violation says where it is, in lists too', () => {
     expect.objectContaining({ violations: [expect.objectContaining({ field: 'create.scopes[1]' })] }),
   );
 });
+
+describe('claims', () => {
+  const gate = new Gate({});
+  const [one, other, third] = ['1', '2', '3'].map((n) => `f3b5c1de-0f0a-4c58-9a3c-2f1d7f4f9c1${n}`) as [
+    string,
+    string,
+    string,
+  ];
+
+  test.each([
+    [{}, [one, other, third]],
+    [{ channelId: one }, [one]],
+    [{ channelIds: [one, other] }, [one, other]],
+    [{ channelId: one, channelIds: [other] }, [one, other]],
+    [{ channelIds: [] }, []],
+    [{ orgId: 8n, channelIds: [one] }, []],
+  ])('%o are good for channels %o', (claims, good) => {
+    const isGood = (channelId: string) => {
+      try {
+        gate.requireClaims(claims, 7n, channelId.toUpperCase());
+        return true;
+      } catch (error) {
+        expect(error).toMatchObject({ reason: 'claims_differ', status: 403 });
+        return false;
+      }
+    };
+    expect([one, other, third].filter(isGood)).toEqual(good);
+  });
+});

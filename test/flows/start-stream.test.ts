@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Story, type StreamAccess, startStory } from '../support/story.ts';
 
 // The start URL, which Conduit's client and every page of ours posts to.
+const CHANNEL_ID = 'f3b5c1de-0f0a-4c58-9a3c-2f1d7f4f9c11';
+
 let story: Story;
 
 beforeAll(async () => {
@@ -49,8 +51,28 @@ test('takes the channel it is given, and makes a new one each time otherwise', a
   expect(one.channel_id).not.toBe(other.channel_id);
 });
 
+test('makes one token for several channels', async () => {
+  const channelIds = [crypto.randomUUID(), crypto.randomUUID().toUpperCase()];
+  const lower = channelIds.map((id) => id.toLowerCase());
+  const { token, ...given } = await accessIn(await start('/v1/organizations/1/streams', { channel_ids: channelIds }));
+  expect(given).toEqual({ url: `${story.url}/events/1`, channel_ids: lower });
+  const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+  expect(claims).toMatchObject({ org_id: 1, channel_ids: lower });
+  expect(claims).not.toHaveProperty('channel_id');
+});
+
 test.for([
   ['an organization that is not the path’s', { org_id: 2 }, "org_id: must be the path's organization"],
+  [
+    'the same channel twice',
+    { channel_ids: [CHANNEL_ID, CHANNEL_ID.toUpperCase()] },
+    'channel_ids: must be different channels',
+  ],
+  [
+    'one channel and several',
+    { channel_id: CHANNEL_ID, channel_ids: [CHANNEL_ID] },
+    'channel_ids: are instead of channel_id',
+  ],
   ['a channel that is none', { channel_id: 'x' }, 'channel_id: must be a valid UUID'],
 ] as const)('refuses %s', async ([, body, problem]) => {
   const response = await start('/v1/organizations/1/streams', body);
