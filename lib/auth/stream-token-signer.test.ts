@@ -20,6 +20,16 @@ test.each(['RS256', 'ES256', 'EdDSA'] as const)('signs with %s what the verifier
   });
 });
 
+test('says that its holder may cancel, if it is to', async () => {
+  const { privatePem } = makeKeys('EdDSA');
+  const signer = createStreamTokenSigner({ ...common, name, privateKeyPem: privatePem, ttlSec: 60 });
+  const grant = { orgId: 7n, channelId: CHANNEL_ID };
+  expect(decodeJwt(await signer.sign({ ...grant, mayCancel: true }))).toMatchObject({ cancel: true });
+  for (const plain of [grant, { ...grant, mayCancel: false }]) {
+    expect(decodeJwt(await signer.sign(plain))).not.toHaveProperty('cancel');
+  }
+});
+
 test('signs for several channels what the verifier takes', async () => {
   const { privatePem, publicPem } = makeKeys('EdDSA');
   const signer = createStreamTokenSigner({ ...common, name, privateKeyPem: privatePem, ttlSec: 60 });

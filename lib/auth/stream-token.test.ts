@@ -39,6 +39,20 @@ describe('claims', () => {
     });
   });
 
+  test.for([
+    [
+      { cancel: true, iat: NOW_MS / 1000 - 5 },
+      { mayCancel: true, issuedAtMs: NOW_MS - 5000 },
+    ],
+    [{ cancel: 'true', iat: NOW_MS / 1000 }, { issuedAtMs: NOW_MS }],
+    [{ cancel: 1 }, {}],
+    [{ cancel: false }, {}],
+  ])('of whether its holder may cancel, and when it was issued: %j', async ([changes, more]) => {
+    const token = await keys.sign(streamClaims({ jti: 'id', ...changes }));
+    const claims = { orgId: 7n, channelId: CHANNEL_ID, expiresAtMs: NOW_MS + 60_000, tokenId: 'id', ...more };
+    expect(await createVerifier().verify(token)).toEqual({ kind: 'valid', claims });
+  });
+
   test('of a token for several channels, with one of its own or without', async () => {
     const other = 'F3B5C1DE-0F0A-4C58-9A3C-2F1D7F4F9C12';
     const of = async (changes: object) =>

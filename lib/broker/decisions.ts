@@ -81,7 +81,8 @@ export function subjectKey({ kind, about }: Subject): string {
   return `${kind} ${about}`;
 }
 
-export const MAX_DETAIL_LENGTH = 1000;
+/** The channels of a token of the greatest size. */
+export const MAX_DETAIL_LENGTH = 10_000;
 
 export const TOLD_WITHIN_MS = 1000;
 

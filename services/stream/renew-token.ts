@@ -5,11 +5,11 @@ import {
   type RenewTokenResponseSchema,
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamClaims } from '#lib/auth/stream-token.ts';
-import { type Broker, channelKey } from '#lib/broker/broker.ts';
+import type { Broker } from '#lib/broker/broker.ts';
 import { tokenKey } from '#lib/broker/decisions.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { invalidField } from '#lib/server/refusal.ts';
-import { decisionsAway, renewalDetail } from './token-decisions.ts';
+import { channelsOf, decisionsAway, renewalDetail } from './token-decisions.ts';
 import type { TokenHolds } from './token-holds.ts';
 
 const MIN_REMEMBERED_MS = 60_000;
@@ -40,7 +40,7 @@ export async function renewToken(
   await holds.check(claims);
   const atMs = Date.now();
   const token = tokenKey(orgId, tokenId);
-  const detail = renewalDetail({ channel: channelKey(orgId, channelId), token, issuedAtMs, expiresAtMs });
+  const detail = renewalDetail({ channels: channelsOf(claims), token, issuedAtMs, expiresAtMs });
   const rememberedMs = Math.min(Math.max(expiresAtMs - atMs, MIN_REMEMBERED_MS), MAX_REMEMBERED_MS);
   await broker.decisions
     .make({ kind: 'token_renewed', about: tokenKey(orgId, previousTokenId), atMs, detail }, rememberedMs)

@@ -1,26 +1,32 @@
-import { BrokerUnavailableError, type ChannelKey } from '#lib/broker/broker.ts';
+import type { StreamClaims } from '#lib/auth/stream-token.ts';
+import { BrokerUnavailableError, type ChannelKey, channelKey } from '#lib/broker/broker.ts';
 import type { Decision, TokenKey } from '#lib/broker/decisions.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 
 /** Of a token that was presented for the open streams of another one. */
 export interface RenewedToken {
-  /** Whose streams. */
-  readonly channel: ChannelKey;
+  /** What it is for: a stream of anything else is not its own. */
+  readonly channels: readonly ChannelKey[];
   readonly token: TokenKey;
   readonly issuedAtMs: number | undefined;
   readonly expiresAtMs: number;
 }
 
 /** What a decision of the kind `token_renewed` has as its detail. */
-export function renewalDetail({ channel, token, issuedAtMs, expiresAtMs }: RenewedToken): string {
-  return JSON.stringify([channel, token, issuedAtMs ?? null, expiresAtMs]);
+export function renewalDetail({ channels, token, issuedAtMs, expiresAtMs }: RenewedToken): string {
+  return JSON.stringify([channels, token, issuedAtMs ?? null, expiresAtMs]);
+}
+
+export function channelsOf({ orgId, channelId, channelIds = [] }: StreamClaims): ChannelKey[] {
+  const all = channelId === undefined ? channelIds : [channelId, ...channelIds];
+  return all.map((id) => channelKey(orgId, id));
 }
 
 /** Undefined for what is not ours. */
 export function readRenewal({ detail }: Decision): RenewedToken | undefined {
   try {
-    const [channel, token, issuedAtMs, expiresAtMs] = JSON.parse(detail);
-    return { channel, token, issuedAtMs: issuedAtMs ?? undefined, expiresAtMs };
+    const [channels, token, issuedAtMs, expiresAtMs] = JSON.parse(detail);
+    return { channels, token, issuedAtMs: issuedAtMs ?? undefined, expiresAtMs };
   } catch {
     return undefined;
   }

@@ -5,7 +5,7 @@ import { BrokerUnavailableError, channelKey } from '#lib/broker/broker.ts';
 import { type DecisionKind, type Decisions, tokenKey } from '#lib/broker/decisions.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { until } from '../../test/support/until.ts';
-import { renewalDetail } from './token-decisions.ts';
+import { channelsOf, renewalDetail } from './token-decisions.ts';
 import { CUT_AFTER_MS, TOKEN_ENDING_MS, TokenHolds } from './token-holds.ts';
 
 const ORG = 7n;
@@ -51,9 +51,9 @@ function setUp(cutExpired = false) {
     revokeChannel: ({ channelId = '' }: StreamClaims, atMs = NOW_MS) =>
       make('channel_revoked', channelKey(ORG, channelId), '', atMs),
     renew: (from: StreamClaims, to: StreamClaims) => {
-      const [channel, token] = [channelKey(ORG, to.channelId ?? ''), tokenKey(ORG, to.tokenId ?? '')];
       const { issuedAtMs, expiresAtMs } = to;
-      const detail = renewalDetail({ channel, token, issuedAtMs, expiresAtMs });
+      const token = tokenKey(ORG, to.tokenId ?? '');
+      const detail = renewalDetail({ channels: channelsOf(to), token, issuedAtMs, expiresAtMs });
       return make('token_renewed', tokenKey(ORG, from.tokenId ?? ''), detail);
     },
   };
@@ -263,6 +263,23 @@ describe('the end of a token', () => {
     clock.nowMs = third.expiresAtMs + CUT_AFTER_MS;
     holds.onTurn();
     expect(response.sink.ends).toBe(1);
+  });
+
+  test('of several channels is put off by a token for all of them, and not for some', async () => {
+    const { holds, clock, renew } = setUp(true);
+    const { channelId: one = '', ...rest } = newClaims();
+    const channelIds = [one, randomUUID()];
+    const responses = [];
+    for (const renewed of [[one], [...channelIds, randomUUID()]]) {
+      const first = { ...rest, tokenId: randomUUID(), channelIds };
+      const response = newResponse();
+      responses.push(response);
+      await holds.hold(first, response, begins);
+      await renew(first, { ...rest, tokenId: randomUUID(), channelIds: renewed, expiresAtMs: 2 * NOW_MS });
+    }
+    clock.nowMs = rest.expiresAtMs + CUT_AFTER_MS;
+    holds.onTurn();
+    expect(responses.map(({ sink }) => sink.ends)).toEqual([1, 0]);
   });
 
   test('is not put off by a token for another channel, nor by one that is revoked', async () => {

@@ -1,10 +1,10 @@
 import type { StreamClaims } from '#lib/auth/stream-token.ts';
-import { type ChannelKey, channelKey } from '#lib/broker/broker.ts';
+import type { ChannelKey } from '#lib/broker/broker.ts';
 import { type Decision, type Decisions, type Subject, type TokenKey, tokenKey } from '#lib/broker/decisions.ts';
 import { Lookups } from '#lib/broker/lookups.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import type { ControlNotice, Sink, TokenNotice } from './delivery.ts';
-import { decisionsAway, isRevokedBy, type RenewedToken, readRenewal } from './token-decisions.ts';
+import { channelsOf, decisionsAway, isRevokedBy, type RenewedToken, readRenewal } from './token-decisions.ts';
 
 /** How long before its token's end a listener is told, where streams end with their tokens. */
 export const TOKEN_ENDING_MS = 60_000;
@@ -186,9 +186,9 @@ export class TokenHolds {
 
   #apply(decision: Decision, hold: Hold): void {
     if (decision.kind === 'token_renewed') {
-      const renewal = readRenewal(decision);
-      if (decision.about === hold.token && renewal && hold.channels.includes(renewal.channel))
-        this.#renew(hold, renewal);
+      const renewal = decision.about === hold.token ? readRenewal(decision) : undefined;
+      const covers = renewal && hold.channels.every((channel) => renewal.channels.includes(channel));
+      if (renewal && covers) this.#renew(hold, renewal);
     } else if (isRevokedBy(decision, hold) && (decision.kind === 'channel_revoked' || decision.about === hold.token)) {
       hold.isRevoked = true;
       if (hold.hasBegun) this.#finish(hold, 'token_revoked');
@@ -234,11 +234,6 @@ export class TokenHolds {
     others?.delete(hold);
     if (others?.size === 0) this.#byToken.delete(hold.token);
   }
-}
-
-function channelsOf({ orgId, channelId, channelIds = [] }: StreamClaims): ChannelKey[] {
-  const all = channelId === undefined ? channelIds : [channelId, ...channelIds];
-  return all.map((id) => channelKey(orgId, id));
 }
 
 function tokenOf({ orgId, tokenId }: StreamClaims): TokenKey | undefined {

@@ -152,6 +152,34 @@ describe('revoked', () => {
     others[1].close();
   });
 
+  test('with one of its channels, a token of several is', async () => {
+    const channelIds = [crypto.randomUUID(), crypto.randomUUID()];
+    const settings = {
+      name: 'KEY',
+      privateKeyPem: keys.privatePem,
+      issuer: 'tideway',
+      audience: 'tideway',
+      ttlSec: 600,
+    };
+    const token = await createStreamTokenSigner(settings).sign({ orgId: ORG, channelId: channelIds });
+    const several = `${url}/events/${ORG}?token=${token}&channel_ids=${channelIds.join(',')}&controls=1`;
+    const heard = await listen(several);
+    const headers = { authorization: `Bearer ${token}` };
+    const typed: number[] = [];
+    const over = (async () => {
+      for await (const { event } of client().subscribeMany({ orgId: ORG, channelIds }, { headers })) {
+        if (event.case === 'control') typed.push(event.value.type);
+      }
+    })();
+    await until('it listens', () => typed.length > 0);
+    expect((await revoke({ channel_id: channelIds[1] })).status).toBe(200);
+    await heard.ended();
+    await over;
+    expect(controlsOf(heard)).toEqual(['token_revoked']);
+    expect(typed.at(-1)).toBe(ControlType.TOKEN_REVOKED);
+    expect((await listen(several)).status).toBe(401);
+  });
+
   test('a channel takes tokens again that are issued after that', async () => {
     const { channelId } = await newToken();
     const earlier = await newToken({ channelId, now: () => Date.now() - 5_000 });
