@@ -46,7 +46,10 @@ export async function* watchCancel(
     // Some protocols don't even show their headers before.
     yield create(WatchCancelResponseSchema);
     for (;;) {
-      for (const cancelled of watch.take()) yield create(WatchCancelResponseSchema, { cancelled });
+      const told = watch.take();
+      for (const cancelled of told) yield create(WatchCancelResponseSchema, { cancelled });
+      // More may have come while that was read.
+      if (told.length > 0) continue;
       if (signal.aborted) throw new Refusal('draining');
       if (watch.size === 0) return;
       let isLate = false;
