@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 // Kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start real
-// Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; test/flows starts the product as a user does, with real Envoy in front.
+// Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` are
+// suites on files, with threads and with processes that are killed; `*.conformance.test.ts` hold what is written by hand for
+// speed against the generated code, over random messages; test/flows starts the product as a user does, with real Envoy in front; test/chaos breaks it.
 export default defineConfig({
   test: {
     // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.
@@ -11,9 +13,24 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
-          exclude: ['**/*.redis.test.ts', '**/*.postgres.test.ts', '**/*.kafka.test.ts'],
+          exclude: ['**/*.{redis,postgres,kafka,sqlite,conformance}.test.ts'],
           // A deadline for what hangs, not for what is slow: the machine may be busy.
           testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'sqlite',
+          include: ['{lib,services,cli}/**/*.sqlite.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: 'conformance',
+          include: ['{lib,services}/**/*.conformance.test.ts'],
+          testTimeout: 60_000,
         },
       },
       {
@@ -49,6 +66,14 @@ export default defineConfig({
           include: ['test/flows/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'chaos',
+          include: ['test/chaos/**/*.test.ts'],
+          // Its own processes keep the machine busy enough.
           fileParallelism: false,
         },
       },

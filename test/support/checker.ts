@@ -33,6 +33,18 @@ export class Receipts {
     this.ids.push(id);
     this.sequences.push(sequence);
   }
+
+  /** For books that hold what a listener was told against what it did not get; this one does not. */
+  control(_told: Told): void {}
+}
+
+/** A control, as a listener gets it. */
+export interface Told {
+  readonly type: string;
+  /** Where the listener stands after it; empty: nowhere. */
+  readonly cursor: string;
+  /** Of a gap: what there is after it. */
+  readonly firstId: string;
 }
 
 export class Checker {

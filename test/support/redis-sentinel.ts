@@ -7,6 +7,8 @@ export interface RedisSentinelServers extends AsyncDisposable {
   readonly master: RedisServer;
   readonly replica: RedisServer;
   readonly sentinel: RedisServer;
+  /** The server that the Sentinel calls master at the moment. */
+  masterNow(): Promise<RedisServer>;
   /** Names the Sentinel and the master, with the password. */
   readonly url: string;
   stop(): Promise<void>;
@@ -15,7 +17,10 @@ export interface RedisSentinelServers extends AsyncDisposable {
 const MASTER_NAME = 'tideway';
 const START_TIMEOUT_MS = 20_000;
 
-export async function startRedisSentinel(password: string): Promise<RedisSentinelServers> {
+export async function startRedisSentinel(
+  password: string,
+  args: readonly string[] = [],
+): Promise<RedisSentinelServers> {
   const started: RedisServer[] = [];
   const stop = async () => {
     await Promise.all(started.map((server) => server.stop()));
@@ -26,8 +31,11 @@ export async function startRedisSentinel(password: string): Promise<RedisSentine
     return server;
   };
   try {
-    const master = await start({ password, args: ['--repl-diskless-sync-delay', '0'] });
-    const replica = await start({ password, args: ['--replicaof', '127.0.0.1', `${master.port}`] });
+    const master = await start({ password, args: ['--repl-diskless-sync-delay', '0', ...args] });
+    const replica = await start({
+      password,
+      args: ['--replicaof', '127.0.0.1', `${master.port}`, '--repl-diskless-sync-delay', '0', ...args],
+    });
     const linked = async () => (await replica.admin.info('replication')).includes('master_link_status:up');
     await until('the replica follows', linked, START_TIMEOUT_MS);
     const sentinel = await start({
@@ -41,7 +49,13 @@ export async function startRedisSentinel(password: string): Promise<RedisSentine
     const known = async () => (await sentinel.admin.info('sentinel')).includes('slaves=1');
     await until('the Sentinel knows the replica', known, START_TIMEOUT_MS);
     const url = `redis+sentinel://:${password}@127.0.0.1:${await unusedPort()},127.0.0.1:${sentinel.port}/${MASTER_NAME}`;
-    return { master, replica, sentinel, url, stop, [Symbol.asyncDispose]: stop };
+    const masterNow = async () => {
+      const [, port] = (await sentinel.admin.call('SENTINEL', 'get-master-addr-by-name', MASTER_NAME)) as string[];
+      const server = [master, replica].find((candidate) => `${candidate.port}` === port);
+      if (server === undefined) throw new Error('the Sentinel knows no master');
+      return server;
+    };
+    return { master, replica, sentinel, masterNow, url, stop, [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;

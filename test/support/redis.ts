@@ -36,6 +36,8 @@ export interface RedisServerOptions {
   readonly args?: readonly string[];
   /** Starts a Sentinel with this configuration. */
   readonly sentinelConfig?: readonly string[];
+  /** Where it keeps its data, which is the caller's then; by default in a folder of its own. */
+  readonly dir?: string;
 }
 
 export interface RedisTlsFiles extends AsyncDisposable {
@@ -128,7 +130,7 @@ async function serverArguments(port: number, folder: string, options: RedisServe
   return [
     config,
     ...(sentinelConfig ? ['--sentinel'] : ['--save', '', '--appendonly', 'no']),
-    ...['--bind', HOST, '--dir', folder, '--logfile', join(folder, 'redis.log')],
+    ...['--bind', HOST, '--dir', options.dir ?? folder, '--logfile', join(folder, 'redis.log')],
     ...(tls ? ['--port', '0', '--tls-port', `${port}`, '--tls-auth-clients', 'no'] : ['--port', `${port}`]),
     ...(tls ? ['--tls-cert-file', tls.certFile, '--tls-key-file', tls.keyFile, '--tls-ca-cert-file', tls.caFile] : []),
     ...(password === undefined ? [] : ['--requirepass', password, '--masterauth', password]),

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { ControlType, ControlTypeSchema, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { adviceFor } from '../../cli/failure.ts';
 import type { Receipts } from './checker.ts';
@@ -11,6 +11,8 @@ export interface RpcListenerOptions {
   readonly orgId: bigint;
   readonly token: string;
   readonly receipts: Receipts;
+  /** Goes on from there. */
+  readonly lastEventId?: string;
 }
 
 /** Many listeners share one. */
@@ -40,7 +42,12 @@ export class RpcListener {
   constructor(options: RpcListenerOptions) {
     this.#options = options;
     this.receipts = options.receipts;
+    this.#lastEventId = options.lastEventId ?? '';
     void this.#run();
+  }
+
+  get lastEventId(): string {
+    return this.#lastEventId;
   }
 
   close(): void {
@@ -79,6 +86,8 @@ export class RpcListener {
         if (event.value.phase === Phase.END) this.hasEnded = true;
       } else if (event.case === 'control' && event.value.type !== ControlType.HEARTBEAT) {
         this.controls.push(event.value.type);
+        const type = ControlTypeSchema.value[event.value.type]?.localName.toLowerCase() ?? '';
+        receipts.control({ type, cursor: id, firstId: event.value.firstId });
         if (event.value.type === ControlType.PRODUCER_LOST) this.hasEnded = true;
       }
     }

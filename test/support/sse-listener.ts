@@ -8,6 +8,8 @@ export interface SseListenerOptions {
   /** With the token and the channel in it. */
   readonly url: string;
   readonly receipts: Receipts;
+  /** Goes on from there, as a page does that comes back. */
+  readonly lastEventId?: string;
 }
 
 export interface Connection {
@@ -50,10 +52,15 @@ export class SseListener {
   #rest = '';
   #event = { type: '', id: undefined as string | undefined, data: '' };
 
-  constructor({ url, receipts }: SseListenerOptions) {
+  constructor({ url, receipts, lastEventId = '' }: SseListenerOptions) {
     this.#url = new URL(url);
     this.receipts = receipts;
+    this.#lastEventId = lastEventId;
     this.#connect();
+  }
+
+  get lastEventId(): string {
+    return this.#lastEventId;
   }
 
   close(): void {
@@ -156,7 +163,9 @@ export class SseListener {
       this.receipts.record(this.#lastEventId, sequence);
       if (phase === 'PHASE_END') this.hasEnded = true;
     } else if (type === 'control') {
-      this.controls.push(JSON.parse(data).control_type);
+      const { control_type: type, first_id: firstId = '' } = JSON.parse(data);
+      this.controls.push(type);
+      this.receipts.control({ type, cursor: this.#lastEventId, firstId });
     } else if (type === 'error') {
       this.errors.push(data);
     }

@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest';
+import { BEFORE_ALL, type EntryId } from '#lib/broker/entry-id.ts';
+import { Book, FLAWLESS, judge, type LogEntry } from './judge.ts';
+
+/** The nth message is at 100-<n>, and says <n>. */
+const id = (n: number) => `100-${n}` as EntryId;
+
+function logOf(...numbers: number[]): LogEntry[] {
+  return numbers.map((n, at) => ({ id: id(n), prev: at === 0 ? BEFORE_ALL : id(numbers[at - 1] ?? 0), sequence: n }));
+}
+
+function promisesOf(...numbers: number[]): Map<number, Set<string>> {
+  return new Map(numbers.map((n) => [n, new Set([id(n)])]));
+}
+
+function bookOf(...events: (number | [type: string, cursor: string, firstId?: string])[]): Book {
+  const book = new Book('channel', 'somebody');
+  for (const event of events) {
+    if (typeof event === 'number') book.record(id(event), event);
+    else book.control({ type: event[0], cursor: event[1], firstId: event[2] ?? '' });
+  }
+  book.hasEnded = true;
+  return book;
+}
+
+const log = logOf(1, 2, 3, 4);
+const promises = promisesOf(1, 2, 3, 4);
+
+function verdictOn(book: Book) {
+  return judge({ log, promises, books: [book] }).verdict;
+}
+
+describe('the judge of failure tests', () => {
+  test('finds no fault with each message once, in order', () => {
+    const judgement = judge({ log, promises, books: [bookOf(1, 2, 3, 4)] });
+    expect(judgement).toMatchObject({ verdict: FLAWLESS, flaws: [], counts: { acknowledged: 4, received: 4 } });
+  });
+
+  test('finds what is lost, double and out of order', () => {
+    expect(verdictOn(bookOf(1, 3, 4))).toEqual({ ...FLAWLESS, lost: 1 });
+    expect(verdictOn(bookOf(1, 2, 2, 3, 4))).toEqual({ ...FLAWLESS, double: 1 });
+    expect(verdictOn(bookOf(1, 3, 2, 4))).toEqual({ ...FLAWLESS, outOfOrder: 1 });
+  });
+
+  test('finds one that never came to the end, and does not count what is missing there', () => {
+    const book = bookOf(1, 2);
+    book.hasEnded = false;
+    expect(verdictOn(book)).toEqual({ ...FLAWLESS, stuck: 1 });
+  });
+
+  test('a gap excuses what is in it, and nothing else', () => {
+    expect(verdictOn(bookOf(1, ['gap', id(1), id(4)], 4))).toEqual(FLAWLESS);
+    expect(verdictOn(bookOf(['gap', '', id(2)], 2, 4))).toEqual({ ...FLAWLESS, lost: 1 });
+  });
+
+  test('a reset excuses what is up to where it goes on, and what was received and taken back', () => {
+    const judgement = judge({ log, promises, books: [bookOf(1, 9, ['reset', id(2)], 3, 4)] });
+    expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { takenBack: 1, resets: 1 } });
+    expect(verdictOn(bookOf(1, 9, ['reset', id(2)], 4))).toEqual({ ...FLAWLESS, lost: 1 });
+  });
+
+  test('an expiry excuses what is before the next message', () => {
+    expect(verdictOn(bookOf(1, ['expired', ''], 3, 4))).toEqual(FLAWLESS);
+    expect(verdictOn(bookOf(1, ['expired', ''], 2, 4))).toEqual({ ...FLAWLESS, lost: 1 });
+  });
+
+  test('what was trimmed is neither lost by Redis nor expected of who was told', () => {
+    const trimmed = log.slice(2);
+    const judgement = judge({ log: trimmed, promises, books: [bookOf(['gap', '', id(3)], 3, 4), bookOf(1, 2, 3, 4)] });
+    expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { redisLost: 0, takenBack: 0 } });
+  });
+
+  test('counts apart what Redis lost', () => {
+    const judgement = judge({ log: logOf(1, 2, 4), promises, books: [bookOf(1, 2, 3, 4)] });
+    expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { redisLost: 1, takenBack: 1 } });
+  });
+
+  test('finds a message that is stored twice, or acknowledged twice', () => {
+    const twice = [...log, { id: id(5), prev: id(4), sequence: 4 }];
+    expect(judge({ log: twice, promises, books: [] }).verdict).toEqual({ ...FLAWLESS, double: 1 });
+    const acknowledgedTwice = new Map(promises).set(4, new Set([id(3), id(4)]));
+    expect(judge({ log, promises: acknowledgedTwice, books: [] }).verdict).toEqual({ ...FLAWLESS, double: 1 });
+  });
+
+  test('finds a log in another order than it was published in, and what nobody was promised', () => {
+    const swapped = [
+      { id: id(1), prev: BEFORE_ALL, sequence: 2 },
+      { id: id(2), prev: id(1), sequence: 1 },
+    ];
+    const both = new Map([
+      [1, new Set([id(2)])],
+      [2, new Set([id(1)])],
+    ]);
+    expect(judge({ log: swapped, promises: both, books: [] }).verdict).toEqual({ ...FLAWLESS, outOfOrder: 1 });
+    expect(judge({ log, promises: promisesOf(1, 2, 3), books: [] }).verdict).toEqual({ ...FLAWLESS, unknown: 1 });
+  });
+});

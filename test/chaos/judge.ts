@@ -1,0 +1,204 @@
+import { BEFORE_ALL, compareEntryIds, type EntryId } from '#lib/broker/entry-id.ts';
+import { Receipts, type Told } from '../support/checker.ts';
+
+/**
+ * Holds against each other: what Redis has of a channel in the end, what its publisher was promised, and what each of
+ * its listeners got and was told. Every listener began at the beginning, whenever it came.
+ */
+export interface Verdict {
+  /** Acknowledged and in the log, and a listener neither got it nor was told of a gap, a reset or an expiry there. */
+  readonly lost: number;
+  /** In the log under two ids, acknowledged under two ids of the log, or received twice. */
+  readonly double: number;
+  /** Received after something later, or in the log in another order than it was published in. */
+  readonly outOfOrder: number;
+  /** In the log, and never acknowledged to anybody. */
+  readonly unknown: number;
+  /** The log has its END, and a listener never got that far. */
+  readonly stuck: number;
+}
+
+export const FLAWLESS: Verdict = { lost: 0, double: 0, outOfOrder: 0, unknown: 0, stuck: 0 };
+
+/** What is nobody's fault here, and worth knowing. */
+export interface Counts {
+  readonly acknowledged: number;
+  readonly received: number;
+  /** Acknowledged, and not in the log any more: what Redis lost. */
+  readonly redisLost: number;
+  /** Received, and taken back by a Redis that went back in time. */
+  readonly takenBack: number;
+  readonly gaps: number;
+  readonly resets: number;
+  readonly expiries: number;
+}
+
+export interface LogEntry {
+  readonly id: EntryId;
+  readonly prev: EntryId;
+  readonly sequence: number;
+}
+
+/** One listener over all its connections: messages and controls in the order in which they came. */
+export class Book extends Receipts {
+  readonly name: string;
+  readonly events: Event[] = [];
+  hasEnded = false;
+
+  constructor(channel: string, name: string) {
+    super(channel);
+    this.name = name;
+  }
+
+  override record(id: string, sequence: number): void {
+    this.events.push({ kind: 'message', id: id as EntryId, sequence });
+  }
+
+  override control(told: Told): void {
+    this.events.push({ kind: 'control', ...told });
+  }
+}
+
+export type Event =
+  | { readonly kind: 'message'; readonly id: EntryId; readonly sequence: number }
+  | ({ readonly kind: 'control' } & Told);
+
+/** What a publisher was answered: by sequence, all the ids, of which there should be one. */
+export type Promises = ReadonlyMap<number, ReadonlySet<string>>;
+
+export interface Case {
+  readonly log: readonly LogEntry[];
+  readonly promises: Promises;
+  readonly books: readonly Book[];
+}
+
+export interface Judgement {
+  readonly verdict: Verdict;
+  readonly counts: Counts;
+  /** Each flaw in words. */
+  readonly flaws: readonly string[];
+}
+
+export function judge({ log, promises, books }: Case): Judgement {
+  const log_ = new LogView(log);
+  const flaws: string[] = [];
+  const verdict = { lost: 0, double: 0, outOfOrder: 0, unknown: 0, stuck: 0 };
+  const counts = { acknowledged: 0, received: 0, redisLost: 0, takenBack: 0, gaps: 0, resets: 0, expiries: 0 };
+  const find = (kind: keyof Verdict, words: string) => {
+    verdict[kind] += 1;
+    flaws.push(`${kind}: ${words}`);
+  };
+
+  judgeLog(log_, promises, counts, find);
+  for (const book of books) judgeBook(book, log_, counts, (kind, words) => find(kind, `${book.name}: ${words}`));
+  return { verdict, counts, flaws };
+}
+
+type Find = (kind: keyof Verdict, words: string) => void;
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** What Redis has, and what it had and let go of by its rules. */
+class LogView {
+  readonly entries: readonly LogEntry[];
+  readonly #byId: Map<string, LogEntry>;
+
+  constructor(entries: readonly LogEntry[]) {
+    this.entries = entries;
+    this.#byId = new Map(entries.map((entry) => [entry.id, entry]));
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
+  /** It was in the log, as far as anybody can tell. */
+  wasTrimmed(id: EntryId): boolean {
+    const [first] = this.entries;
+    return first !== undefined && first.prev !== BEFORE_ALL && compareEntryIds(id, first.id) < 0;
+  }
+
+  stands(id: EntryId): boolean {
+    return this.has(id) || this.wasTrimmed(id);
+  }
+}
+
+function judgeLog(log: LogView, promises: Promises, counts: Mutable<Counts>, find: Find): void {
+  const stored = new Map<number, EntryId>();
+  let latest = -1;
+  for (const { id, sequence } of log.entries) {
+    const ids = promises.get(sequence);
+    if (ids === undefined) find('unknown', `${sequence} at ${id} was never acknowledged`);
+    if (stored.has(sequence)) find('double', `${sequence} is stored at ${stored.get(sequence)} and ${id}`);
+    stored.set(sequence, id);
+    // What Redis had lost and was sent again stands behind what came meanwhile.
+    if (sequence < latest && ids?.size === 1) find('outOfOrder', `${sequence} is stored behind ${latest}`);
+    latest = Math.max(latest, sequence);
+  }
+  for (const [sequence, ids] of promises) {
+    counts.acknowledged += 1;
+    const standing = [...ids].filter((id) => log.stands(id as EntryId));
+    if (standing.length > 1) find('double', `${sequence} is acknowledged as ${standing.join(' and ')}`);
+    if (standing.length === 0 && !stored.has(sequence)) counts.redisLost += 1;
+  }
+}
+
+function judgeBook(book: Book, log: LogView, counts: Mutable<Counts>, find: Find): void {
+  /** Since the log went back last: what is delivered again after that was announced. */
+  const got = new Set<string>();
+  const idOf = new Map<number, EntryId>();
+  const excused: [after: EntryId, before: EntryId][] = [];
+  let at: EntryId = BEFORE_ALL;
+  /** Since the log went back, or nowhere: what is next need not be later than what was. */
+  let isAnew = false;
+  let hasExpired = false;
+  for (const event of book.events) {
+    if (event.kind === 'message') {
+      const { id, sequence } = event;
+      counts.received += 1;
+      if (got.has(id)) find('double', `${sequence} was received twice at ${id}`);
+      else if (!isAnew && compareEntryIds(id, at) <= 0) find('outOfOrder', `${sequence} at ${id} came after ${at}`);
+      if (hasExpired) excused.push([BEFORE_ALL, id]);
+      const other = idOf.get(sequence);
+      if (!log.stands(id)) counts.takenBack += 1;
+      else if (other !== undefined && other !== id && log.stands(other)) {
+        find('double', `${sequence} was received at ${other} and ${id}`);
+      }
+      // Also at an id that was taken back: it was received.
+      if (other === undefined || log.stands(id)) idOf.set(sequence, id);
+      got.add(id);
+      [at, isAnew, hasExpired] = [id, false, false];
+      continue;
+    }
+    const cursor = event.cursor === '' ? BEFORE_ALL : (event.cursor as EntryId);
+    switch (event.type) {
+      case 'gap':
+        counts.gaps += 1;
+        excused.push([at, event.firstId as EntryId]);
+        break;
+      case 'reset':
+        counts.resets += 1;
+        excused.push([BEFORE_ALL, cursor], [cursor, cursor]);
+        got.clear();
+        [at, isAnew] = [cursor, true];
+        break;
+      case 'expired':
+        counts.expiries += 1;
+        hasExpired = true;
+        got.clear();
+        [at, isAnew] = [cursor, true];
+        break;
+    }
+  }
+  if (!book.hasEnded && log.entries.length > 0)
+    find('stuck', `at ${at}, and the log ends at ${log.entries.at(-1)?.id}`);
+  const isExcused = (id: EntryId) =>
+    excused.some(([after, before]) => {
+      const isResetCursor = after === before && id === after;
+      return isResetCursor || (compareEntryIds(id, after) > 0 && compareEntryIds(id, before) < 0);
+    });
+  for (const { id, sequence } of log.entries) {
+    // Of one that is stuck, what it would still have got is not told apart.
+    if (!book.hasEnded && compareEntryIds(id, at) > 0) break;
+    if (!idOf.has(sequence) && !isExcused(id)) find('lost', `${sequence} at ${id} was not received`);
+  }
+}

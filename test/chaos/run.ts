@@ -1,0 +1,155 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { openStepClock } from '../support/chaos-clock.ts';
+import { startDeployment } from '../support/deployment.ts';
+import { grpcListenerClient } from '../support/rpc-listener.ts';
+import { startClusterWorld } from './cluster-world.ts';
+import type { Counts, Judgement, Verdict } from './judge.ts';
+import { FLAWLESS } from './judge.ts';
+import { live } from './life.ts';
+import { type Fault, makePlan } from './plan.ts';
+import { processFaults } from './process-faults.ts';
+import { openPublishing, type Trouble } from './publishing.ts';
+import { Random } from './random.ts';
+import { readLog } from './redis-world.ts';
+import { startSentinelWorld } from './sentinel-world.ts';
+import { startSingleWorld } from './single-world.ts';
+
+const WORLDS = { single: startSingleWorld, sentinel: startSentinelWorld, cluster: startClusterWorld };
+export type Topology = keyof typeof WORLDS;
+
+export interface RunOptions {
+  readonly topology: Topology;
+  readonly seed: number;
+  readonly seconds: number;
+  /** For all services. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly say: (line: string) => void;
+}
+
+export interface Report {
+  readonly verdict: Verdict;
+  readonly counts: Counts;
+  readonly streams: number;
+  readonly faults: number;
+  readonly trouble: Trouble;
+  /** What is wrong, in words, with what happened shortly before. */
+  readonly flaws: readonly string[];
+}
+
+/** Streams that are alive at the same time. */
+const STREAMS = 8;
+const LONGEST_STREAM_MS = 15_000;
+const SAY_EVERY_MS = 10_000;
+const MAX_FLAWS = 50;
+/** Faults that a flaw is reported with. */
+const RECENT_FAULTS = 12;
+const NO_COUNTS: Counts = {
+  acknowledged: 0,
+  received: 0,
+  redisLost: 0,
+  takenBack: 0,
+  gaps: 0,
+  resets: 0,
+  expiries: 0,
+};
+
+/** Breaks a whole deployment under load as the seed says, and judges every stream that lived meanwhile. */
+export async function runChaos({ topology, seed, seconds, env = {}, say }: RunOptions): Promise<Report> {
+  const clock = openStepClock();
+  const world = await WORLDS[topology]();
+  const trouble: Trouble = { retried: 0, unexpected: [] };
+  const notes = [...world.notes, ...(clock === undefined ? ['libfaketime is not installed: no clock steps'] : [])];
+  for (const note of notes) say(note);
+  try {
+    await using deployment = await startDeployment({
+      redisUrl: world.url,
+      replicas: { publish: 2, stream: 2, cleanup: 1 },
+      env: { DRAIN_TIMEOUT_SEC: '3', ...clock?.env, ...env },
+    });
+    const processes = processFaults(deployment, clock);
+    const lengthMs = seconds * 1_000;
+    const plan = makePlan(seed, [...world.groups, ...processes.groups], lengthMs);
+    const totals = new Totals();
+    const startMs = performance.now();
+    const sinceStart = () => Math.round(performance.now() - startMs);
+    const recent: string[] = [];
+    const ending = new AbortController();
+
+    const breakAll = async (faults: readonly Fault[]) => {
+      for (const fault of faults) {
+        await delay(Math.max(0, fault.atMs - sinceStart()));
+        if (sinceStart() > lengthMs + 1_000) return;
+        const begunMs = sinceStart();
+        totals.faults += 1;
+        await (world.groups.some(({ kinds }) => kinds.includes(fault.kind)) ? world : processes).breakBy(fault);
+        recent.push(`${fault.kind} ${begunMs}–${sinceStart()} ms`);
+        if (recent.length > RECENT_FAULTS) recent.shift();
+      }
+    };
+    const random = new Random(seed ^ 0x5eed);
+    const publishing = openPublishing(deployment.edge.url, deployment.publishToken, trouble);
+    const client = grpcListenerClient(deployment.edge.url);
+    const keepStreaming = async (own: Random) => {
+      while (sinceStart() < lengthMs) {
+        const begunMs = sinceStart();
+        const judgement = await live({
+          deployment,
+          publishing,
+          client,
+          random: own.fork(),
+          readLog: (channel) => readLog(world, deployment.orgId, channel),
+          lengthMs: own.whole(2_000, Math.min(LONGEST_STREAM_MS, lengthMs)),
+          ending: ending.signal,
+        });
+        totals.add(judgement, `${begunMs}–${sinceStart()} ms; faults: ${recent.join(', ')}`);
+      }
+    };
+    const saying = setInterval(
+      () => say(`${Math.round(sinceStart() / 1_000)} s: ${totals.line(trouble)}`),
+      SAY_EVERY_MS,
+    );
+    const stopping = setTimeout(() => ending.abort(), lengthMs);
+    try {
+      await Promise.all([
+        ...[...plan.faults.values()].map(breakAll),
+        ...Array.from({ length: STREAMS }, () => keepStreaming(random.fork())),
+      ]);
+    } finally {
+      clearInterval(saying);
+      clearTimeout(stopping);
+    }
+    say(`${topology}, seed ${seed}: ${totals.line(trouble)}`);
+    return { ...totals.report(), trouble };
+  } finally {
+    await world.stop();
+    clock?.stop();
+  }
+}
+
+class Totals {
+  faults = 0;
+  #streams = 0;
+  #verdict = { ...FLAWLESS } as Record<keyof Verdict, number>;
+  #counts = { ...NO_COUNTS } as Record<keyof Counts, number>;
+  readonly #flaws: string[] = [];
+
+  add({ verdict, counts, flaws }: Judgement, when: string): void {
+    this.#streams += 1;
+    for (const [key, value] of Object.entries(verdict)) this.#verdict[key as keyof Verdict] += value;
+    for (const [key, value] of Object.entries(counts)) this.#counts[key as keyof Counts] += value;
+    // Of one stream the first few say it.
+    for (const flaw of flaws.slice(0, 5)) if (this.#flaws.length < MAX_FLAWS) this.#flaws.push(`${flaw}, ${when}`);
+  }
+
+  report() {
+    const [verdict, counts, flaws] = [this.#verdict, this.#counts, this.#flaws];
+    return { verdict: { ...verdict }, counts: { ...counts }, flaws, streams: this.#streams, faults: this.faults };
+  }
+
+  line({ retried, unexpected }: Trouble): string {
+    const memoryMiB = Math.round(process.memoryUsage().rss / 1024 ** 2);
+    const figures = { faults: this.faults, streams: this.#streams, ...this.#counts, ...this.#verdict, retried };
+    const words = Object.entries(figures).map(([name, value]) => `${name} ${value}`);
+    return `${words.join(', ')}, unexpected refusals ${unexpected.length}, ${memoryMiB} MiB`;
+  }
+}

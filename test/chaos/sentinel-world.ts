@@ -1,0 +1,88 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RedisServer } from '../support/redis.ts';
+import { startRedisSentinel } from '../support/redis-sentinel.ts';
+import { until } from '../support/until.ts';
+import type { Fault } from './plan.ts';
+import { command, inTime, type RedisWorld } from './redis-world.ts';
+
+const WHOLE_DEADLINE_MS = 30_000;
+
+/** A primary and its replica, both with appendonly, and a Sentinel that makes one of the other. */
+export async function startSentinelWorld(): Promise<RedisWorld> {
+  const redis = await startRedisSentinel('sesame', ['--appendonly', 'yes']);
+  const servers = [redis.master, redis.replica];
+  const primary = () => inTime(redis.masterNow());
+  const otherThan = (server: RedisServer) => servers.find((other) => other !== server) as RedisServer;
+  const untilWhole = () =>
+    until(
+      'the replica follows the primary',
+      async () => {
+        const replica = otherThan(await primary());
+        const info = await inTime(replica.admin.info('replication'));
+        return info.includes('role:slave') && info.includes('master_link_status:up');
+      },
+      WHOLE_DEADLINE_MS,
+    );
+  const untilFailedOver = (from: RedisServer) =>
+    until('the replica took over', async () => (await primary()) !== from, WHOLE_DEADLINE_MS);
+
+  const effects: Record<string, (fault: Fault) => Promise<void>> = {
+    'primary killed': async ({ forMs }) => {
+      const killed = await primary();
+      await killed.kill();
+      await untilFailedOver(killed);
+      await delay(forMs);
+      await killed.restart();
+      await untilWhole();
+    },
+    'failover asked for': async () => {
+      await command(redis.sentinel, 'SENTINEL', 'FAILOVER', 'tideway');
+      await delay(1_000);
+      await untilWhole();
+    },
+    // Longer than the Sentinel waits: for a while there are two that take writes.
+    'primary paused': async ({ forMs }) => {
+      const paused = await primary();
+      paused.pause();
+      await delay(forMs);
+      paused.resume();
+      await untilWhole();
+    },
+    'replica paused': async ({ forMs }) => {
+      const paused = otherThan(await primary());
+      paused.pause();
+      await delay(forMs);
+      paused.resume();
+      await untilWhole();
+    },
+    'pub/sub killed': async () => command(await primary(), 'CLIENT', 'KILL', 'TYPE', 'pubsub'),
+    'connections killed': async () => command(await primary(), 'CLIENT', 'KILL', 'TYPE', 'normal'),
+    'replication cut': async () => command(await primary(), 'CLIENT', 'KILL', 'TYPE', 'replica'),
+  };
+  return {
+    url: redis.url,
+    groups: [
+      {
+        name: 'redis',
+        kinds: ['primary killed', 'failover asked for', 'primary paused', 'replica paused'],
+        everyMs: [3_000, 6_000],
+        forMs: [200, 4_000],
+      },
+      {
+        name: 'network',
+        kinds: ['pub/sub killed', 'connections killed', 'replication cut'],
+        everyMs: [1_500, 5_000],
+        forMs: [0, 0],
+      },
+    ],
+    breakBy: async (fault) => effects[fault.kind]?.(fault),
+    async serverOf() {
+      const server = await primary();
+      const [role] = (await inTime(server.admin.role())) as [string];
+      if (role !== 'master') throw new Error('the primary does not know yet that it is');
+      return server;
+    },
+    notes: [],
+    stop: () => redis.stop(),
+  };
+}

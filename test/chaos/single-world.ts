@@ -1,0 +1,80 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { openSmallDisk } from '../support/chaos-disk.ts';
+import { startRedis } from '../support/redis.ts';
+import { startRedisProxy } from '../support/redis-proxy.ts';
+import type { Fault } from './plan.ts';
+import { command, type RedisWorld } from './redis-world.ts';
+
+const DISK_BYTES = 256 * 1024 * 1024;
+
+/** One server with appendonly on a small disk, behind a network that can be cut, silenced and slowed down. */
+export async function startSingleWorld(): Promise<RedisWorld> {
+  const disk = await openSmallDisk(DISK_BYTES);
+  const redis = await startRedis({
+    args: ['--appendonly', 'yes', '--auto-aof-rewrite-min-size', '8mb'],
+    ...(disk === undefined ? {} : { dir: disk.dir }),
+  });
+  const proxy = await startRedisProxy(redis.port);
+  const effects: Record<string, (fault: Fault) => Promise<void>> = {
+    'redis killed': async ({ forMs }) => {
+      await redis.kill();
+      await delay(forMs);
+      await redis.restart();
+    },
+    'redis paused': async ({ forMs }) => {
+      redis.pause();
+      await delay(forMs);
+      redis.resume();
+    },
+    'redis out of memory': async ({ forMs }) => {
+      await command(redis, 'CONFIG', 'SET', 'maxmemory', '1');
+      await delay(forMs);
+      await command(redis, 'CONFIG', 'SET', 'maxmemory', '0');
+    },
+    'disk full': async ({ forMs }) => {
+      disk?.fill();
+      await delay(forMs);
+      disk?.free();
+      // It looks again once a second.
+      await delay(1_500);
+    },
+    'pub/sub killed': () => command(redis, 'CLIENT', 'KILL', 'TYPE', 'pubsub'),
+    'pub/sub cut': async () => proxy.cut('subscribers'),
+    'connections cut': async () => proxy.cut('all'),
+    'pub/sub silent': async ({ forMs }) => {
+      proxy.silenceSubscribers();
+      await delay(forMs);
+      proxy.heal();
+    },
+    'network slow': async ({ forMs, choice }) => {
+      proxy.delayBy(5 + (choice % 300));
+      await delay(forMs);
+      proxy.delayBy(0);
+    },
+  };
+  return {
+    url: proxy.url,
+    groups: [
+      {
+        name: 'redis',
+        kinds: ['redis killed', 'redis paused', 'redis out of memory', ...(disk === undefined ? [] : ['disk full'])],
+        everyMs: [4_000, 9_000],
+        forMs: [200, 4_000],
+      },
+      {
+        name: 'network',
+        kinds: ['pub/sub killed', 'pub/sub cut', 'connections cut', 'pub/sub silent', 'network slow'],
+        everyMs: [1_500, 5_000],
+        forMs: [300, 4_000],
+      },
+    ],
+    breakBy: async (fault) => effects[fault.kind]?.(fault),
+    serverOf: async () => redis,
+    notes: disk === undefined ? ['mounting is not permitted here: no disk fills, only memory'] : [],
+    async stop() {
+      await proxy.stop();
+      await redis.stop();
+      disk?.stop();
+    },
+  };
+}
