@@ -19,6 +19,8 @@ const steps = [
   check('types of the page', 'tsc', '-p', 'console'),
   check('architecture', 'node', 'scripts/check-architecture.mjs'),
   tests('unit tests', 'unit'),
+  tests('suites on SQLite, with threads and kills', 'sqlite'),
+  tests('fast paths beside the generated code', 'conformance'),
   tests('broker suites on real Redis', 'redis'),
   tests('store suites on real PostgreSQL', 'postgres'),
   tests('log suites on real Kafka', 'kafka'),

@@ -4,7 +4,7 @@ import { MAX_PAYLOAD_DEPTH, type MessageHead } from './publish-message.ts';
 
 /**
  * Reads a PublishRequest in place, between `start` and `end`. What it answers, the generated code, the contract's rules
- * and the payload's limits would have said as well, at several times the cost; scan-message.test.ts holds it against
+ * and the payload's limits would have said as well, at several times the cost; scan-message.conformance.test.ts holds it against
  * them. Of the rules only org_id's is left to the caller, 0 where there is none: on the HTTP route the URL names it.
  *
  * Undefined says nothing about the message but that it is not of the usual form: whoever is answered so decodes it. That
