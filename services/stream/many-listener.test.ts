@@ -54,6 +54,7 @@ class Words implements Sink<string> {
 
 let broker: ReturnType<typeof createMemoryBroker>;
 let listeners: Listeners;
+let follower: Follower<Delivery>;
 let texts: Map<string, string>;
 let listened: number;
 
@@ -75,7 +76,7 @@ function start(options: { broker?: (memory: Broker) => Broker; maxListeners?: nu
     ...(retain === undefined ? {} : { retention: { maxEntries: retain, minAgeMs: 0 } }),
   });
   texts = new Map();
-  const follower = new Follower({
+  follower = new Follower({
     broker: options.broker?.(broker) ?? broker,
     share: (entry) => new Delivery(entry),
     together: Delivery.together,
@@ -284,7 +285,7 @@ describe('who goes', () => {
     const sink = new Words();
     sink.isGone = true;
     await join(20, { sink });
-    expect([sink.heard, listeners.count]).toEqual([[], 0]);
+    expect([sink.heard, listeners.count, follower.channels]).toEqual([[], 0, 0]);
   });
 });
 

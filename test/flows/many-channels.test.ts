@@ -193,6 +193,27 @@ describe.each([
     expect(data.filter(({ message }) => message !== undefined)).toHaveLength(40);
   });
 
+  test('takes fifty, with all their ids, the token and the cursor in one URL', async () => {
+    const ids = Array.from({ length: 50 }, () => crypto.randomUUID());
+    const channels = await startMany(place.url, place.orgId, ids);
+    await sendAll(place, ids.slice(1), 0, 1);
+    const first = await listen(channels.eventsUrl());
+    await first.received(49);
+    await until('the cursor', () => first.events().at(-1)?.id !== undefined);
+    first.close();
+    const cursor = first.events().at(-1)?.id ?? '';
+    expect(cursor).toHaveLength(1 + 50 * 24);
+    const asked = { last_event_id: cursor };
+    const url = channels.eventsUrl(ids, asked);
+    expect(url.length).toBeLessThan(8 * 1024);
+    await sendAll(place, ids, 1, 2, Phase.END);
+    const received = new Received();
+    const resumed = await listen(url);
+    await resumed.ended();
+    received.take(resumed.text());
+    expect(Object.fromEntries(received.sequences)).toEqual(Object.fromEntries(ids.map((id) => [id, [1]])));
+  });
+
   test('refuses what can not be listened to', async () => {
     const channels = await startMany(place.url, place.orgId, [crypto.randomUUID(), crypto.randomUUID()]);
     const [one = '', other = ''] = channels.ids;
