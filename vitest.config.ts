@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 // Kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start real
-// Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` are
+// Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` and `*.threads.test.ts` are
 // suites on files, with threads and with processes that are killed; `*.conformance.test.ts` hold what is written by hand for
 // speed against the generated code, over random messages; test/flows starts the product as a user does, with real Envoy in front; test/chaos breaks it.
 export default defineConfig({
@@ -13,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
-          exclude: ['**/*.{redis,postgres,kafka,sqlite,conformance}.test.ts'],
+          exclude: ['**/*.{redis,postgres,kafka,sqlite,threads,conformance}.test.ts'],
           // A deadline for what hangs, not for what is slow: the machine may be busy.
           testTimeout: 30_000,
         },
@@ -21,7 +21,7 @@ export default defineConfig({
       {
         test: {
           name: 'sqlite',
-          include: ['{lib,services,cli}/**/*.sqlite.test.ts'],
+          include: ['{lib,services,cli}/**/*.{sqlite,threads}.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -29,7 +29,7 @@ export default defineConfig({
       {
         test: {
           name: 'conformance',
-          include: ['{lib,services}/**/*.conformance.test.ts'],
+          include: ['{lib,services,scripts}/**/*.conformance.test.ts'],
           testTimeout: 60_000,
         },
       },
