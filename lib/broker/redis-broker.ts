@@ -23,6 +23,7 @@ import { entryName, parseLogEntry } from './redis-entry.ts';
 import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { type RedisTlsOptions, readTls } from './redis-options.ts';
+import { publishReplicated } from './redis-replicated.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
 export interface RedisBrokerOptions {
@@ -37,6 +38,8 @@ export interface RedisBrokerOptions {
   readonly commandTimeoutMs?: number | undefined;
   /** So many requests may wait for Redis; what comes on top is refused at once. */
   readonly maxInFlight?: number | undefined;
+  /** So many replicas must have a message before it is answered; 0, the default: none. */
+  readonly waitReplicas?: number | undefined;
   /** How often activity is reported and the settings are read. */
   readonly reportIntervalMs?: number | undefined;
 }
@@ -63,6 +66,7 @@ class RedisBroker implements Broker {
   readonly decisions: RedisDecisions;
   readonly #retention: Retention;
   readonly #commandTimeoutMs: number;
+  readonly #waitReplicas: number;
   readonly #connection: RedisConnection;
   readonly #commands: RedisCommands;
   readonly #live: RedisLive;
@@ -73,6 +77,7 @@ class RedisBroker implements Broker {
     const target = parseRedisUrl(options.url);
     const commandTimeoutMs = options.commandTimeoutMs ?? DEFAULT_COMMAND_TIMEOUT_MS;
     this.#commandTimeoutMs = commandTimeoutMs;
+    this.#waitReplicas = options.waitReplicas ?? 0;
     this.#retention = { ...DEFAULT_RETENTION, ...options.retention };
     this.#connection = new RedisConnection({
       target,
@@ -127,7 +132,12 @@ class RedisBroker implements Broker {
       const { data } = message;
       sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), entryName(message));
     }
-    const reply = await this.#commands.run((client) => client.tidewayPublish(...sent), timeoutMs);
+    const replicas = this.#waitReplicas;
+    const reply = await this.#commands.run(
+      (client) =>
+        replicas === 0 ? client.tidewayPublish(...sent) : publishReplicated(client, sent, replicas, timeoutMs),
+      timeoutMs,
+    );
     const results = messages.map((_, n) => publishResult(reply[2 * n], reply[2 * n + 1]));
     const at = results.findLastIndex(({ kind }) => kind === 'stored');
     const last = results[at];

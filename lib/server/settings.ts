@@ -58,6 +58,7 @@ function brokerSettings(env: Env): OpenBrokerOptions {
     },
     sentinelUsername: env.text('REDIS_SENTINEL_USERNAME'),
     sentinelPassword: env.text('REDIS_SENTINEL_PASSWORD'),
+    waitReplicas: env.integer('PUBLISH_WAIT_REPLICAS', 0, 0, 10),
     retention: {
       maxEntries: env.integer('STREAM_RETAIN_MESSAGES', maxEntries, 1, 1_000_000),
       minAgeMs: env.secondsAsMs('STREAM_RETAIN_SEC', minAgeMs / 1000, 0, 86_400),

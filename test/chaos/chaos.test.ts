@@ -35,3 +35,13 @@ describe('everything breaks, and what Redis still has reaches everybody once and
     });
   }
 });
+
+describe('with appendonly and PUBLISH_WAIT_REPLICAS=1 Redis loses nothing that was acknowledged', () => {
+  for (const topology of topologies.filter((name) => name !== 'single')) {
+    test(`${topology}, replicated`, { timeout: DEADLINE_MS }, async () => {
+      const report = await run(topology, { PUBLISH_WAIT_REPLICAS: '1' });
+      expectFlawless(report);
+      expect(report.counts.redisLost).toBe(0);
+    });
+  }
+});

@@ -1,0 +1,37 @@
+import { Cluster } from 'ioredis';
+import { BrokerUnavailableError } from './broker.ts';
+import type { PublishReply, RedisClient, ScriptArguments } from './redis-client.ts';
+
+/** Of the time that a publish has: a server without its replicas must not use up that of those behind it. */
+const WAIT_SHARE = 4;
+
+/**
+ * Publishes, and answers only once so many replicas have it: script and WAIT go to the same connection in one write.
+ *
+ * On another connection WAIT would speak of another server, after a failover, which knows nothing of what was published
+ * to this one. It is asked for duplicates too: the first attempt may not be replicated yet, and WAIT means everything
+ * that its server had when the command before it was done.
+ * @throws BrokerUnavailableError if it is stored and not known to be replicated
+ */
+export async function publishReplicated(
+  client: RedisClient,
+  sent: ScriptArguments,
+  replicas: number,
+  timeoutMs: number,
+): Promise<PublishReply> {
+  const waitMs = Math.max(1, Math.floor(timeoutMs / WAIT_SHARE));
+  const results = await client
+    .pipeline()
+    .tidewayPublish(...sent)
+    .wait(replicas, waitMs)
+    .exec();
+  const [published, waited] = results ?? [];
+  const problem = published?.[0] ?? waited?.[0];
+  if (problem) {
+    // Pipelines are not redirected: the next attempt has to know the slots.
+    if (client instanceof Cluster && /^(?:MOVED|ASK) /.test(problem.message)) client.refreshSlotsCache();
+    throw problem;
+  }
+  if (Number(waited?.[1] ?? 0) < replicas) throw new BrokerUnavailableError(`not ${replicas} replicas have it yet`);
+  return published?.[1] as PublishReply;
+}
