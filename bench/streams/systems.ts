@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
@@ -70,7 +71,13 @@ async function startTideway(
   stack: AsyncDisposableStack,
 ): Promise<System> {
   const dir = await mkdtemp(join(tmpdir(), 'tideway-bench-'));
-  stack.defer(() => rm(dir, { recursive: true, force: true }));
+  const remove = () => rmSync(dir, { recursive: true, force: true });
+  // It has keys in it: it goes in an interruption, too.
+  process.once('exit', remove);
+  stack.defer(() => {
+    process.off('exit', remove);
+    remove();
+  });
   const keys = await loadOrCreateDevelopmentKeys(dir);
   const start = async (service: 'monolith' | 'publish' | 'stream', env: Env = {}) => {
     const process = await startService(service, { TIDEWAY_DATA_DIR: dir, ...settings, ...env });
