@@ -1,9 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
 // Kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start real
-// Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` and `*.threads.test.ts` are
-// suites on files, with threads and with processes that are killed; `*.conformance.test.ts` hold what is written by hand for
-// speed against the generated code, over random messages; test/flows starts the product as a user does, with real Envoy in front; test/chaos breaks it.
+// Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` and
+// `*.threads.test.ts` are suites on files, with threads and with processes that are killed; `*.conformance.test.ts` hold what
+// is written by hand for speed against the generated code, over random messages; test/flows starts the product as a user
+// does, with real Envoy in front; test/chaos breaks it.
 export default defineConfig({
   test: {
     // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.
@@ -14,6 +15,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
           exclude: ['**/*.{redis,postgres,kafka,sqlite,threads,conformance}.test.ts'],
+          // Modules keep no state that one file could leave to the next; loading them anew for each file takes half the time.
+          isolate: false,
           // A deadline for what hangs, not for what is slow: the machine may be busy.
           testTimeout: 30_000,
         },
