@@ -79,8 +79,8 @@ export class KafkaTopics {
     try {
       await this.#ask((admin) => admin.createTopics({ topics: [topic], partitions, replicas, configs }));
     } catch (error) {
-      // Somebody else may have been faster.
-      if ((await this.existing([topic])).length === 0) throw error;
+      // Somebody else was faster. A list of what there is may not have it yet; #ready waits for that.
+      if (!saysThatItExists(error)) throw error;
     }
     await this.#ready(topic);
   }
@@ -109,4 +109,12 @@ export class KafkaTopics {
       throw unavailable(error);
     }
   }
+}
+
+/** Errors of several brokers, and of several topics, are within one another. */
+function saysThatItExists(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ('apiId' in error && error.apiId === 'TOPIC_ALREADY_EXISTS') return true;
+  const inner = error instanceof AggregateError ? error.errors : [];
+  return [error.cause, ...inner].some(saysThatItExists);
 }

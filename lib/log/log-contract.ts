@@ -101,6 +101,18 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
       expect(collector.values).toEqual(['1', '2']);
     });
 
+    test('a topic that several are the first to append to is made once', async () => {
+      await using first = open();
+      await using second = open();
+      await using third = open();
+      const topic = newTopic();
+      const logs = [first, second, third];
+      await Promise.all(logs.map((log, n) => log.append([textRecord(topic, 'a', `${n}`)])));
+      await using collector = new Collector(first, [topic]);
+      await collector.has(3);
+      expect(collector.values.toSorted()).toEqual(['0', '1', '2']);
+    });
+
     test('a batch is within its limits, or one record', async () => {
       await using log = open();
       const topic = newTopic();
