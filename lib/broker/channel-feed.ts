@@ -150,7 +150,7 @@ export class ChannelFeed<D extends object> {
         }
         for (const run of runsOf(entries)) {
           const hole = holeBefore(run.first, at);
-          if (hole !== undefined) reader.control(hole, at);
+          if (hole !== undefined) reader.control(hole.notice, hole.cursor);
           for (const shared of this.#together(run.entries.map((entry) => this.#shared(entry)))) {
             reader.deliver(shared);
             await reader.congested();
@@ -225,7 +225,7 @@ export class ChannelFeed<D extends object> {
   #onLive(entry: Entry): void {
     if (this.#closed) return;
     const isNews = compareEntryIds(entry.id, this.#last) > 0;
-    if (this.established && this.#filling === undefined && isNews && compareEntryIds(entry.prev, this.#last) <= 0) {
+    if (this.established && this.#filling === undefined && isNews && entry.prev === this.#last) {
       this.#advance(entry);
       return;
     }
@@ -284,7 +284,7 @@ export class ChannelFeed<D extends object> {
         const hole = holeBefore(entry, at);
         if (hole !== undefined) {
           this.deliverDue();
-          for (const reader of this.#live) reader.control(hole, at);
+          for (const reader of this.#live) reader.control(hole.notice, hole.cursor);
         }
         this.#advance(entry);
       }

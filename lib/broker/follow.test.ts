@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type Broker, BrokerUnavailableError, type ChannelKey, channelKey, type Entry } from './broker.ts';
-import { BEFORE_ALL, type EntryId, parseEntryId } from './entry-id.ts';
+import { BEFORE_ALL, type EntryId, entryIdMs, parseEntryId } from './entry-id.ts';
 import { Follower, type Notice, type Reader } from './follow.ts';
 import { createMemoryBroker } from './memory-broker.ts';
 
@@ -361,6 +361,17 @@ describe('what can not be delivered is said:', () => {
     await vi.waitFor(() => expect(notes.notices).toEqual([{ notice: { type: 'reset' }, cursor: tail }]));
     await publish(broker, 'after');
     await vi.waitFor(() => expect(notes.texts).toEqual(['after']));
+  });
+
+  test('reset, to a cursor that the log does not know: it was rolled back, and has gone on since', async () => {
+    const { broker } = cuttable();
+    const before = await publish(broker, 'before');
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(entryIdMs(before)));
+    await publish(broker, 'after');
+    const notes = new Notes();
+    await follow(broker).follow(CHANNEL, parseEntryId(before.replace(/-.*/, '-7')), notes);
+    await vi.waitFor(() => expect(notes.texts).toEqual(['after']));
+    expect(notes.notices).toEqual([{ notice: { type: 'reset' }, cursor: before }]);
   });
 });
 

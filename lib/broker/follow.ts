@@ -11,7 +11,8 @@ import { Replays } from './replays.ts';
  *   before it was read), `expired` (the whole log is gone), `reset` (the log was rolled back below the cursor).
  * - The chain finds holes: an entry whose `prev` is beyond the last one makes the feed read what is between. The tail
  *   check finds lost ends: every {@link FollowOptions.tailCheckMs}, and at once after an interruption, last ids are
- *   compared. An entry whose `prev` is before the last one means a roll-back that has already moved on: it is delivered.
+ *   compared. An entry whose `prev` is before the last one means a roll-back that has already moved on: `reset` is said,
+ *   and it is delivered.
  * - While the broker is away readers keep their place; after {@link FollowOptions.patienceMs} they are told.
  *
  * `D` is what readers share for an entry (its decoded and encoded forms), made once by `share`; what is due in one turn of

@@ -4,11 +4,14 @@ import type { Notice } from './follow.ts';
 
 // What a reader is missing, by the chain of ids: before an entry, between entries, and after the last.
 
-/** What to tell a reader at `at` for whom the log holds nothing more, and where it stands then. */
-export function standing(
-  at: EntryId | undefined,
-  tail: Tail,
-): { readonly notice: Notice; readonly cursor: EntryId | undefined } | undefined {
+/** What to tell a reader, and where it stands then. */
+export interface Standing {
+  readonly notice: Notice;
+  readonly cursor: EntryId | undefined;
+}
+
+/** What to tell a reader at `at` for whom the log holds nothing more. */
+export function standing(at: EntryId | undefined, tail: Tail): Standing | undefined {
   if (tail.last !== BEFORE_ALL) {
     const beyond = at !== undefined && compareEntryIds(at, tail.last) > 0;
     return beyond ? { notice: { type: 'reset' }, cursor: tail.last } : undefined;
@@ -38,8 +41,15 @@ export function runsOf(entries: readonly Entry[]): Run[] {
   return runs;
 }
 
-/** The gap before `entry` for a reader that has received everything up to `at`. */
-export function holeBefore(entry: Entry, at: EntryId | undefined): Notice | undefined {
-  const missing = at === undefined ? entry.prev !== BEFORE_ALL : compareEntryIds(entry.prev, at) > 0;
-  return missing ? { type: 'gap', firstId: entry.id } : undefined;
+/**
+ * What to tell a reader that has received everything up to `at`, before it gets `entry`. A `prev` from before its place
+ * means that the log was rolled back and has gone on since: others may have come between, in another log than the
+ * reader's, with ids that it has passed.
+ */
+export function holeBefore(entry: Entry, at: EntryId | undefined): Standing | undefined {
+  const order = compareEntryIds(entry.prev, at ?? BEFORE_ALL);
+  if (order > 0) return { notice: { type: 'gap', firstId: entry.id }, cursor: at };
+  if (order === 0) return undefined;
+  if (entry.prev === BEFORE_ALL) return { notice: { type: 'expired' }, cursor: undefined };
+  return { notice: { type: 'reset' }, cursor: entry.prev };
 }
