@@ -25,6 +25,7 @@ const steps = [
   tests('store suites on real PostgreSQL', 'postgres'),
   tests('log suites on real Kafka', 'kafka'),
   tests('story tests through real Envoy', 'flows'),
+  tests('failure tests, their short form', 'chaos'),
 ];
 
 async function main() {

@@ -59,6 +59,10 @@ describe('the judge of failure tests', () => {
     expect(verdictOn(bookOf(1, 9, ['reset', id(2)], 4))).toEqual({ ...FLAWLESS, lost: 1 });
   });
 
+  test('what a reset takes back may come again', () => {
+    expect(verdictOn(bookOf(1, 2, 3, ['reset', id(2)], 3, 4))).toEqual(FLAWLESS);
+  });
+
   test('an expiry excuses what is before the next message', () => {
     expect(verdictOn(bookOf(1, ['expired', ''], 3, 4))).toEqual(FLAWLESS);
     expect(verdictOn(bookOf(1, ['expired', ''], 2, 4))).toEqual({ ...FLAWLESS, lost: 1 });
@@ -73,6 +77,11 @@ describe('the judge of failure tests', () => {
   test('counts apart what Redis lost', () => {
     const judgement = judge({ log: logOf(1, 2, 4), promises, books: [bookOf(1, 2, 3, 4)] });
     expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { redisLost: 1, takenBack: 1 } });
+  });
+
+  test('expects nothing more of one whose END was taken back', () => {
+    const judgement = judge({ log, promises, books: [bookOf(1, 2, 9)] });
+    expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { takenBack: 1, endsTakenBack: 1 } });
   });
 
   test('finds a message that is stored twice, or acknowledged twice', () => {

@@ -28,10 +28,23 @@ export interface Counts {
   readonly redisLost: number;
   /** Received, and taken back by a Redis that went back in time. */
   readonly takenBack: number;
+  /** Listeners whose END was taken back after they had it. */
+  readonly endsTakenBack: number;
   readonly gaps: number;
   readonly resets: number;
   readonly expiries: number;
 }
+
+export const NO_COUNTS: Counts = {
+  acknowledged: 0,
+  received: 0,
+  redisLost: 0,
+  takenBack: 0,
+  endsTakenBack: 0,
+  gaps: 0,
+  resets: 0,
+  expiries: 0,
+};
 
 export interface LogEntry {
   readonly id: EntryId;
@@ -82,8 +95,8 @@ export interface Judgement {
 export function judge({ log, promises, books }: Case): Judgement {
   const log_ = new LogView(log);
   const flaws: string[] = [];
-  const verdict = { lost: 0, double: 0, outOfOrder: 0, unknown: 0, stuck: 0 };
-  const counts = { acknowledged: 0, received: 0, redisLost: 0, takenBack: 0, gaps: 0, resets: 0, expiries: 0 };
+  const verdict = { ...FLAWLESS } as Mutable<Verdict>;
+  const counts = { ...NO_COUNTS } as Mutable<Counts>;
   const find = (kind: keyof Verdict, words: string) => {
     verdict[kind] += 1;
     flaws.push(`${kind}: ${words}`);
@@ -94,8 +107,8 @@ export function judge({ log, promises, books }: Case): Judgement {
   return { verdict, counts, flaws };
 }
 
-type Find = (kind: keyof Verdict, words: string) => void;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type Find = (kind: keyof Verdict, words: string) => void;
 
 /** What Redis has, and what it had and let go of by its rules. */
 class LogView {
@@ -196,9 +209,29 @@ function judgeBook(book: Book, log: LogView, counts: Mutable<Counts>, find: Find
       const isResetCursor = after === before && id === after;
       return isResetCursor || (compareEntryIds(id, after) > 0 && compareEntryIds(id, before) < 0);
     });
+  // It heard an END that Redis took back: it listens no more, and nobody can tell it.
+  const last = book.events.findLast((event) => event.kind === 'message');
+  if (book.hasEnded && last !== undefined && !log.stands(last.id)) {
+    counts.endsTakenBack += 1;
+    return;
+  }
   for (const { id, sequence } of log.entries) {
     // Of one that is stuck, what it would still have got is not told apart.
     if (!book.hasEnded && compareEntryIds(id, at) > 0) break;
-    if (!idOf.has(sequence) && !isExcused(id)) find('lost', `${sequence} at ${id} was not received`);
+    if (!idOf.has(sequence) && !isExcused(id))
+      find('lost', `${sequence} at ${id} (after ${prevOf(log, id)}) was not received: ${around(book, id)}`);
   }
+}
+
+function prevOf(log: LogView, id: EntryId): EntryId | undefined {
+  return log.entries.find((entry) => entry.id === id)?.prev;
+}
+
+/** What a listener got where it should have got an entry. */
+function around({ events }: Book, id: EntryId): string {
+  const next = events.findIndex((event) => event.kind === 'message' && compareEntryIds(event.id, id) > 0);
+  const told = events.slice(Math.max(0, next - 3), next < 0 ? undefined : next + 2);
+  return told
+    .map((event) => (event.kind === 'message' ? `${event.sequence} at ${event.id}` : `${event.type} ${event.cursor}`))
+    .join(', ');
 }

@@ -4,7 +4,7 @@ import { startDeployment } from '../support/deployment.ts';
 import { grpcListenerClient } from '../support/rpc-listener.ts';
 import { startClusterWorld } from './cluster-world.ts';
 import type { Counts, Judgement, Verdict } from './judge.ts';
-import { FLAWLESS } from './judge.ts';
+import { FLAWLESS, NO_COUNTS } from './judge.ts';
 import { live } from './life.ts';
 import { type Fault, makePlan } from './plan.ts';
 import { processFaults } from './process-faults.ts';
@@ -43,15 +43,6 @@ const SAY_EVERY_MS = 10_000;
 const MAX_FLAWS = 50;
 /** Faults that a flaw is reported with. */
 const RECENT_FAULTS = 12;
-const NO_COUNTS: Counts = {
-  acknowledged: 0,
-  received: 0,
-  redisLost: 0,
-  takenBack: 0,
-  gaps: 0,
-  resets: 0,
-  expiries: 0,
-};
 
 /** Breaks a whole deployment under load as the seed says, and judges every stream that lived meanwhile. */
 export async function runChaos({ topology, seed, seconds, env = {}, say }: RunOptions): Promise<Report> {
