@@ -3,20 +3,24 @@ import { describe, expect, test } from 'vitest';
 import { FLAWLESS } from './judge.ts';
 import { type Report, runChaos, type Topology } from './run.ts';
 
-// `npm run test:chaos` with CHAOS_SEED, CHAOS_SECONDS and CHAOS_TOPOLOGY; without any of them, as in `npm test`, it is short.
+// `npm run test:chaos`, with CHAOS_SECONDS for each run, and CHAOS_SEED and CHAOS_TOPOLOGY as a run has printed them. A
+// seed says what is broken when, and what streams and listeners do; what they meet is up to the machine.
 const { CHAOS_SEED, CHAOS_SECONDS, CHAOS_TOPOLOGY } = process.env;
-const SHORT_SECONDS = 8;
-const seconds = Number(CHAOS_SECONDS ?? SHORT_SECONDS);
+/** As in `npm test`: two runs beside each other. */
+const isShort = CHAOS_SECONDS === undefined;
+const seconds = Number(CHAOS_SECONDS ?? 8);
 const topologies = (CHAOS_TOPOLOGY?.split(',') ?? ['single', 'sentinel', 'cluster']) as Topology[];
 // Streams end, servers stop, and the machine may be busy.
-const DEADLINE_MS = seconds * 1_000 + 240_000;
+const options = { timeout: seconds * 1_000 + 240_000, concurrent: isShort };
 
 async function run(topology: Topology, env: Readonly<Record<string, string>> = {}): Promise<Report> {
   const seed = CHAOS_SEED === undefined ? randomInt(2 ** 31) : Number(CHAOS_SEED);
-  const name = `${topology}${Object.keys(env).length === 0 ? '' : ` with ${JSON.stringify(env)}`}`;
+  const name = [topology, ...Object.entries(env).map(([setting, value]) => `${setting}=${value}`)].join(', ');
   const say = (line: string) => void process.stdout.write(`chaos, ${name}: ${line}\n`);
   say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds} CHAOS_TOPOLOGY=${topology}`);
-  return runChaos({ topology, seed, seconds, env, say });
+  const report = await runChaos({ topology, seed, seconds, env, say });
+  if (report.flaws.length > 0) say(`CHAOS_SEED=${seed} found\n${report.flaws.join('\n')}`);
+  return report;
 }
 
 function expectFlawless({ verdict, flaws, trouble, counts }: Report): void {
@@ -25,20 +29,21 @@ function expectFlawless({ verdict, flaws, trouble, counts }: Report): void {
   expect(counts.received).toBeGreaterThan(counts.acknowledged);
 }
 
+/** Without and with waiting for replicas. */
+const plain = topologies.filter((name) => !isShort || name === 'single');
+const replicated = topologies.filter((name) => (isShort ? name === 'sentinel' : name !== 'single'));
+
 describe('everything breaks, and what Redis still has reaches everybody once and in order', () => {
-  for (const topology of topologies) {
-    test(topology, { timeout: DEADLINE_MS }, async () => {
+  for (const topology of plain) {
+    test(topology, options, async () => {
       const report = await run(topology);
       expectFlawless(report);
       // One server with appendonly that is killed has everything that it acknowledged.
       if (topology === 'single') expect(report.counts).toMatchObject({ redisLost: 0, takenBack: 0 });
     });
   }
-});
-
-describe('with appendonly and PUBLISH_WAIT_REPLICAS=1 Redis loses nothing that was acknowledged', () => {
-  for (const topology of topologies.filter((name) => name !== 'single')) {
-    test(`${topology}, replicated`, { timeout: DEADLINE_MS }, async () => {
+  for (const topology of replicated) {
+    test(`${topology} with PUBLISH_WAIT_REPLICAS=1: nothing acknowledged is taken back`, options, async () => {
       const report = await run(topology, { PUBLISH_WAIT_REPLICAS: '1' });
       expectFlawless(report);
       expect(report.counts.redisLost).toBe(0);
