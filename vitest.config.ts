@@ -69,7 +69,8 @@ export default defineConfig({
           include: ['test/flows/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
+          // Each has servers of its own on free ports, and mostly waits for them.
+          maxWorkers: 2,
         },
       },
       {

@@ -11,21 +11,27 @@ import { check, tests } from './lib/test-steps.mjs';
 
 /** @typedef {import('./lib/test-steps.mjs').Step} Step */
 
-/** @type {readonly Step[]} */
-const steps = [
-  check('contracts', 'node', 'scripts/contracts-check.mjs'),
-  check('style', 'biome', 'ci'),
-  check('types', 'tsc', '-p', '.'),
-  check('types of the page', 'tsc', '-p', 'console'),
-  check('architecture', 'node', 'scripts/check-architecture.mjs'),
-  tests('unit tests', 'unit'),
-  tests('suites on SQLite, with threads and kills', 'sqlite'),
-  tests('fast paths beside the generated code', 'conformance'),
-  tests('broker suites on real Redis', 'redis'),
-  tests('store suites on real PostgreSQL', 'postgres'),
-  tests('log suites on real Kafka', 'kafka'),
-  tests('story tests through real Envoy', 'flows'),
-  tests('failure tests, their short form', 'chaos'),
+/**
+ * Stages one after the other; the steps of a stage at once, as each of them mostly waits, for servers or a single core.
+ * @type {readonly (readonly Step[])[]}
+ */
+const stages = [
+  [
+    check('contracts', 'node', 'scripts/contracts-check.mjs'),
+    check('style', 'biome', 'ci'),
+    check('types', 'tsc', '-p', '.'),
+    check('types of the page', 'tsc', '-p', 'console'),
+    check('architecture', 'node', 'scripts/check-architecture.mjs'),
+  ],
+  [tests('unit tests', 'unit')],
+  [tests('suites on SQLite, with threads and kills', 'sqlite'), tests('log suites on real Kafka', 'kafka')],
+  [
+    tests('fast paths beside the generated code', 'conformance'),
+    tests('broker suites on real Redis', 'redis'),
+    tests('store suites on real PostgreSQL', 'postgres'),
+  ],
+  [tests('story tests through real Envoy', 'flows')],
+  [tests('failure tests, their short form', 'chaos')],
 ];
 
 async function main() {
@@ -36,11 +42,9 @@ async function main() {
   await ensureKafka();
 
   const results = [];
-  for (const step of steps) {
-    process.stdout.write(`\n▶ ${step.name}\n`);
-    const startMs = performance.now();
-    const count = await step.run();
-    results.push({ name: step.name, ...count, tookSec: (performance.now() - startMs) / 1_000 });
+  for (const stage of stages) {
+    process.stdout.write(`\n${stage.map(({ name }) => `▶ ${name}`).join('\n')}\n`);
+    results.push(...(await Promise.all(stage.map((step) => runStep(step, stage.length === 1)))));
   }
 
   process.stdout.write('\n');
@@ -52,6 +56,16 @@ async function main() {
   const failed = results.reduce((sum, result) => sum + result.failed, 0);
   process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
   if (failed > 0) process.exitCode = 1;
+}
+
+/**
+ * @param {Step} step
+ * @param {boolean} isAlone
+ */
+async function runStep({ name, run: runIt }, isAlone) {
+  const startMs = performance.now();
+  const count = await runIt(isAlone);
+  return { name, ...count, tookSec: (performance.now() - startMs) / 1_000 };
 }
 
 await run('test', main);

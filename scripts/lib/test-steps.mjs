@@ -7,7 +7,7 @@ import { runCommand } from './run-command.mjs';
 
 /**
  * @typedef {{ passed: number, failed: number }} Count
- * @typedef {{ name: string, run: () => Promise<Count> }} Step
+ * @typedef {{ name: string, run: (isAlone: boolean) => Promise<Count> }} Step A step that is not alone prints at its end.
  */
 
 const env = withPrograms(process.env);
@@ -22,8 +22,9 @@ const env = withPrograms(process.env);
 export function check(name, command, ...args) {
   return {
     name,
-    async run() {
-      const { code } = await runCommand(command, args, { cwd: root, env, show: true });
+    async run(isAlone) {
+      const { code, output } = await runCommand(command, args, { cwd: root, env, show: isAlone });
+      print(name, output);
       return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
     },
   };
@@ -38,7 +39,7 @@ export function check(name, command, ...args) {
 export function tests(name, project) {
   return {
     name,
-    async run() {
+    async run(isAlone) {
       const folder = mkdtempSync(join(tmpdir(), 'tideway-tests-'));
       try {
         const report = join(folder, 'report.json');
@@ -50,7 +51,8 @@ export function tests(name, project) {
           '--reporter=json',
           `--outputFile.json=${report}`,
         ];
-        const { code } = await runCommand('vitest', args, { cwd: root, env, show: true });
+        const { code, output } = await runCommand('vitest', args, { cwd: root, env, show: isAlone });
+        print(name, output);
         return countOf(readFileSync(report, 'utf8'), code);
       } catch {
         // vitest itself broke, and wrote no report.
@@ -60,6 +62,14 @@ export function tests(name, project) {
       }
     },
   };
+}
+
+/**
+ * @param {string} name
+ * @param {string} output
+ */
+function print(name, output) {
+  if (output !== '') process.stdout.write(`\n■ ${name}\n${output}`);
 }
 
 /**

@@ -40,7 +40,7 @@ import { controlSettings } from '../control/settings.ts';
 import { eventsService } from '../events/routes.ts';
 import { publishService } from '../publish/routes.ts';
 import { publishSettings } from '../publish/settings.ts';
-import { INTAKE_TIMEOUT_MS, relayService } from '../relay/relay.ts';
+import { relayService } from '../relay/relay.ts';
 import { createRpcConfigSource } from '../relay/rpc-config-source.ts';
 import { firstToken, relaySettings } from '../relay/settings.ts';
 import { streamService } from '../stream/routes.ts';
@@ -118,7 +118,6 @@ await runMain('tideway', async () => {
     broker,
     store,
     needs: [logNeed(log), eventStoreNeed(events)],
-    limits: { requestTimeoutMs: INTAKE_TIMEOUT_MS },
     logger,
     reflection: !common.isProduction,
     parts,
