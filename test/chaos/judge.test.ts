@@ -72,6 +72,7 @@ describe('the judge of failure tests', () => {
     const trimmed = log.slice(2);
     const judgement = judge({ log: trimmed, promises, books: [bookOf(['gap', '', id(3)], 3, 4), bookOf(1, 2, 3, 4)] });
     expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { redisLost: 0, takenBack: 0 } });
+    expect(judge({ log: trimmed, promises, books: [bookOf(1, 3, 4)] }).verdict).toEqual({ ...FLAWLESS, lost: 1 });
   });
 
   test('counts apart what Redis lost', () => {

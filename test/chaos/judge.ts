@@ -93,7 +93,7 @@ export interface Judgement {
 }
 
 export function judge({ log, promises, books }: Case): Judgement {
-  const log_ = new LogView(log);
+  const view = new LogView(log, promises);
   const flaws: string[] = [];
   const verdict = { ...FLAWLESS } as Mutable<Verdict>;
   const counts = { ...NO_COUNTS } as Mutable<Counts>;
@@ -102,8 +102,8 @@ export function judge({ log, promises, books }: Case): Judgement {
     flaws.push(`${kind}: ${words}`);
   };
 
-  judgeLog(log_, promises, counts, find);
-  for (const book of books) judgeBook(book, log_, counts, (kind, words) => find(kind, `${book.name}: ${words}`));
+  judgeLog(view, promises, counts, find);
+  for (const book of books) judgeBook(book, view, counts, (kind, words) => find(kind, `${book.name}: ${words}`));
   return { verdict, counts, flaws };
 }
 
@@ -113,11 +113,18 @@ type Find = (kind: keyof Verdict, words: string) => void;
 /** What Redis has, and what it had and let go of by its rules. */
 class LogView {
   readonly entries: readonly LogEntry[];
+  /** Those, and before them what was promised and trimmed. */
+  readonly all: readonly Pick<LogEntry, 'id' | 'sequence'>[];
   readonly #byId: Map<string, LogEntry>;
 
-  constructor(entries: readonly LogEntry[]) {
+  constructor(entries: readonly LogEntry[], promises: Promises) {
     this.entries = entries;
     this.#byId = new Map(entries.map((entry) => [entry.id, entry]));
+    const promised = [...promises].flatMap(([sequence, ids]) =>
+      [...ids].map((id) => ({ id: id as EntryId, sequence })),
+    );
+    const trimmed = promised.filter(({ id }) => this.wasTrimmed(id));
+    this.all = [...trimmed.sort((a, b) => compareEntryIds(a.id, b.id)), ...entries];
   }
 
   has(id: string): boolean {
@@ -215,7 +222,7 @@ function judgeBook(book: Book, log: LogView, counts: Mutable<Counts>, find: Find
     counts.endsTakenBack += 1;
     return;
   }
-  for (const { id, sequence } of log.entries) {
+  for (const { id, sequence } of log.all) {
     // Of one that is stuck, what it would still have got is not told apart.
     if (!book.hasEnded && compareEntryIds(id, at) > 0) break;
     if (!idOf.has(sequence) && !isExcused(id))
