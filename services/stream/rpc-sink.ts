@@ -20,15 +20,19 @@ export class RpcSink<R = SubscribeResponse> implements Sink<RpcChunk<R>> {
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;
-    signal.addEventListener('abort', () => {
-      this.#ended = true;
-      // A caller's deadline is said; whoever went hears nothing.
-      const { reason } = signal;
-      if (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) this.#failure = reason;
-      this.#waiting = [];
-      this.#wake();
-      this.onGone();
-    });
+    // It may have gone while its token was looked at: nobody would ever be told then.
+    if (signal.aborted) this.#aborted();
+    else signal.addEventListener('abort', () => this.#aborted());
+  }
+
+  #aborted(): void {
+    this.#ended = true;
+    // A caller's deadline is said; whoever went hears nothing.
+    const { reason } = this.#signal;
+    if (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) this.#failure = reason;
+    this.#waiting = [];
+    this.#wake();
+    this.onGone();
   }
 
   get isGone(): boolean {
