@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createRouterTransport } from '@connectrpc/connect';
 import { openBroker } from '#lib/broker/open-broker.ts';
 import { openConfigCache } from '#lib/config-cache/open-config-cache.ts';
@@ -42,7 +43,7 @@ import { publishService } from '../publish/routes.ts';
 import { publishSettings } from '../publish/settings.ts';
 import { relayService } from '../relay/relay.ts';
 import { createRpcConfigSource } from '../relay/rpc-config-source.ts';
-import { firstToken, relaySettings } from '../relay/settings.ts';
+import { relaySettings } from '../relay/settings.ts';
 import { streamService } from '../stream/routes.ts';
 import { streamSettings } from '../stream/settings.ts';
 import { writeDevelopmentFile } from './development-file.ts';
@@ -83,12 +84,15 @@ await runMain('tideway', async () => {
   const events = await openEventStore({ ...storeSettings(env), readOnly: true });
   const reports = reportTo(logger);
   const live = createBrokerLivePublisher({ broker, reports });
-  const configs = configService({ gate, cache, relays: config.relays });
+  // The relay here needs no token of the settings: those are for relays elsewhere.
+  const ownToken = randomBytes(32).toString('base64url');
+  const tokens = [...config.relays.tokens, { secret: ownToken, isTrusted: true }];
+  const configs = configService({ gate, cache, relays: { ...config.relays, tokens } });
   // The relay asks for configs as one elsewhere does, without the way over a port.
   const transport = createRouterTransport((router) => configs.rpc(router, onError), {
     router: { interceptors: [refusalInterceptor(onError)] },
   });
-  const source = createRpcConfigSource({ transport, token: firstToken(relay), onError: warn });
+  const source = createRpcConfigSource({ transport, token: ownToken, onError: warn });
   const parts = [
     publishService({ gate, broker, logger, ...publishSettings(env) }),
     streamService({ gate, broker, logger, signer: stream.signer, ...settings }),

@@ -18,7 +18,7 @@ import { until } from '../support/until.ts';
 // EVENTS_KILL_SEED says in which order and when.
 
 const EVENTS_PER_SEC = Number(process.env['EVENTS_KILL_RATE'] ?? 500);
-const SECONDS = Number(process.env['EVENTS_KILL_SECONDS'] ?? 15);
+const SECONDS = Number(process.env['EVENTS_KILL_SECONDS'] ?? 10);
 const SEED = Number(process.env['EVENTS_KILL_SEED'] ?? 5);
 const TIMEOUT_MS = SECONDS * 5_000 + 180_000;
 /** Between a part that is back and the next kill. */
