@@ -1,6 +1,7 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import type { Actor } from '#lib/store/store.ts';
 import { type Scope, scopeSet } from './scopes.ts';
+import { secretDigest } from './secret-digest.ts';
 
 /** Somebody who was let in: a token's holder, a user, or who operates this installation. */
 export interface Principal {
@@ -52,7 +53,7 @@ export function tokenPrincipal({ id, organizationId, scopes }: VerifiedToken): P
 
 /** A secret of the settings, good in every organization for the scopes given. */
 export function settingsToken(secret: string, scopes: readonly Scope[]): CallerVerifier {
-  const expected = digest(secret);
+  const expected = secretDigest(secret);
   const allowed = scopeSet(scopes);
   const principal: Principal = {
     actor: 'system',
@@ -62,7 +63,7 @@ export function settingsToken(secret: string, scopes: readonly Scope[]): CallerV
   return {
     async authenticate(headers) {
       const token = bearerOf(headers);
-      return token !== undefined && timingSafeEqual(digest(token), expected) ? principal : undefined;
+      return token !== undefined && timingSafeEqual(secretDigest(token), expected) ? principal : undefined;
     },
   };
 }
@@ -71,9 +72,4 @@ export function settingsToken(secret: string, scopes: readonly Scope[]): CallerV
 export function bearerOf(headers: Headers): string | undefined {
   const value = headers.get('authorization');
   return value?.startsWith('Bearer ') === true ? value.slice('Bearer '.length).trim() : undefined;
-}
-
-/** Digests are compared, so that the time tells nothing, not even the length. */
-function digest(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
 }

@@ -5,7 +5,8 @@ import { bytesOfEventId, eventIdOf, eventKey } from './event-id.ts';
 import type { ListedEvent, StoredEvent } from './event-store.ts';
 import type { AttachmentTable, EventSchema, EventTable } from './schema.ts';
 
-const LISTED_COLUMNS = [
+/** All but what is searched and the body. */
+export const LISTED_COLUMNS = [
   'project_id',
   'received_ms',
   'event_id',

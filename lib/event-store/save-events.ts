@@ -4,6 +4,7 @@ import type { EncodedBody } from './body-codec.ts';
 import { expiresDayOf } from './days.ts';
 import { eventIdOf, eventKey } from './event-id.ts';
 import type { NewEvent } from './event-store.ts';
+import { LISTED_COLUMNS } from './read-events.ts';
 import type { EventIdTable, EventSchema, EventTable } from './schema.ts';
 import { storableText } from './storable-text.ts';
 
@@ -17,23 +18,7 @@ const insertIds = new MultiRowInsert<EventSchema, keyof EventIdTable>(ID_COLUMNS
 );
 
 const EVENT_COLUMNS = [
-  'project_id',
-  'received_ms',
-  'event_id',
-  'organization_id',
-  'expires_day',
-  'key_id',
-  'time_ms',
-  'category',
-  'level',
-  'title',
-  'culprit',
-  'platform',
-  'release',
-  'environment',
-  'transaction_name',
-  'user_label',
-  'sdk',
+  ...LISTED_COLUMNS,
   'search_text',
   'body_encoding',
   'body',

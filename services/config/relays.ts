@@ -1,4 +1,5 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
+import { secretDigest } from '#lib/auth/secret-digest.ts';
 import { bearer } from '#lib/server/gate.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import type { RelayKey } from './relay-signature.ts';
@@ -34,7 +35,7 @@ export class Relays {
   readonly #keys: readonly SigningRelay[];
 
   constructor({ tokens, keys }: RelaysOptions) {
-    this.#tokens = tokens.map(({ secret, isTrusted }) => ({ hash: hashOf(secret), isTrusted }));
+    this.#tokens = tokens.map(({ secret, isTrusted }) => ({ hash: secretDigest(secret), isTrusted }));
     this.#keys = keys;
   }
 
@@ -44,7 +45,7 @@ export class Relays {
 
   /** By the value of an Authorization header. @throws Refusal */
   authenticate(authorization: string | undefined): Relay {
-    const hash = hashOf(bearer(authorization));
+    const hash = secretDigest(bearer(authorization));
     const found = this.#tokens.find((token) => timingSafeEqual(token.hash, hash));
     if (found === undefined) throw new Refusal('relay_token_invalid');
     return found;
@@ -53,9 +54,4 @@ export class Relays {
   findKey(publicKey: string): SigningRelay | undefined {
     return this.#keys.find((relay) => relay.publicKey === publicKey.replace(/=$/, ''));
   }
-}
-
-/** Of one length, so that comparing takes the same time for all. */
-function hashOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
 }

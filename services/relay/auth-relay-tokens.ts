@@ -1,16 +1,12 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
+import { secretDigest } from '#lib/auth/secret-digest.ts';
 import { bearer } from '#lib/server/gate.ts';
 
 /** Whether the value of an Authorization header has one of these tokens. @throws Refusal if it has none at all. */
 export function relayTokens(secrets: readonly string[]): (authorization: string) => boolean {
-  const hashes = secrets.map(hashOf);
+  const hashes = secrets.map(secretDigest);
   return (authorization) => {
-    const hash = hashOf(bearer(authorization));
+    const hash = secretDigest(bearer(authorization));
     return hashes.some((known) => timingSafeEqual(known, hash));
   };
-}
-
-/** Of one length, so that comparing takes the same time for all. */
-function hashOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
 }

@@ -1,4 +1,4 @@
-import type { FilterSettings, ScrubbingSettings } from '#gen/tideway/control/v1/resources_pb.ts';
+import type { FilterSettings } from '#gen/tideway/control/v1/resources_pb.ts';
 import type { DataCategory } from '#lib/ingest/data-category.ts';
 import type { Envelope, Sender } from './envelope.ts';
 
@@ -31,7 +31,6 @@ export interface ProcessProject {
 }
 
 export type PlainFilters = Omit<FilterSettings, '$typeName' | '$unknown'>;
-export type PlainScrubbing = Omit<ScrubbingSettings, '$typeName' | '$unknown'>;
 
 export interface Processed {
   /** At most one, as envelopes have it; of security reports many. */
