@@ -16,7 +16,11 @@ import type { EntryId } from './entry-id.ts';
  *    when the log would exceed `maxBytes`, or when the whole log expires.
  * 5. *Seal.* END seals the channel; so does `producer_lost`, which {@link Broker.endIdle} stores. The log then lives for
  *    `sealedTtlMs`, the seal for 24 hours more.
- * 6. *Live delivery is a hint.* `listen` may lose anything and repeat nothing; readers find holes by `prev` and lost
+ * 6. *Coalescing.* A START with `coalesce_window_ms` makes its channel coalesce from then on: the broker keeps beside the
+ *    entries a snapshot of all that follows (and of the START), in which text deltas that follow each other are joined.
+ *    Retention does not trim it; it is given up when it exceeds `maxBytes`, and goes with the log. `read` answers from it
+ *    where it can (see there), so that history costs its content and not the number of its messages.
+ * 7. *Live delivery is a hint.* `listen` may lose anything and repeat nothing; readers find holes by `prev` and lost
  *    ends by `tails`. lib/broker/follow.ts does that for everybody.
  */
 export interface Broker {
@@ -46,8 +50,10 @@ export interface Broker {
   ): Promise<PublishResult[]>;
 
   /**
-   * Reads up to `limit` entries after `after`, oldest first, together with the tail as it was in the same instant.
-   * Fewer than `limit` entries means that there were no more.
+   * Reads up to `limit` entries after `after`, oldest first, together with the tail as it was in the same instant. Where
+   * the channel coalesces and `after` is where a piece of its snapshot begins (before the first entry, say), they are the
+   * snapshot's pieces, each of up to {@link MAX_PIECE_BYTES} of text: an entry then stands for all after its `prev` up to
+   * its `id`. Fewer than `limit` entries means that there were no more.
    * @throws BrokerUnavailableError
    */
   read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }>;
@@ -60,7 +66,7 @@ export interface Broker {
   tails(channels: readonly ChannelKey[]): Promise<(Tail | undefined)[]>;
 
   /**
-   * Hands every entry that is published from now on to `onEntry`, as far as the network allows (guarantee 6). Resolves
+   * Hands every entry that is published from now on to `onEntry`, as far as the network allows (guarantee 7). Resolves
    * once the subscription stands: read the history after that and nothing falls between. One subscription a channel
    * and process; a second `listen` on a channel throws.
    * @returns Ends the subscription.
@@ -142,8 +148,10 @@ export interface Entry {
   readonly kind: 'message' | 'producer_lost';
   /** True if this entry seals the channel: an END, or `producer_lost`. */
   readonly seals: boolean;
-  /** The encoded PublishRequest as published; empty for `producer_lost`. */
+  /** The encoded PublishRequest as published; empty for `producer_lost`. One made by us where several are joined. */
   readonly data: Uint8Array;
+  /** Set for a text delta of a channel that coalesces: it may be joined with those before and after it, and wait so long. */
+  readonly coalesceMs?: number | undefined;
 }
 
 export interface Tail {
@@ -158,7 +166,7 @@ export interface Retention {
   readonly maxEntries: number;
   /** … and all that are younger than this … */
   readonly minAgeMs: number;
-  /** … but never more bytes than this, counted as `data` and 128 bytes an entry. */
+  /** … but never more bytes than this, counted as `data` and 128 bytes an entry. The same for a snapshot, beside them. */
   readonly maxBytes: number;
   /** How long a sealed log is kept. */
   readonly sealedTtlMs: number;
@@ -183,6 +191,9 @@ export const DEFAULT_IDLE_INTERVAL_MS = 120_000;
  */
 export const MAX_STEP_MESSAGES = 64;
 export const MAX_STEP_BYTES = 256 * 1024;
+
+/** A snapshot joins text up to about so much, and begins another piece with the next message: what one message may have. */
+export const MAX_PIECE_BYTES = 16 * 1024;
 
 /** How long a seal outlives its log. */
 export const SEAL_OUTLIVES_LOG_MS = 24 * 60 * 60 * 1000;

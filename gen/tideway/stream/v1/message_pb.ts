@@ -13,7 +13,7 @@ import type { JsonObject, Message as Message$1, UnknownEnum } from "@bufbuild/pr
  * Describes the file tideway/stream/v1/message.proto.
  */
 export const file_tideway_stream_v1_message: GenFile = /*@__PURE__*/
-  fileDesc("Ch90aWRld2F5L3N0cmVhbS92MS9tZXNzYWdlLnByb3RvEhF0aWRld2F5LnN0cmVhbS52MSKMAgoOUHVibGlzaFJlcXVlc3QSHAoKY2hhbm5lbF9pZBgBIAEoCUIIukgFcgOwAQESHAoKbWVzc2FnZV9pZBgCIAEoCUIIukgFcgOwAQESNAoQY2xpZW50X3RpbWVzdGFtcBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoFcGhhc2UYBCABKA4yGC50aWRld2F5LnN0cmVhbS52MS5QaGFzZUIKukgHggEEEAEgABIQCghzZXF1ZW5jZRgFIAEoBBIoCgdwYXlsb2FkGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIXCgZvcmdfaWQYByABKARCB7pIBDICIAAilgEKB01lc3NhZ2USEgoKbWVzc2FnZV9pZBgBIAEoCRISCgpjaGFubmVsX2lkGAIgASgJEicKBXBoYXNlGAMgASgOMhgudGlkZXdheS5zdHJlYW0udjEuUGhhc2USEAoIc2VxdWVuY2UYBCABKAQSKAoHcGF5bG9hZBgFIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiSQoHQ29udHJvbBIsCgR0eXBlGAEgASgOMh4udGlkZXdheS5zdHJlYW0udjEuQ29udHJvbFR5cGUSEAoIZmlyc3RfaWQYAiABKAkqYAoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIPCgtQSEFTRV9TVEFSVBABEg8KC1BIQVNFX0RFTFRBEAISDQoJUEhBU0VfRU5EEAMSDwoLUEhBU0VfRVJST1IQBCquAgoLQ29udHJvbFR5cGUSHAoYQ09OVFJPTF9UWVBFX1VOU1BFQ0lGSUVEEAASGgoWQ09OVFJPTF9UWVBFX0hFQVJUQkVBVBABEhQKEENPTlRST0xfVFlQRV9HQVAQAhIYChRDT05UUk9MX1RZUEVfRVhQSVJFRBADEhYKEkNPTlRST0xfVFlQRV9SRVNFVBAEEh4KGkNPTlRST0xfVFlQRV9QUk9EVUNFUl9MT1NUEAUSIAocQ09OVFJPTF9UWVBFX1NFUlZFUl9EUkFJTklORxAGEh0KGUNPTlRST0xfVFlQRV9UT0tFTl9FTkRJTkcQBxIcChhDT05UUk9MX1RZUEVfVE9LRU5fRU5ERUQQCBIeChpDT05UUk9MX1RZUEVfVE9LRU5fUkVWT0tFRBAJYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch90aWRld2F5L3N0cmVhbS92MS9tZXNzYWdlLnByb3RvEhF0aWRld2F5LnN0cmVhbS52MSLQAgoOUHVibGlzaFJlcXVlc3QSHAoKY2hhbm5lbF9pZBgBIAEoCUIIukgFcgOwAQESHAoKbWVzc2FnZV9pZBgCIAEoCUIIukgFcgOwAQESNAoQY2xpZW50X3RpbWVzdGFtcBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoFcGhhc2UYBCABKA4yGC50aWRld2F5LnN0cmVhbS52MS5QaGFzZUIKukgHggEEEAEgABIQCghzZXF1ZW5jZRgFIAEoBBIoCgdwYXlsb2FkGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIXCgZvcmdfaWQYByABKARCB7pIBDICIAASKwoSY29hbGVzY2Vfd2luZG93X21zGAggASgNQgq6SAcqBRiQTigBSACIAQFCFQoTX2NvYWxlc2NlX3dpbmRvd19tcyKWAQoHTWVzc2FnZRISCgptZXNzYWdlX2lkGAEgASgJEhIKCmNoYW5uZWxfaWQYAiABKAkSJwoFcGhhc2UYAyABKA4yGC50aWRld2F5LnN0cmVhbS52MS5QaGFzZRIQCghzZXF1ZW5jZRgEIAEoBBIoCgdwYXlsb2FkGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJJCgdDb250cm9sEiwKBHR5cGUYASABKA4yHi50aWRld2F5LnN0cmVhbS52MS5Db250cm9sVHlwZRIQCghmaXJzdF9pZBgCIAEoCSpgCgVQaGFzZRIVChFQSEFTRV9VTlNQRUNJRklFRBAAEg8KC1BIQVNFX1NUQVJUEAESDwoLUEhBU0VfREVMVEEQAhINCglQSEFTRV9FTkQQAxIPCgtQSEFTRV9FUlJPUhAEKq4CCgtDb250cm9sVHlwZRIcChhDT05UUk9MX1RZUEVfVU5TUEVDSUZJRUQQABIaChZDT05UUk9MX1RZUEVfSEVBUlRCRUFUEAESFAoQQ09OVFJPTF9UWVBFX0dBUBACEhgKFENPTlRST0xfVFlQRV9FWFBJUkVEEAMSFgoSQ09OVFJPTF9UWVBFX1JFU0VUEAQSHgoaQ09OVFJPTF9UWVBFX1BST0RVQ0VSX0xPU1QQBRIgChxDT05UUk9MX1RZUEVfU0VSVkVSX0RSQUlOSU5HEAYSHQoZQ09OVFJPTF9UWVBFX1RPS0VOX0VORElORxAHEhwKGENPTlRST0xfVFlQRV9UT0tFTl9FTkRFRBAIEh4KGkNPTlRST0xfVFlQRV9UT0tFTl9SRVZPS0VEEAliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * PublishRequest is one message of a stream, as a publisher sends it: Conduit's
@@ -72,6 +72,19 @@ export type PublishRequest = Message$1<"tideway.stream.v1.PublishRequest"> & {
    * @generated from field: uint64 org_id = 7;
    */
   orgId: bigint;
+
+  /**
+   * On START: text deltas of the stream may be delivered together, for whoever publishes a message a token. A text delta is
+   * a DELTA whose payload has one field, and that a string: `{"text": "Hel"}`. Those that follow each other with the same
+   * field may reach a listener as one message: their strings joined in order, with the message_id, the sequence and the
+   * event id of the last of them. A listener gets text at most once in so many ms, the first without delay; other messages
+   * are not held up, and come behind the text before them. Who joins late gets what there was already joined, also where
+   * its messages are too old to be retained one by one. Not set: every message arrives as it was published. Means nothing
+   * on other phases.
+   *
+   * @generated from field: optional uint32 coalesce_window_ms = 8;
+   */
+  coalesceWindowMs?: number | undefined;
 };
 
 /**
