@@ -1,11 +1,17 @@
 import { type Json, type JsonObject, seconds, typed } from './json.ts';
 import { edgeHealthCheck, edgeSizes, edgeTimeouts } from './limits.ts';
-import type { Endpoint } from './options.ts';
+import type { Endpoint, StreamAffinity } from './options.ts';
+import { balancedBy } from './stream-affinity.ts';
 import { wholeAnswers } from './whole-answers.ts';
 
 /** One service and its processes, spoken to in h2c. */
 export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
   return clusterOf(name, endpoints, { protocol: h2, filters: [wholeAnswers], healthCheck: { grpc_health_check: {} } });
+}
+
+/** The stream service, whose listeners may be kept together. */
+export function streamCluster(name: string, endpoints: readonly Endpoint[], affinity: StreamAffinity): JsonObject {
+  return { ...cluster(name, endpoints), ...balancedBy(affinity, commonLb) };
 }
 
 /** The relay's HTTP side, spoken to in HTTP/1.1: of many short requests each costs Node about half of what it does in h2. */
@@ -30,10 +36,7 @@ function clusterOf(name: string, endpoints: readonly Endpoint[], manner: Manner)
     ...discovery(endpoints),
     connect_timeout: seconds(edgeTimeouts.connectSec),
     lb_policy: 'LEAST_REQUEST',
-    // Zero: a service that drains or is down gets nothing, also if it is the only one. The edge then says so at once.
-    // Changes of health count at once. Merged over a second, Envoy's default, a replica that died would be tried, and one
-    // that came back not be, for that long: with the second of two down in that second, nobody would be asked.
-    common_lb_config: { healthy_panic_threshold: { value: 0 }, update_merge_window: '0s' },
+    common_lb_config: commonLb,
     load_assignment: {
       cluster_name: name,
       endpoints: [{ lb_endpoints: endpoints.map(lbEndpoint) }],
@@ -87,6 +90,11 @@ function clusterOf(name: string, endpoints: readonly Endpoint[], manner: Manner)
     },
   };
 }
+
+// Zero: a service that drains or is down gets nothing, also if it is the only one. The edge then says so at once.
+// Changes of health count at once. Merged over a second, Envoy's default, a replica that died would be tried, and one
+// that came back not be, for that long: with the second of two down in that second, nobody would be asked.
+const commonLb: JsonObject = { healthy_panic_threshold: { value: 0 }, update_merge_window: '0s' };
 
 const upstreamCodec: JsonObject = {
   name: 'envoy.filters.http.upstream_codec',

@@ -29,6 +29,7 @@ describe('real Envoy', () => {
     ['on a developer’s machine', local()],
     ['on a machine in production', local({ NODE_ENV: 'production', EDGE_HOST: '0.0.0.0' })],
     ['with every setting', local({ EDGE_RATE_PER_SEC: '100', EDGE_TRUSTED_HOPS: '1', EDGE_ACCESS_LOG: '1' })],
+    ['that keeps listeners together', local({ EDGE_STREAM_AFFINITY: 'channel' })],
     ['in front of containers', compose()],
     ['in front of containers in production', compose({ NODE_ENV: 'production', EDGE_RATE_PER_SEC: '1000' })],
   ])('takes the configuration %s, without a warning', async (name, options) => {
@@ -72,6 +73,7 @@ test.each([
   ['EDGE_ACCESS_LOG', 'yes'],
   ['EDGE_MAX_CONNECTIONS', '0'],
   ['EDGE_TRUSTED_HOPS', '11'],
+  ['EDGE_STREAM_AFFINITY', 'round_robin'],
 ])('a wrong %s is refused by its name', (name, value) => {
   const refused = () => local({ [name]: value });
   expect(refused).toThrow(ConfigError);

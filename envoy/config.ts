@@ -1,5 +1,5 @@
 import { accessLog } from './access-log.ts';
-import { cluster, intakeCluster, pings } from './clusters.ts';
+import { cluster, intakeCluster, pings, streamCluster } from './clusters.ts';
 import { httpFilters } from './http-filters.ts';
 import { type JsonObject, seconds, typed } from './json.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
@@ -16,7 +16,7 @@ export function envoyConfig(options: EdgeOptions): JsonObject {
       listeners: [listener(options)],
       clusters: [
         cluster('publish', publish),
-        cluster('stream', stream),
+        streamCluster('stream', stream, options.streamAffinity),
         cluster('control', control),
         cluster('config', config),
         cluster('events', events),

@@ -20,6 +20,7 @@ const config = envoyConfig({
     relay: upstream,
     web: upstream,
   },
+  streamAffinity: 'none',
   reflection: true,
   ratePerAddressPerSec: 0,
   trustedHops: 0,

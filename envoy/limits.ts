@@ -71,4 +71,9 @@ export const edgeSizes = {
   /** Streams to one service. Every listener is one. Above `downstreamConnections`: HTTP/2 clients have several. */
   upstreamStreams: 50_000,
   upstreamConnections: 2_048,
+  /**
+   * Where a channel's listeners are kept together: what a stream process may have of the average, before others get the
+   * listeners that would come to it.
+   */
+  affinityBoundPercent: 125,
 } as const;

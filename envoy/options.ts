@@ -4,6 +4,8 @@ export interface Endpoint {
   readonly port: number;
 }
 
+export type StreamAffinity = 'none' | 'channel';
+
 /** What differs between one edge and another. Everything else is the same everywhere. */
 export interface EdgeOptions {
   /** Port 0 takes a free one. */
@@ -20,6 +22,11 @@ export interface EdgeOptions {
     /** Takes every path that nobody else has. Without it they are 404. */
     readonly web?: readonly Endpoint[];
   };
+  /**
+   * What decides which stream process a listener comes to. `none`: how busy they are. `channel`: its channel, as long as the
+   * process has no more than its share.
+   */
+  readonly streamAffinity: StreamAffinity;
   /** Server reflection tells everybody what can be called. Not in production. */
   readonly reflection: boolean;
   /** Requests a second from one client address (an IPv6 /64 is one); twice as many at once. 0: any number. */

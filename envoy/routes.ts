@@ -9,6 +9,7 @@ import { pathsOf, pathVariablesOf } from './json-paths.ts';
 import { knownFieldsScript } from './known-fields.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
+import { CHANNEL_HEADER, hashedBy } from './stream-affinity.ts';
 import { holdUntilWhole } from './whole-answers.ts';
 
 /**
@@ -21,6 +22,7 @@ import { holdUntilWhole } from './whole-answers.ts';
  */
 export function virtualHost(options: EdgeOptions): JsonObject {
   const reflection = [route({ prefix: '/grpc.reflection.v1' }, 'stream', openEnded(edgeTimeouts.controlIdleSec))];
+  const listeningToOne = { ...listening, ...hashedBy(options.streamAffinity) };
   return {
     name: 'tideway',
     domains: ['*'],
@@ -31,7 +33,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       'envoy.filters.http.buffer': typed('envoy.extensions.filters.http.buffer.v3.BufferPerRoute', { disabled: true }),
     },
     routes: [
-      route({ prefix: '/events/' }, 'stream', listening),
+      route({ prefix: '/events/' }, 'stream', listeningToOne),
       repeatable({ prefix: '/publish/' }, 'publish'),
       route(
         { path: '/tideway.stream.v1.PublishService/PublishStream' },
@@ -40,7 +42,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       ),
       route({ path: '/tideway.stream.v1.PublishService/WatchCancel' }, 'publish', listening),
       repeatable({ prefix: '/tideway.stream.v1.PublishService/' }, 'publish'),
-      route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listening),
+      route({ path: '/tideway.stream.v1.StreamService/Subscribe' }, 'stream', listeningToOne),
       route({ path: '/tideway.stream.v1.StreamService/SubscribeMany' }, 'stream', listening),
       repeatable({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream'),
       // Changes are made once: what may have arrived is not sent again.
@@ -218,6 +220,7 @@ const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy
   allow_methods: 'GET, POST, PATCH, DELETE, OPTIONS',
   allow_headers: [
     'authorization',
+    CHANNEL_HEADER,
     'content-type',
     'connect-protocol-version',
     'connect-timeout-ms',

@@ -1,7 +1,7 @@
 import { ConfigError, type Env } from '#lib/server/env.ts';
 import { descriptorSet } from './descriptors.ts';
 import { edgeSizes } from './limits.ts';
-import type { EdgeOptions } from './options.ts';
+import type { EdgeOptions, StreamAffinity } from './options.ts';
 
 /** Where the services of docker-compose.yml answer, by their names there. */
 export const composePorts = {
@@ -59,10 +59,17 @@ function settings(env: Env) {
     reflection: !env.isProduction,
     ratePerAddressPerSec: env.integer('EDGE_RATE_PER_SEC', 0, 0, 1_000_000),
     trustedHops: env.integer('EDGE_TRUSTED_HOPS', 0, 0, 10),
+    streamAffinity: affinity(env),
     accessLog: flag(env, 'EDGE_ACCESS_LOG', env.isProduction),
     maxConnections: env.integer('EDGE_MAX_CONNECTIONS', edgeSizes.downstreamConnections, 1, 1_000_000),
     descriptorSet: descriptorSet(),
   };
+}
+
+function affinity(env: Env): StreamAffinity {
+  const text = env.text('EDGE_STREAM_AFFINITY') ?? 'none';
+  if (text !== 'none' && text !== 'channel') throw new ConfigError('EDGE_STREAM_AFFINITY must be none or channel');
+  return text;
 }
 
 function flag(env: Env, name: string, fallback: boolean): boolean {

@@ -21,6 +21,9 @@ export interface EdgeUpstreams {
   readonly web?: readonly number[];
 }
 
+/** What of the product's own is to be otherwise. */
+export type EdgeChanges = Partial<Omit<EdgeOptions, 'upstreams' | 'admin'>>;
+
 export interface Edge {
   readonly url: string;
   readonly port: number;
@@ -37,10 +40,7 @@ const READY_DEADLINE_MS = 20_000;
  * Real Envoy on a free port, with the product's configuration, in front of the given processes. When it resolves, Envoy
  * has looked at the health of each of them once.
  */
-export async function startEdge(
-  upstreams: EdgeUpstreams,
-  changes: Partial<Omit<EdgeOptions, 'upstreams' | 'admin'>> = {},
-): Promise<Edge> {
+export async function startEdge(upstreams: EdgeUpstreams, changes: EdgeChanges = {}): Promise<Edge> {
   const envoy = await ensureEnvoy();
   const folder = mkdtempSync(join(tmpdir(), 'tideway-edge-'));
   const socketPath = join(folder, 'admin.sock');
@@ -49,6 +49,7 @@ export async function startEdge(
     reflection: true,
     ratePerAddressPerSec: 0,
     trustedHops: 0,
+    streamAffinity: 'none',
     accessLog: false,
     maxConnections: edgeSizes.downstreamConnections,
     tcpUserTimeout: process.platform === 'linux',
