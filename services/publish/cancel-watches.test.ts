@@ -4,7 +4,12 @@ import { BrokerUnavailableError, type ChannelKey, channelKey } from '#lib/broker
 import type { Decision, Decisions, DecisionWatcher } from '#lib/broker/decisions.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { until } from '../../test/support/until.ts';
-import { CancelWatches, MAX_WATCHED_CHANNELS } from './cancel-watches.ts';
+import {
+  CancelWatches,
+  MAX_ALL_WATCHED_CHANNELS,
+  MAX_WATCHED_CHANNELS,
+  MAX_WATCHED_CHANNELS_WHEN_FULL,
+} from './cancel-watches.ts';
 
 const opened: { close(): unknown }[] = [];
 afterEach(() => {
@@ -101,5 +106,22 @@ describe('what is watched for cancellation', () => {
     for (const channel of channels) await cancel(channel);
     expect(watch.take()).toHaveLength(MAX_WATCHED_CHANNELS);
     expect([watch.size, watches.channels]).toEqual([0, 0]);
+  });
+
+  test('all together are bounded: once they have so many, each has few', () => {
+    const { watches } = setUp();
+    const fill = () => {
+      const watch = watches.watch(() => {});
+      for (const channel of newChannels(MAX_WATCHED_CHANNELS)) watch.add(channel);
+      return watch;
+    };
+    const first = Array.from({ length: MAX_ALL_WATCHED_CHANNELS / MAX_WATCHED_CHANNELS }, fill);
+    expect(watches.channels).toBe(MAX_ALL_WATCHED_CHANNELS);
+    expect(fill().size).toBe(MAX_WATCHED_CHANNELS_WHEN_FULL);
+    // One that has many from before gives them back as it goes on.
+    for (const channel of newChannels(MAX_WATCHED_CHANNELS)) first[0]?.add(channel);
+    expect(first[0]?.size).toBeLessThan(MAX_WATCHED_CHANNELS);
+    for (const watch of first) watch.close();
+    expect(watches.channels).toBe(MAX_WATCHED_CHANNELS_WHEN_FULL);
   });
 });

@@ -2,8 +2,15 @@ import type { ChannelKey } from '#lib/broker/broker.ts';
 import type { Decision, Decisions } from '#lib/broker/decisions.ts';
 import { Lookups } from '#lib/broker/lookups.ts';
 
-/** Channels that one {@link CancelWatch} may have; the one that it had first makes room. */
-export const MAX_WATCHED_CHANNELS = 1_000;
+/**
+ * Channels that one {@link CancelWatch} may have; the one that it had first makes room. That costs a look at the broker for
+ * every message of a call that goes round in more channels than these.
+ */
+export const MAX_WATCHED_CHANNELS = 10_000;
+/** Once all of them together have so many, each may have {@link MAX_WATCHED_CHANNELS_WHEN_FULL}. */
+export const MAX_ALL_WATCHED_CHANNELS = 100_000;
+export const MAX_WATCHED_CHANNELS_WHEN_FULL = 1_000;
+
 /** A channel that a listener has cancelled. */
 export interface Cancelled {
   /** In lower case. */
@@ -16,7 +23,8 @@ export interface Cancelled {
  * something may have been missed; what comes between is told.
  */
 export class CancelWatches {
-  readonly #watches = new Map<ChannelKey, Set<CancelWatch>>();
+  // Nearly every channel has one: a set for each would be most of the memory.
+  readonly #watches = new Map<ChannelKey, CancelWatch | Set<CancelWatch>>();
   readonly #lookups: Lookups<ChannelKey>;
   readonly #end: () => void;
   #openWatches = 0;
@@ -38,6 +46,7 @@ export class CancelWatches {
     return new CancelWatch(onCancelled, {
       add: (channel, watch) => this.#add(channel, watch),
       remove: (channel, watch) => this.#remove(channel, watch),
+      isFull: () => this.#watches.size >= MAX_ALL_WATCHED_CHANNELS,
       closed: () => {
         this.#openWatches -= 1;
       },
@@ -61,31 +70,36 @@ export class CancelWatches {
   }
 
   #add(channel: ChannelKey, watch: CancelWatch): void {
-    const watches = this.#watches.get(channel);
-    if (watches === undefined) this.#watches.set(channel, new Set([watch]));
-    else watches.add(watch);
+    const watching = this.#watches.get(channel);
+    if (watching === undefined) this.#watches.set(channel, watch);
+    else if (watching instanceof Set) watching.add(watch);
+    else if (watching !== watch) this.#watches.set(channel, new Set([watching, watch]));
     this.#lookups.add(channel);
   }
 
   #remove(channel: ChannelKey, watch: CancelWatch): void {
-    const watches = this.#watches.get(channel);
-    if (watches === undefined) return;
-    watches.delete(watch);
-    if (watches.size > 0) return;
+    const watching = this.#watches.get(channel);
+    if (watching instanceof Set) {
+      watching.delete(watch);
+      if (watching.size > 0) return;
+    } else if (watching !== watch) return;
     this.#watches.delete(channel);
     this.#lookups.forget(channel);
   }
 
   #tell(decision: Decision): void {
     if (decision.kind !== 'cancelled') return;
+    const watching = this.#watches.get(decision.about as ChannelKey);
     // Who is told watches it no more, and may go.
-    for (const watch of [...(this.#watches.get(decision.about as ChannelKey) ?? [])]) watch.tell(decision);
+    if (watching instanceof Set) for (const watch of [...watching]) watch.tell(decision);
+    else watching?.tell(decision);
   }
 }
 
 interface Registry {
   add(channel: ChannelKey, watch: CancelWatch): void;
   remove(channel: ChannelKey, watch: CancelWatch): void;
+  isFull(): boolean;
   closed(): void;
 }
 
@@ -106,10 +120,20 @@ export class CancelWatch {
   /** From now on this channel, also if it is cancelled already. */
   add(channel: ChannelKey): void {
     if (this.#isClosed || this.#channels.has(channel) || this.#told.has(channel)) return;
-    const [first] = this.#channels;
-    if (this.#channels.size >= MAX_WATCHED_CHANNELS && first !== undefined) this.remove(first);
+    if (this.#channels.size >= MAX_WATCHED_CHANNELS_WHEN_FULL) this.#makeRoom();
     this.#channels.add(channel);
     this.#registry.add(channel, this);
+  }
+
+  #makeRoom(): void {
+    const max = this.#registry.isFull() ? MAX_WATCHED_CHANNELS_WHEN_FULL : MAX_WATCHED_CHANNELS;
+    if (this.#channels.size < max) return;
+    // Two: it shrinks to what it may have, and no single message pays for that.
+    let toGo = this.#channels.size > max ? 2 : 1;
+    for (const channel of this.#channels) {
+      if (toGo-- === 0) return;
+      this.remove(channel);
+    }
   }
 
   /** No more of this one. */
