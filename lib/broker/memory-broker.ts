@@ -1,4 +1,4 @@
-import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import type { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   type Broker,
   BrokerUnavailableError,
@@ -115,7 +115,7 @@ class MemoryBroker implements Broker {
           results.push({ kind: 'sealed', by: sealedBy });
           continue;
         }
-        log ??= new MemoryLog();
+        log ??= new MemoryLog(channel);
         const retryAfterMs = isCounted ? 0 : log.waitMs(rate, nowMs);
         if (retryAfterMs > 0) {
           while (results.length < messages.length) results.push({ kind: 'rate_limited', retryAfterMs });
@@ -124,10 +124,9 @@ class MemoryBroker implements Broker {
         this.#makeRoom(message.data.length, nowMs);
         if (!isCounted) log.count(rate, nowMs);
         isCounted ||= rate.counts !== 'messages';
-        const seals = message.phase === Phase.END;
         // Bytes of its own: what arrives is often a small view of a large network buffer, which would be kept alive.
-        const entry = this.#append(log, key, new Uint8Array(message.data), 'message', seals, nowMs);
-        if (seals) sealedBy = entry.id;
+        const entry = this.#append(log, key, new Uint8Array(message.data), message.phase, nowMs);
+        if (entry.seals) sealedBy = entry.id;
         appended.push(entry);
         results.push({ kind: 'stored', id: entry.id });
       }
@@ -177,7 +176,7 @@ class MemoryBroker implements Broker {
       if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
     }
     for (const [channel, log] of idle) {
-      const entry = this.#append(log, '', new Uint8Array(0), 'producer_lost', true, nowMs);
+      const entry = this.#append(log, '', new Uint8Array(0), undefined, nowMs);
       this.#settle(channel, log, [entry], 'ended', nowMs);
     }
     return { examined: idle.length, ended: idle.map(([channel]) => channel) };
@@ -198,9 +197,9 @@ class MemoryBroker implements Broker {
     this.#logBytes = 0;
   }
 
-  #append(log: MemoryLog, key: string, data: Uint8Array, kind: Entry['kind'], seals: boolean, nowMs: number): Entry {
+  #append(log: MemoryLog, key: string, data: Uint8Array, phase: Phase | undefined, nowMs: number): Entry {
     const before = log.bytes;
-    const entry = log.append(key, data, kind, seals, nowMs);
+    const entry = log.append(key, data, phase, nowMs);
     this.#logBytes += log.bytes - before;
     return entry;
   }

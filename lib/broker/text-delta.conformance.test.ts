@@ -58,16 +58,16 @@ function found(data: Uint8Array): [name: string, text: string] | undefined {
 }
 
 describe('text deltas and windows', () => {
-  test('of what the generated code encodes, the generated code says the same', () => {
+  test('of what the generated code encodes, the generated code says the same', async () => {
     const property = fc.property(messages, (data) => {
       const message = fromBinary(PublishRequestSchema, data);
       expect(found(data)).toEqual(textOf(message));
       expect(coalesceWindowMs(data)).toBe(windowOf(message));
     });
-    fc.assert(property, { numRuns: RUNS });
+    await fc.assert(property, { numRuns: RUNS });
   });
 
-  test('of what was damaged, joined or cut off, what is found is what the generated code finds', () => {
+  test('of what was damaged, joined or cut off, what is found is what the generated code finds', async () => {
     const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255), fc.nat(3)), { maxLength: 3 });
     const property = fc.property(messages, damage, fc.option(messages), (sound, damages, more) => {
       const bytes = [...sound, ...(more ?? [])];
@@ -85,7 +85,7 @@ describe('text deltas and windows', () => {
       if (delta !== undefined) expect(delta).toEqual(textOf(message));
       if (windowMs !== undefined) expect(windowMs).toBe(windowOf(message));
     });
-    fc.assert(property, { numRuns: RUNS });
+    await fc.assert(property, { numRuns: RUNS });
   });
 
   test('the position is right within a view of a larger buffer', () => {
