@@ -100,7 +100,9 @@ class StreamCall {
     response.writeHead(200, { 'content-type': isGrpc ? 'application/grpc+proto' : 'application/connect+proto' });
     const stream = this.#stream;
     stream.on('data', (chunk: Buffer) => this.#read(chunk));
-    stream.on('end', () => this.#readEnd(this.#frames.problemAtEnd()));
+    // A call of nothing may have ended while its token was looked at: that is not said again.
+    if (stream.readableEnded) this.#readEnd();
+    else stream.on('end', () => this.#readEnd(this.#frames.problemAtEnd()));
     stream.on('drain', () => {
       this.#mustDrain = false;
       this.#writeSoon();
