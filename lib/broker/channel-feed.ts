@@ -1,7 +1,9 @@
 import { type Broker, BrokerUnavailableError, type ChannelKey, type Entry, type Tail } from './broker.ts';
+import type { Shared } from './due.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
 import type { Following, Reader } from './follow.ts';
-import { holeBefore, runsOf, standing } from './missing.ts';
+import { LiveReaders, type LiveReadersOptions } from './live-readers.ts';
+import { holeBefore, type Run, runsOf, standing } from './missing.ts';
 import type { Replays } from './replays.ts';
 
 const READ_BATCH = 128;
@@ -12,14 +14,11 @@ const RETRY_MAX_MS = 2_000;
 
 type Read = Awaited<ReturnType<Broker['read']>>;
 
-interface FeedOptions<D extends object> {
+interface FeedOptions<D extends object> extends LiveReadersOptions<D> {
   readonly broker: Broker;
   readonly channel: ChannelKey;
   readonly share: (entry: Entry) => D;
-  readonly together: (shared: readonly D[]) => readonly D[];
   readonly replays: Replays<D>;
-  /** Live readers are due something: {@link ChannelFeed.deliverDue} is to be called once this turn's work is done. */
-  readonly onDue: () => void;
   readonly patienceMs: number;
   readonly onIdle: () => void;
   readonly onError: (error: unknown) => void;
@@ -29,8 +28,7 @@ interface FeedOptions<D extends object> {
  * One channel's feed in this process. `last` is the id that all its live readers have received, or are due after this turn
  * of the event loop; a reader that joins catches up on its own until it stands there too, and is live from then on.
  *
- * What arrives live in one turn is delivered together after it: one write a reader, however much it is. Whatever else is
- * done with the live readers (one more, a control, the end) comes after what they are due.
+ * Live entries are delivered as {@link LiveReaders} has it.
  */
 export class ChannelFeed<D extends object> {
   readonly channel: ChannelKey;
@@ -38,12 +36,10 @@ export class ChannelFeed<D extends object> {
   /** Readers whose join is still being looked at, those replaying history, and those that stand at `last`. */
   #joining = 0;
   readonly #catchingUp = new Set<Reader<D>>();
-  readonly #live = new Set<Reader<D>>();
-  /** Not delivered yet; `last` counts them already. */
-  #due: D[] = [];
+  readonly #live: LiveReaders<D>;
   /** The answers that catching-up readers wait for, by where they read from: many join at once. */
   readonly #reading = new Map<EntryId, Promise<Read>>();
-  #recent: { readonly entry: Entry; readonly shared: D }[] = [];
+  #recent: Shared<D>[] = [];
   #last: EntryId = BEFORE_ALL;
   /** The latest live entry that the feed has heard of and not delivered yet. */
   #heard: EntryId = BEFORE_ALL;
@@ -57,6 +53,7 @@ export class ChannelFeed<D extends object> {
   constructor(options: FeedOptions<D>) {
     this.channel = options.channel;
     this.#options = options;
+    this.#live = new LiveReaders(options);
   }
 
   get last(): EntryId {
@@ -95,20 +92,23 @@ export class ChannelFeed<D extends object> {
   brokerFailed(): void {
     this.#failingSinceMs ??= performance.now();
     if (performance.now() - this.#failingSinceMs < this.#options.patienceMs) return;
-    this.deliverDue();
-    for (const reader of [...this.#live, ...this.#catchingUp]) this.#finish(reader, 'unavailable');
+    for (const reader of [...this.#live.settled(), ...this.#catchingUp]) this.#finish(reader, 'unavailable');
   }
 
+  /** The turn in which something fell due is over. */
+  turnOver(): void {
+    this.#live.turnOver();
+  }
+
+  /** Delivers what is due, also text that waits. */
   deliverDue(): void {
-    if (this.#due.length === 0) return;
-    const due = this.#due;
-    this.#due = [];
-    for (const shared of this.#together(due)) for (const reader of this.#live) reader.deliver(shared);
+    this.#live.deliverDue();
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#live.close();
     this.#unlisten?.();
     this.#options.onIdle();
   }
@@ -151,7 +151,7 @@ export class ChannelFeed<D extends object> {
         for (const run of runsOf(entries)) {
           const hole = holeBefore(run.first, at);
           if (hole !== undefined) reader.control(hole.notice, hole.cursor);
-          for (const shared of this.#together(run.entries.map((entry) => this.#shared(entry)))) {
+          for (const shared of this.#replayed(run)) {
             reader.deliver(shared);
             await reader.congested();
             if (!this.#catchingUp.has(reader)) return;
@@ -206,19 +206,20 @@ export class ChannelFeed<D extends object> {
    * No await in here.
    */
   #goLive(reader: Reader<D>, at: EntryId): boolean {
-    this.deliverDue();
+    // Text goes on waiting: else many who join would undo for the others what their channel coalesces for.
+    if (!this.#live.wait) this.deliverDue();
     if (at !== this.#last) {
       const next = this.#recent.findIndex(({ entry }) => entry.prev === at);
       if (next < 0) return false;
       const missing = this.#recent.slice(next);
-      for (const shared of this.#together(missing.map(({ shared }) => shared))) reader.deliver(shared);
+      for (const shared of this.#live.together(missing)) reader.deliver(shared);
       // It ended since this reader looked: the others were told then.
       if (missing.at(-1)?.entry.seals) {
         this.#finish(reader, 'ended');
         return true;
       }
     }
-    if (this.#catchingUp.delete(reader)) this.#live.add(reader);
+    if (this.#catchingUp.delete(reader)) this.#live.add(reader, this.#last);
     return true;
   }
 
@@ -231,7 +232,7 @@ export class ChannelFeed<D extends object> {
     }
     if (isNews) {
       if (compareEntryIds(entry.id, this.#heard) > 0) this.#heard = entry.id;
-    } else if (entry.id === this.#last || this.#recent.some((recent) => recent.entry.id === entry.id)) {
+    } else if (entry.id === this.#last || this.#recent.some((recent) => includes(recent.entry, entry.id))) {
       return; // Read before it was heard.
     }
     // A hole before it, or an id from before the last one: the log went back. The broker has to say.
@@ -240,10 +241,10 @@ export class ChannelFeed<D extends object> {
 
   #advance(entry: Entry): void {
     this.#last = entry.id;
-    const shared = this.#options.share(entry);
-    this.#recent.push({ entry, shared });
+    const recent = { entry, shared: this.#options.share(entry) };
+    this.#recent.push(recent);
     if (this.#recent.length > RECENT_ENTRIES) this.#recent.shift();
-    if (this.#due.push(shared) === 1) this.#options.onDue();
+    this.#live.owe(recent);
     if (entry.seals) this.#finishLive();
   }
 
@@ -268,24 +269,21 @@ export class ChannelFeed<D extends object> {
         retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
         continue;
       }
+      if (this.#closed) return;
       retryMs = RETRY_FIRST_MS;
       this.#failingSinceMs = undefined;
       const { entries, tail } = read;
       const before = this.#last === BEFORE_ALL ? undefined : this.#last;
       const stand = entries.length === 0 ? standing(before, tail) : undefined;
       if (stand !== undefined) {
-        this.deliverDue();
         this.#last = stand.cursor ?? BEFORE_ALL;
         this.#recent = [];
-        for (const reader of this.#live) reader.control(stand.notice, stand.cursor);
+        this.#live.control(stand.notice, stand.cursor);
       }
       for (const entry of entries) {
         const at = this.#last === BEFORE_ALL ? undefined : this.#last;
         const hole = holeBefore(entry, at);
-        if (hole !== undefined) {
-          this.deliverDue();
-          for (const reader of this.#live) reader.control(hole.notice, hole.cursor);
-        }
+        if (hole !== undefined) this.#live.control(hole.notice, hole.cursor);
         this.#advance(entry);
       }
       if (entries.length === READ_BATCH) continue;
@@ -297,19 +295,21 @@ export class ChannelFeed<D extends object> {
     }
   }
 
+  /** A run of history as it is delivered. Those who are sent the same joined text share that, too. */
+  #replayed({ first, last, entries }: Run): readonly D[] {
+    const make = () => this.#live.together(entries.map((entry) => ({ entry, shared: this.#shared(entry) })));
+    if (first === last || entries.every(({ coalesceMs }) => coalesceMs === undefined)) return make();
+    return this.#options.replays.shareRun(this.channel, entries, make);
+  }
+
   /** The form of an entry that its readers share; the recent ones have theirs already. */
   #shared(entry: Entry): D {
-    const known = this.#recent.find((recent) => recent.entry.id === entry.id);
+    const known = this.#recent.find((recent) => recent.entry.id === entry.id && recent.entry.prev === entry.prev);
     return known?.shared ?? this.#options.replays.share(this.channel, entry, this.#options.share);
   }
 
-  #together(shared: readonly D[]): readonly D[] {
-    return shared.length > 1 ? this.#options.together(shared) : shared;
-  }
-
   #finishLive(): void {
-    this.deliverDue();
-    for (const reader of [...this.#live]) this.#finish(reader, 'ended');
+    for (const reader of this.#live.settled()) this.#finish(reader, 'ended');
   }
 
   #finish(reader: Reader<D>, reason: 'ended' | 'unavailable'): void {
@@ -324,8 +324,17 @@ export class ChannelFeed<D extends object> {
   }
 
   #closeIfIdle(): void {
-    if (this.#live.size === 0 && this.#catchingUp.size === 0 && this.#joining === 0) this.close();
+    if (this.#live.isEmpty && this.#catchingUp.size === 0 && this.#joining === 0) this.close();
   }
+}
+
+/**
+ * Whether an entry counts the one with this id: it may stand for several, where it may be joined at all. Another of the same
+ * place, in a log that was rolled back, is found by the chain and by the tail check.
+ */
+function includes({ id, prev, coalesceMs }: Entry, other: EntryId): boolean {
+  if (id === other) return true;
+  return coalesceMs !== undefined && compareEntryIds(prev, other) < 0 && compareEntryIds(other, id) < 0;
 }
 
 function delay(ms: number): Promise<void> {

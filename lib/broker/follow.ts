@@ -14,9 +14,11 @@ import { Replays } from './replays.ts';
  *   compared. An entry whose `prev` is before the last one means a roll-back that has already moved on: `reset` is said,
  *   and it is delivered.
  * - While the broker is away readers keep their place; after {@link FollowOptions.patienceMs} they are told.
+ * - Text of a channel that coalesces reaches a reader at most once a window, the first at once; what is not text comes at
+ *   once, behind the text before it. An entry may stand for several then, which counts for its place as if it were them.
  *
  * `D` is what readers share for an entry (its decoded and encoded forms), made once by `share`; what is due in one turn of
- * the event loop is put `together`.
+ * the event loop, or after a window, is put `together`.
  */
 export interface Reader<D> {
   /** The next entry. Must not throw and must not block: whoever can't keep up says so by `congested`. */
@@ -95,6 +97,11 @@ export class Follower<D extends object> {
     return feed.join(reader, cursor);
   }
 
+  /** Delivers what is due in all channels, also text that waits: before readers are sent away. */
+  deliverDue(): void {
+    for (const feed of this.#feeds.values()) feed.deliverDue();
+  }
+
   /** How many channels are followed at the moment. */
   get channels(): number {
     return this.#feeds.size;
@@ -149,7 +156,7 @@ export class Follower<D extends object> {
     this.#due = [];
     for (const feed of due) {
       try {
-        feed.deliverDue();
+        feed.turnOver();
       } catch (error) {
         this.#onError(error);
       }

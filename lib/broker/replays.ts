@@ -13,16 +13,24 @@ const KEEP_MS = 10_000;
  * entries, decoded and encoded once. Live entries are not in here: their feed has them.
  */
 export class Replays<D extends object> {
-  readonly #made = new LRUCache<string, D>({ maxSize: MAX_BYTES, ttl: KEEP_MS });
+  readonly #made = new LRUCache<string, readonly D[]>({ maxSize: MAX_BYTES, ttl: KEEP_MS });
 
   /** Each entry's shared form. */
   share(channel: ChannelKey, entry: Entry, make: (entry: Entry) => D): D {
-    // A log that was rolled back may give an id again; then what was before it is another.
-    const key = `${channel} ${entry.prev} ${entry.id}`;
+    const [made] = this.shareRun(channel, [entry], () => [make(entry)]);
+    return made ?? make(entry);
+  }
+
+  /** What is made of entries that follow each other, at least one. */
+  shareRun(channel: ChannelKey, entries: readonly Entry[], make: () => readonly D[]): readonly D[] {
+    let dataBytes = 0;
+    for (const { data } of entries) dataBytes += data.byteLength;
+    // A log that was rolled back may give an id again; then what was before it is another, or what is between.
+    const key = `${channel} ${entries[0]?.prev} ${entries.at(-1)?.id} ${entries.length} ${dataBytes}`;
     const known = this.#made.get(key);
     if (known !== undefined) return known;
-    const made = make(entry);
-    this.#made.set(key, made, { size: entry.data.byteLength + ENTRY_OVERHEAD_BYTES });
+    const made = make();
+    this.#made.set(key, made, { size: dataBytes + entries.length * ENTRY_OVERHEAD_BYTES });
     return made;
   }
 
