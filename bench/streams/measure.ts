@@ -26,6 +26,12 @@ export interface Result {
   readonly p99Ms: number;
   readonly delivered: number;
   readonly expected: number;
+  /** How many subscriptions on Redis there were, where that is counted. */
+  readonly subscriptions?: number;
+  /** What the stream processes had resident in the end, together. */
+  readonly streamMib?: number;
+  /** What the busiest of several stream processes took, as a multiple of their mean: more cores help that much less. */
+  readonly busiest?: number;
   /** What should not be there. */
   readonly problems: readonly string[];
 }
@@ -76,6 +82,8 @@ export async function measureFanOut(system: System, fanOut: FanOut, seconds: num
   await delay(seconds * 1000);
   const { measured } = await listening.ask({ kind: 'end' }, 'measured');
   const taken = taking.each(measured.count);
+  const subscriptions = await system.subscriptions?.();
+  const streamMib = residentKiB(system.streamPids) / 1024;
 
   const published = await publishing.ask({ kind: 'finish' }, 'published');
   const heard = await listening.ask({ kind: 'finish' }, 'heard');
@@ -83,6 +91,7 @@ export async function measureFanOut(system: System, fanOut: FanOut, seconds: num
   const wrong = heard.received.filter((got, n) => got >= 0 && got !== wanted[n]).length;
   return {
     ...taken,
+    ...(subscriptions === undefined ? {} : { subscriptions, streamMib }),
     ...{ p50Ms: measured.p50Ms, p99Ms: measured.p99Ms },
     delivered: sumOf(heard.received.filter((got) => got >= 0)),
     expected: sumOf(wanted),
@@ -134,17 +143,17 @@ export async function measureIdle(system: System, face: FaceName, listeners: num
   using listening = new LoadProcess('load-listeners.ts');
   const channels = await channelsOf(system, 10);
   await delay(1_000);
-  const before = residentKiB([system.streamPid]);
+  const before = residentKiB(system.streamPids);
   const { connected, refused } = await listening.ask(
     { kind: 'listen', place: system.stream, orgId: ORG_ID, channels, face, listeners, stalledEvery: 0 },
     'listening',
   );
   await delay(SETTLE_MS);
-  const cpuBefore = cpuUs([system.streamPid]);
+  const cpuBefore = cpuUs(system.streamPids);
   await delay(IDLE_MS);
   return {
-    kibPerListener: (residentKiB([system.streamPid]) - before) / connected,
-    cpuPercent: (cpuUs([system.streamPid]) - cpuBefore) / (IDLE_MS * 10),
+    kibPerListener: (residentKiB(system.streamPids) - before) / connected,
+    cpuPercent: (cpuUs(system.streamPids) - cpuBefore) / (IDLE_MS * 10),
     connected,
     problems: [problem(refused, 'listeners were refused')].filter((text) => text !== undefined),
   };
@@ -156,13 +165,16 @@ function takeCpu(system: System, loadPids: readonly number[]) {
   const now = () => ({
     own: cpuUs(system.pids),
     load: cpuUs(loadPids),
-    beside: besides.map(([, pid]) => cpuUs([pid])),
+    beside: besides.map(([, pids]) => cpuUs(pids)),
+    streams: system.streamPids.map((pid) => cpuUs([pid])),
   });
   const before = now();
   return {
     each(count: number) {
       const after = now();
+      const streams = after.streams.map((us, n) => us - (before.streams[n] ?? 0));
       return {
+        busiest: (Math.max(...streams) * streams.length) / sumOf(streams),
         cpuUs: (after.own - before.own) / count,
         loadUs: (after.load - before.load) / count,
         besideUs: Object.fromEntries(

@@ -29,7 +29,7 @@ for (let round = 1; round <= Number(values.rounds); round++) {
     if (scenario.system.startsWith('redis') && !hasRedis()) continue;
     process.stderr.write(`${scenario.name.padEnd(22)}`);
     try {
-      await using system = await startSystem(scenario.system, scenario.env);
+      await using system = await startSystem(scenario.system, scenario);
       const { measure } = scenario;
       if (measure.kind === 'idle') process.stderr.write(table.addIdle(scenario, await measure.run(system, size)));
       else process.stderr.write(table.add(scenario, await measure.run(system, size)));
@@ -44,12 +44,13 @@ process.stdout.write(`\n${table.toMarkdown()}\n${machine}\n`);
 
 /** By name; with each what it is set beside. */
 function choose(only: string | undefined): readonly Scenario[] {
-  if (only === undefined) return scenarios;
+  if (only === undefined) return scenarios.filter(({ group }) => group === undefined);
   const names = new Set(only.split(','));
   for (const { name, beside } of scenarios) if (names.has(name) && beside !== undefined) names.add(beside);
-  const found = scenarios.filter(({ name }) => names.has(name));
-  if (found.length === names.size) return found;
-  process.stderr.write(`--only takes ${scenarios.map(({ name }) => name).join(', ')}\n`);
+  const known = new Set(scenarios.flatMap(({ name, group }) => [name, ...(group === undefined ? [] : [group])]));
+  if ([...names].every((name) => known.has(name)))
+    return scenarios.filter(({ name, group = '' }) => names.has(name) || names.has(group));
+  process.stderr.write(`--only takes ${[...known].join(', ')}\n`);
   process.exit(1);
 }
 

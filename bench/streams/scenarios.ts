@@ -9,7 +9,7 @@ import {
   type Result,
 } from './measure.ts';
 import type { PublishKind } from './publish-kinds.ts';
-import type { Env, System, SystemName } from './systems.ts';
+import type { System, SystemName, SystemParts } from './systems.ts';
 
 export interface Size {
   readonly seconds: number;
@@ -17,13 +17,14 @@ export interface Size {
 }
 
 /** One row of the table. */
-export interface Scenario {
+export interface Scenario extends SystemParts {
   readonly name: string;
   readonly says: string;
   readonly system: SystemName;
-  readonly env?: Env;
   /** The row of the bare loop that it is set beside; the bare loops' rows have none. */
   readonly beside?: string;
+  /** Measured only where it is asked for, by its own name or this one. */
+  readonly group?: string;
   readonly measure: Measure;
 }
 
@@ -73,6 +74,7 @@ export const scenarios: readonly Scenario[] = [
   { ...publish('redis-publish-stream', 'PublishStream, on Redis', 'redis', 'stream'), beside: 'bare-publish' },
   idle('idle', 'an idle listener', 'memory'),
   idle('envoy-idle', 'an idle listener behind Envoy', 'memory+envoy'),
+  ...[1, 2, 4].flatMap(replicas),
 ];
 
 function fanOut(name: string, says: string, system: SystemName, face: FaceName): Scenario {
@@ -107,6 +109,28 @@ function publish(name: string, says: string, system: SystemName, how: PublishKin
   const options: Publishing = { how, channels: PUBLISH_CHANNELS, publishers, fillerBytes: FILLER_BYTES };
   const run = (started: System, { seconds }: Size) => measurePublishing(started, options, seconds);
   return { name, says, system, env: PUBLISH_ENV, measure: { kind: 'message', run } };
+}
+
+/** Several stream processes: how listeners come to one is what is compared. */
+function replicas(streams: number): Scenario[] {
+  const loads = [
+    { load: 'many', says: '100 listeners a channel', listeners: 1_000, channels: 10, messagesPerSec: 100 },
+    { load: 'pairs', says: '2 listeners a channel', listeners: 1_000, channels: 500, messagesPerSec: 1_000 },
+    { load: 'one', says: 'one channel of 2,000 listeners', listeners: 2_000, channels: 1, messagesPerSec: 8 },
+  ];
+  const affinities = streams === 1 ? (['none'] as const) : (['none', 'channel'] as const);
+  return loads.flatMap(({ load, says, ...sizes }) =>
+    affinities.map((affinity): Scenario => {
+      const options = { ...sizes, face: 'sse', fillerBytes: FILLER_BYTES, stalledEvery: 0 } as const;
+      return {
+        name: `streams-${streams}-${load}${affinity === 'channel' ? '-kept' : ''}`,
+        says: `${streams} stream processes, ${says}${affinity === 'channel' ? ', kept together' : ''}`,
+        system: 'redis+envoy',
+        ...{ streams, affinity, group: 'streams' },
+        measure: delivering(() => options),
+      };
+    }),
+  );
 }
 
 function idle(name: string, says: string, system: SystemName): Scenario {

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
 import { createPublishTokenSigner } from '#lib/auth/publish-token-signer.ts';
 import { createStreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
+import type { StreamAffinity } from '../../envoy/options.ts';
 import { startEdge } from '../../test/support/edge.ts';
-import { startRedis } from '../../test/support/redis.ts';
+import { type RedisServer, startRedis } from '../../test/support/redis.ts';
 import { startService } from '../../test/support/tideway.ts';
 import type { Place } from './jobs.ts';
 import { childrenOfThis } from './proc.ts';
@@ -20,9 +21,11 @@ export interface System extends AsyncDisposable {
   /** Whose CPU is the cost. */
   readonly pids: readonly number[];
   /** Whose memory listeners take. */
-  readonly streamPid: number;
-  /** Others whose CPU is told beside it. */
-  readonly beside: Readonly<Record<string, number>>;
+  readonly streamPids: readonly number[];
+  /** Whose CPU is told beside it, whether it is in it or not. */
+  readonly beside: Readonly<Record<string, readonly number[]>>;
+  /** On how many channels the stream processes listen, together; undefined where none is between them. */
+  subscriptions?(): Promise<number>;
   publishToken(): Promise<string>;
   streamToken(channelId: string): Promise<string>;
 }
@@ -36,15 +39,22 @@ export type SystemName = 'bare' | 'memory' | 'redis' | 'memory+envoy' | 'redis+e
 /** Settings, by their names in the environment. */
 export type Env = Readonly<Record<string, string>>;
 
+export interface SystemParts {
+  readonly env?: Env;
+  /** Stream processes, on Redis and behind Envoy. Where it is said, even if it is one, Redis's CPU is in the cost. */
+  readonly streams?: number;
+  readonly affinity?: StreamAffinity;
+}
+
 export const ORG_ID = 7;
 const HOST = '127.0.0.1';
 /** What development calls the issuer and the audience. */
 const NAME = 'tideway';
 
-export async function startSystem(name: SystemName, env: Env = {}): Promise<System> {
+export async function startSystem(name: SystemName, parts: SystemParts = {}): Promise<System> {
   const stack = new AsyncDisposableStack();
   try {
-    return name === 'bare' ? await startBare(stack) : await startTideway(name, env, stack);
+    return name === 'bare' ? await startBare(stack) : await startTideway(name, parts, stack);
   } catch (error) {
     await stack.disposeAsync();
     throw error;
@@ -58,7 +68,7 @@ async function startBare(stack: AsyncDisposableStack): Promise<System> {
   const place = { host: HOST, port };
   const pid = child.pid ?? -1;
   return {
-    ...{ publish: place, stream: place, pids: [pid], streamPid: pid, beside: {} },
+    ...{ publish: place, stream: place, pids: [pid], streamPids: [pid], beside: {} },
     publishToken: async () => '',
     streamToken: async () => '',
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
@@ -67,7 +77,7 @@ async function startBare(stack: AsyncDisposableStack): Promise<System> {
 
 async function startTideway(
   name: Exclude<SystemName, 'bare'>,
-  settings: Env,
+  { env: settings = {}, streams: count, affinity = 'none' }: SystemParts,
   stack: AsyncDisposableStack,
 ): Promise<System> {
   const dir = await mkdtemp(join(tmpdir(), 'tideway-bench-'));
@@ -87,37 +97,55 @@ async function startTideway(
     });
     return process;
   };
-  const beside: Record<string, number> = {};
+  const beside: Record<string, readonly number[]> = {};
+  const pids = new Set<number>();
   let publish: Place & { readonly pid: number };
-  let stream: Place & { readonly pid: number };
+  let streams: readonly (Place & { readonly pid: number })[];
+  let subscriptions: System['subscriptions'];
   if (name.startsWith('redis')) {
     const redis = stack.use(await startRedis());
-    beside['Redis'] = Number(/process_id:(\d+)/.exec(await redis.admin.info('server'))?.[1]);
+    const redisPid = Number(/process_id:(\d+)/.exec(await redis.admin.info('server'))?.[1]);
+    beside['Redis'] = [redisPid];
+    if (count !== undefined) pids.add(redisPid);
     const env = { REDIS_URL: redis.url };
-    const [first, second] = await Promise.all([start('publish', env), start('stream', env)]);
+    const starting = Array.from({ length: count ?? 1 }, () => start('stream', env));
+    const [first, ...others] = await Promise.all([start('publish', env), ...starting]);
     publish = { host: HOST, port: first.port, pid: first.pid };
-    stream = { host: HOST, port: second.port, pid: second.pid };
+    streams = others.map(({ port, pid }) => ({ host: HOST, port, pid }));
+    subscriptions = () => subscriptionsOn(redis);
   } else {
     const monolith = await start('monolith');
     publish = { host: HOST, port: monolith.port, pid: monolith.pid };
-    stream = publish;
+    streams = [publish];
   }
-  const pids = new Set([publish.pid, stream.pid]);
+  const streamPids = streams.map(({ pid }) => pid);
+  for (const pid of [publish.pid, ...streamPids]) pids.add(pid);
+  if (count !== undefined) beside['stream'] = streamPids;
   const system = {
-    ...{ publish, stream, pids: [...pids], streamPid: stream.pid, beside },
+    ...{ publish, stream: streams[0] ?? publish, pids: [...pids], streamPids, beside },
+    ...(subscriptions === undefined ? {} : { subscriptions }),
     ...tokensOf(keys),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
   if (!name.endsWith('+envoy')) return system;
 
   const others = childrenOfThis('envoy');
-  const edge = await startEdge({ publish: [publish.port], stream: [stream.port] });
+  const edge = await startEdge(
+    { publish: [publish.port], stream: streams.map(({ port }) => port) },
+    { streamAffinity: affinity },
+  );
   stack.defer(() => edge.stop());
   const envoyPids = childrenOfThis('envoy').filter((pid) => !others.includes(pid));
-  const [envoyPid] = envoyPids;
-  if (envoyPid !== undefined) beside['Envoy'] = envoyPid;
+  beside['Envoy'] = envoyPids;
   const place = { host: HOST, port: edge.port };
   return { ...system, publish: place, stream: place, pids: [...pids, ...envoyPids] };
+}
+
+/** Of all processes together: a channel that two follow counts twice. */
+async function subscriptionsOn({ admin }: RedisServer): Promise<number> {
+  const channels = (await admin.call('PUBSUB', 'SHARDCHANNELS')) as string[];
+  const counts = channels.length === 0 ? [] : ((await admin.call('PUBSUB', 'SHARDNUMSUB', ...channels)) as unknown[]);
+  return counts.reduce<number>((sum, value) => sum + (typeof value === 'number' ? value : 0), 0);
 }
 
 function tokensOf(keys: Awaited<ReturnType<typeof loadOrCreateDevelopmentKeys>>) {

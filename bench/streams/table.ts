@@ -18,11 +18,14 @@ export class Table {
   /** @returns A line for whoever waits. */
   add({ name }: Scenario, result: Result): string {
     push(this.#results, name, result);
-    const { cpuUs, loadUs, besideUs, p50Ms, p99Ms, delivered, expected, perSec, problems } = result;
+    const { cpuUs, loadUs, besideUs, p50Ms, p99Ms, delivered, expected, perSec, subscriptions, problems } = result;
     const others = Object.entries(besideUs).map(([program, us]) => `${program} ${us.toFixed(1)}, `);
     return (
       `${cpuUs.toFixed(1).padStart(6)} µs (${others.join('')}load ${loadUs.toFixed(1)}), ` +
       `p50 ${p50Ms.toFixed(1)} p99 ${p99Ms.toFixed(1)} ms, ${perSec.toFixed(0)}/s, ${delivered} of ${expected}` +
+      (subscriptions === undefined
+        ? ''
+        : `, ${subscriptions} subscriptions, ${figure(result.streamMib ?? 0, 0)} MiB, busiest × ${figure(result.busiest ?? 1, 2)}`) +
       `${problems.map((text) => `; ${text}`).join('')}\n`
     );
   }
