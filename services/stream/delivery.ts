@@ -5,48 +5,67 @@ import type { EntryId } from '#lib/broker/entry-id.ts';
 import type { Notice } from '#lib/broker/follow.ts';
 import { isUuid } from '#lib/ids/uuid.ts';
 
-/** Deliveries that are written together, up to about this: what a slow listener is cut at is far above it. */
-const MAX_TOGETHER_BYTES = 64 * 1024;
+const NOTHING = new Uint8Array();
+
+/** An entry apart from what it says. */
+export type Place = Pick<Entry, 'id' | 'prev' | 'kind' | 'coalesceMs'>;
+
+/** Several deliveries in one, or what was made of several. */
+interface Made {
+  readonly place: Place;
+  readonly sizeBytes: number;
+  readonly parts?: readonly Delivery[];
+  readonly message?: PublishRequest;
+}
 
 /**
  * An entry on its way to the listeners of a process: decoded once, and encoded once for each wire format, whatever the
  * number of listeners.
  */
 export class Delivery {
-  /** The last one, where several are delivered together. */
-  readonly entry: Entry;
+  /** The last one's, where several are delivered together; and where they are joined, the `prev` of the first. */
+  readonly entry: Place;
+  /** As it was published; empty where it is made of several. */
+  readonly data: Uint8Array;
+  /** About what it weighs. */
+  readonly sizeBytes: number;
+  /** Set where one of several is text that coalesces: see {@link Delivery.steps}. */
+  readonly #hasText: boolean;
   readonly #encoded: unknown[] = [];
   readonly #parts: readonly Delivery[] | undefined;
   #message: PublishRequest | undefined;
 
-  constructor(entry: Entry, parts?: readonly Delivery[]) {
-    this.entry = entry;
-    this.#parts = parts;
+  constructor(from: Entry | Made) {
+    if ('data' in from) {
+      this.entry = from;
+      this.sizeBytes = from.data.byteLength;
+      this.data = from.data;
+    } else {
+      this.entry = from.place;
+      this.data = NOTHING;
+      this.sizeBytes = from.sizeBytes;
+      this.#parts = from.parts;
+      this.#message = from.message;
+    }
+    this.#hasText = this.#parts?.some(({ entry }) => entry.coalesceMs !== undefined) ?? false;
   }
 
-  /** The same deliveries in as few writes as is good for their readers. */
-  static together(deliveries: readonly Delivery[]): Delivery[] {
-    const made: Delivery[] = [];
-    let parts: Delivery[] = [];
-    let sizeBytes = 0;
-    const close = () => {
-      const last = parts.at(-1);
-      if (last !== undefined) made.push(parts.length === 1 ? last : new Delivery(last.entry, parts));
-      parts = [];
-      sizeBytes = 0;
-    };
-    for (const delivery of deliveries) {
-      if (sizeBytes + delivery.entry.data.byteLength > MAX_TOGETHER_BYTES) close();
-      parts.push(delivery);
-      sizeBytes += delivery.entry.data.byteLength;
-    }
-    close();
-    return made;
+  /**
+   * Its parts where text that coalesces is among them. Who repeats something gets that joined in another way: it must be
+   * known of it by itself that it has arrived.
+   */
+  get steps(): readonly Delivery[] | undefined {
+    return this.#hasText ? this.#parts : undefined;
+  }
+
+  /** Whether it is text that may come again joined with other text. */
+  get isText(): boolean {
+    return this.entry.coalesceMs !== undefined && this.#parts === undefined && this.message !== undefined;
   }
 
   /** Undefined for `producer_lost`, and for bytes that are no valid message: somebody else wrote to the log. */
   get message(): PublishRequest | undefined {
-    if (this.#message === undefined && this.entry.kind === 'message') this.#message = decode(this.entry.data);
+    if (this.#message === undefined && this.entry.kind === 'message') this.#message = decode(this.data);
     return this.#message;
   }
 

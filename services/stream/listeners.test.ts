@@ -15,7 +15,7 @@ const words: Wire<string> = {
   slot: 0,
   opening: 'open',
   heartbeat: 'beat',
-  entry: ({ entry }) => new TextDecoder().decode(entry.data),
+  entry: ({ data }) => new TextDecoder().decode(data),
   control: ({ type }) => type,
   goodbye: () => 'goodbye',
   join: (chunks) => chunks.join('+'),

@@ -111,6 +111,8 @@ export class Listeners {
     const steps = Math.max(1, Math.ceil(spreadMs / DRAIN_STEP_MS));
     const perStep = Math.max(1, Math.ceil(leaving.length / steps));
     while (leaving.length > 0) {
+      // Also text that waits for its window: who leaves has all that there was.
+      this.#options.follower.deliverDue();
       for (const listener of leaving.splice(0, perStep)) listener.sendAway(true, retryMs());
       if (leaving.length > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_STEP_MS));
     }

@@ -10,6 +10,7 @@ import { Delivery, type Sink } from './delivery.ts';
 import { KEEP_ALIVE_SEC, Listeners } from './listeners.ts';
 import { ManyListener } from './many-listener.ts';
 import type { ManyWire } from './many-wire.ts';
+import { together } from './together.ts';
 
 const IDS = Array.from({ length: 20 }, (_, n) => `97f58c19-ce38-4c6b-8a5b-47f3405691${10 + n}`);
 const keyOf = (n: number) => channelKey(1n, IDS[n] ?? '');
@@ -20,12 +21,14 @@ const words: ManyWire<string> = {
   opening: 'open',
   heartbeat: 'beat',
   goodbye: () => 'goodbye',
-  entry: ({ entry }) => (entry.kind === 'message' ? new TextDecoder().decode(entry.data) : ''),
+  entry: ({ entry, data }) => (entry.kind === 'message' ? new TextDecoder().decode(data) : ''),
   channelControl: ({ type }, id) => `${IDS.indexOf(id)}:${type}`,
   control: ({ type }) => type,
   join: (chunks) => chunks.join('+'),
   sizeOf: ({ length }) => length,
-  together: (chunks, cursor) => `${chunks.filter((chunk) => chunk !== '').join(' ')} [${placesOf(cursor).join(' ')}]`,
+  withCursor: (chunk, cursor) => [`${chunk}${inBrackets(cursor)}`],
+  together: (chunks, cursor) =>
+    [...chunks.filter((chunk) => chunk !== ''), ...(cursor === undefined ? [] : [inBrackets(cursor)])].join(' '),
 };
 
 class Words implements Sink<string> {
@@ -58,6 +61,10 @@ let follower: Follower<Delivery>;
 let texts: Map<string, string>;
 let listened: number;
 
+function inBrackets(cursor: CompositeCursor): string {
+  return `[${placesOf(cursor).join(' ')}]`;
+}
+
 function placesOf(cursor: CompositeCursor): string[] {
   const keys = Array.from({ length: listened }, (_, n) => keyOf(n));
   return (parseCompositeCursor(cursor.toString(), keys) ?? []).map((id) => id ?? '-');
@@ -79,7 +86,7 @@ function start(options: { broker?: (memory: Broker) => Broker; maxListeners?: nu
   follower = new Follower({
     broker: options.broker?.(broker) ?? broker,
     share: (entry) => new Delivery(entry),
-    together: Delivery.together,
+    together,
     onError: (error) => {
       throw error;
     },

@@ -28,7 +28,8 @@ export interface ManyListenerOptions<T> extends ConnectionOptions<T> {
  * the cursor after it. A channel that ends leaves the others as they are; with the last one it ends.
  *
  * A connection that is cut within a write has delivered what its cursor does not know of: that is repeated, and nothing
- * is ever lost, because a cursor never stands in front of what it counts.
+ * is ever lost, because a cursor never stands in front of what it counts. What would be repeated in another form, joined
+ * with other text, carries the cursor itself.
  */
 export class ManyListener<T> extends Connection<T> {
   readonly #wire: ManyWire<T>;
@@ -38,6 +39,8 @@ export class ManyListener<T> extends Connection<T> {
   readonly #leaves: (() => void)[] = [];
   #due: T[] = [];
   #dueBytes = 0;
+  /** Nothing is due behind a cursor. */
+  #dueHasCursor = false;
   #beginning = true;
   /** Channels that still go on. */
   #going: number;
@@ -94,8 +97,13 @@ export class ManyListener<T> extends Connection<T> {
 
   /** What the `n`th channel brings. */
   deliver(n: number, delivery: Delivery): void {
+    const { steps } = delivery;
+    if (steps !== undefined) {
+      for (const step of steps) this.deliver(n, step);
+      return;
+    }
     const { entry } = delivery;
-    this.#add(n, delivery.encodedFor(this.#wire), entry.id);
+    this.#add(n, delivery.encodedFor(this.#wire), entry.id, delivery.isText);
     if (entry.kind !== 'producer_lost') return;
     this.#add(n, this.#controlOf(n, { type: 'producer_lost' }), entry.id);
   }
@@ -130,7 +138,7 @@ export class ManyListener<T> extends Connection<T> {
     const due = this.#due;
     this.#due = [];
     this.#dueBytes = 0;
-    if (!this.isOver) this.say(this.#wire.together(due, this.#cursor));
+    if (!this.isOver) this.say(this.#wire.together(due, this.#dueHasCursor ? undefined : this.#cursor));
   }
 
   protected leave(): void {
@@ -145,10 +153,14 @@ export class ManyListener<T> extends Connection<T> {
     return this.#wire.channelControl(notice, this.#channels[n]?.id ?? '');
   }
 
-  #add(n: number, chunk: T, id: EntryId | undefined): void {
+  #add(n: number, chunk: T, id: EntryId | undefined, withCursor = false): void {
     this.#cursor.move(n, id);
-    if (this.#due.push(chunk) === 1) atTurnsEnd(this);
-    this.#dueBytes += this.#wire.sizeOf(chunk);
+    this.#dueHasCursor = withCursor;
+    if (this.#due.length === 0) atTurnsEnd(this);
+    for (const part of withCursor ? this.#wire.withCursor(chunk, this.#cursor) : [chunk]) {
+      this.#due.push(part);
+      this.#dueBytes += this.#wire.sizeOf(part);
+    }
     if (this.#dueBytes >= MAX_DUE_BYTES) this.flush();
   }
 

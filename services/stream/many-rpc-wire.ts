@@ -2,6 +2,7 @@ import { create, type MessageInitShape, toBinary, toJsonString } from '@bufbuild
 import { encodeEnvelope } from '@connectrpc/connect/protocol';
 import { ControlType } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type SubscribeManyResponse, SubscribeManyResponseSchema } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import type { CompositeCursor } from './composite-cursor.ts';
 import type { ControlNotice, Delivery } from './delivery.ts';
 import { type ManySpelling, type ManyWire, manyWires } from './many-wire.ts';
 import { controlFor, messageFor } from './responses.ts';
@@ -26,6 +27,8 @@ export const manyRpcFaces = makeRpcFaces({
       encode: (made) => toBinary(SubscribeManyResponseSchema, made),
       cursorStart: (length) => Uint8Array.from([CURSOR_TAG, ...varint(length)]),
       cursorEnd: NOTHING,
+      body: (message) => message,
+      fieldStart: (length) => Uint8Array.from([CURSOR_TAG, ...varint(length)]),
     }),
   ),
   json: manyWires(
@@ -33,6 +36,8 @@ export const manyRpcFaces = makeRpcFaces({
       encode: (made) => encoder.encode(toJsonString(SubscribeManyResponseSchema, made)),
       cursorStart: () => encoder.encode('{"cursor":"'),
       cursorEnd: encoder.encode('"}'),
+      body: (message) => message.subarray(0, -1),
+      fieldStart: () => encoder.encode(',"cursor":"'),
     }),
   ),
 });
@@ -45,14 +50,20 @@ export const manyRpcWire: ManyWire<RpcChunk<SubscribeManyResponse>> = {
   goodbye: () => undefined,
   entry(delivery) {
     const made = entryResponse(delivery);
-    return made === undefined ? { responses: [], sizeBytes: 0 } : chunk(made, delivery.entry.data.byteLength);
+    return made === undefined ? { responses: [], sizeBytes: 0 } : chunk(made, delivery.sizeBytes);
   },
   channelControl: (notice, channelId) => chunk(controlResponse(notice, channelId), 0),
   control: (notice) => chunk(controlResponse(notice), 0),
   join: joinChunks,
   sizeOf: ({ sizeBytes }) => sizeBytes,
+  withCursor: ({ responses, sizeBytes }, cursor) => [
+    {
+      responses: responses.map(({ channelId, event }) => response({ channelId, event, cursor: cursor.toString() })),
+      sizeBytes: sizeBytes + cursor.bytes.byteLength,
+    },
+  ],
   together: (chunks, cursor) =>
-    joinChunks([...chunks, chunk(response({ cursor: cursor.toString() }), cursor.bytes.byteLength)]),
+    joinChunks(cursor === undefined ? chunks : [...chunks, chunk(cursorResponse(cursor), cursor.bytes.byteLength)]),
 };
 
 interface Codec {
@@ -60,9 +71,12 @@ interface Codec {
   /** A message with a cursor of this length and nothing else: what stands before it, and behind it. */
   cursorStart(length: number): Uint8Array;
   readonly cursorEnd: Uint8Array;
+  /** A message as it begins that has a cursor as well, and what then stands before that; behind it is the same. */
+  body(message: Uint8Array): Uint8Array;
+  fieldStart(length: number): Uint8Array;
 }
 
-function frames(slot: number, { encode, cursorStart, cursorEnd }: Codec): ManySpelling {
+function frames(slot: number, { encode, cursorStart, cursorEnd, body, fieldStart }: Codec): ManySpelling {
   const frame = (made: SubscribeManyResponse) => encodeEnvelope(0, encode(made));
   // As many as there are lengths of cursors: one for each number of channels.
   const heads = new Map<number, Uint8Array>();
@@ -86,6 +100,13 @@ function frames(slot: number, { encode, cursorStart, cursorEnd }: Codec): ManySp
       return made;
     },
     cursorEnd,
+    carrying(entry, length) {
+      const message = body(entry.subarray(FRAME_HEAD_BYTES));
+      const field = fieldStart(length);
+      const head = Buffer.alloc(FRAME_HEAD_BYTES);
+      head.writeUInt32BE(message.byteLength + field.byteLength + length + cursorEnd.byteLength, 1);
+      return { before: [head, message, field], after: cursorEnd };
+    },
   };
 }
 
@@ -97,6 +118,10 @@ function entryResponse({ message }: Delivery): SubscribeManyResponse | undefined
 
 function controlResponse(notice: ControlNotice, channelId = ''): SubscribeManyResponse {
   return response({ channelId, event: { case: 'control', value: controlFor(notice) } });
+}
+
+function cursorResponse(cursor: CompositeCursor): SubscribeManyResponse {
+  return response({ cursor: cursor.toString() });
 }
 
 function response(init: MessageInitShape<typeof SubscribeManyResponseSchema>): SubscribeManyResponse {

@@ -7,10 +7,11 @@ import { controlData, sseWire, streamData } from './sse-wire.ts';
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array();
 const CURSOR_HEAD = encoder.encode('id: ');
+const BLOCK_END = encoder.encode('\n\n');
 
 /**
  * Conduit's events without ids, and an id of its own after what belongs together: an EventSource takes it for its
- * Last-Event-ID, and dispatches nothing.
+ * Last-Event-ID, and dispatches nothing. Text that coalesces has it within.
  */
 const { wire, chunkWire } = manyWires({
   slot: 7,
@@ -21,7 +22,9 @@ const { wire, chunkWire } = manyWires({
     message === undefined ? NOTHING : encoder.encode(`event: stream\ndata: ${streamData(message)}\n\n`),
   control: (notice, channelId) => encoder.encode(`event: control\ndata: ${controlData(notice, channelId)}\n\n`),
   cursorHead: () => CURSOR_HEAD,
-  cursorEnd: encoder.encode('\n\n'),
+  cursorEnd: BLOCK_END,
+  // In the same block, of which nothing counts before the line that ends it has come.
+  carrying: (entry) => ({ before: [entry.subarray(0, -1), CURSOR_HEAD], after: BLOCK_END }),
 });
 
 export const manySseFace: Face<ManyWire<Uint8Array>> = { ...sseFace, wire, chunkWire };

@@ -13,8 +13,10 @@ export interface ManyWire<T> extends EntryWire<T>, Pick<Wire<T>, 'opening' | 'he
   /** A write of its own, which concerns all and moves no cursor. */
   control(notice: ControlNotice): T;
   sizeOf(chunk: T): number;
-  /** One write: these, and the cursor after them. */
-  together(chunks: readonly T[], cursor: CompositeCursor): T;
+  /** An entry, as `chunk` spells it, with the cursor after it: they arrive together, or not at all. */
+  withCursor(chunk: T, cursor: CompositeCursor): readonly T[];
+  /** One write: these, and the cursor after them; undefined: the last of them has it. */
+  together(chunks: readonly T[], cursor: CompositeCursor | undefined): T;
 }
 
 /** What differs from protocol to protocol, in bytes. */
@@ -25,16 +27,16 @@ export interface ManySpelling
   /** What stands before a cursor of this length, and behind it. */
   cursorHead(length: number): Uint8Array;
   readonly cursorEnd: Uint8Array;
+  /** An entry that has a cursor of this length: what stands before the cursor, and behind it. */
+  carrying(entry: Uint8Array, length: number): { readonly before: readonly Uint8Array[]; readonly after: Uint8Array };
 }
 
 /** Both are made of the same entries: a whole write is one chunk of HTTP/1.1's transfer coding. */
 export function manyWires(spelling: ManySpelling): WirePair<ManyWire<Uint8Array>> {
-  const parts = (chunks: readonly Uint8Array[], { bytes }: CompositeCursor) => [
-    ...chunks,
-    spelling.cursorHead(bytes.byteLength),
-    bytes,
-    spelling.cursorEnd,
-  ];
+  const parts = (chunks: readonly Uint8Array[], cursor: CompositeCursor | undefined) =>
+    cursor === undefined
+      ? chunks
+      : [...chunks, spelling.cursorHead(cursor.bytes.byteLength), cursor.bytes, spelling.cursorEnd];
   const { slot, entry, opening, heartbeat, goodbye } = spelling;
   const wire: ManyWire<Uint8Array> = {
     slot,
@@ -46,6 +48,11 @@ export function manyWires(spelling: ManySpelling): WirePair<ManyWire<Uint8Array>
     control: (notice) => spelling.control(notice),
     join: concatBytes,
     sizeOf: ({ byteLength }) => byteLength,
+    withCursor(chunk, { bytes }) {
+      const { before, after } = spelling.carrying(chunk, bytes.byteLength);
+      // Of its own: the cursor moves on before this is written.
+      return [...before, Uint8Array.from(bytes), after];
+    },
     together: (chunks, cursor) => concatBytes(parts(chunks, cursor)),
   };
   const chunkWire: ManyWire<Uint8Array> = {

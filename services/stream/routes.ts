@@ -16,6 +16,7 @@ import { REVOKED_FOR_MS, revokeTokens } from './revoke-tokens.ts';
 import { startStream } from './start-stream.ts';
 import { subscribeResponses } from './subscribe.ts';
 import { subscribeCalls } from './subscribe-calls.ts';
+import { together } from './together.ts';
 import { TokenHolds } from './token-holds.ts';
 
 export interface StreamServiceOptions {
@@ -40,7 +41,7 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
   const follower = new Follower({
     broker,
     share: (entry) => new Delivery(entry),
-    together: Delivery.together,
+    together,
     onError: (error) => logger.error({ err: error }, 'a listener was ended by an unexpected error'),
   });
   const listeners = new Listeners({ ...options, follower });

@@ -16,7 +16,7 @@ export const rpcWire: Wire<RpcChunk> = {
   slot: 1,
   opening: undefined,
   heartbeat: chunk(HEARTBEAT, 0),
-  entry: (delivery) => chunk(entryResponse(delivery), delivery.entry.data.byteLength),
+  entry: (delivery) => chunk(entryResponse(delivery), delivery.sizeBytes),
   control: (notice, cursor) => chunk(controlResponse(notice, cursor), 0),
   goodbye: () => undefined,
   join: joinChunks,

@@ -168,8 +168,9 @@ export type SubscribeManyResponse = Message<"tideway.stream.v1.SubscribeManyResp
   } | { case: undefined; value?: undefined };
 
   /**
-   * The cursor after all that came before: what to resume by, opaque and at most 2,048 characters. In a response of its
-   * own.
+   * The cursor after all that came before, and after what this response has: what to resume by, opaque and at most 2,048
+   * characters. In a response of its own; a text delta of a stream with `coalesce_window_ms` brings it along, because
+   * repeated it would be joined with other text.
    *
    * @generated from field: optional string cursor = 4;
    */
