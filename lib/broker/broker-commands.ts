@@ -5,6 +5,7 @@ import { until } from '../../test/support/until.ts';
 import type { ChannelKey, Entry, NewMessage, PublishRate, PublishResult } from './broker.ts';
 import type { BrokerHarness } from './broker-harness.ts';
 import { type ChannelModel, type Moment, plain } from './broker-model.ts';
+import { encodeMessage, textDeltaOf } from './coalescing-model.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
 
 /** The model that the commands run against. */
@@ -53,9 +54,30 @@ async function compareAll(model: Model, real: Real): Promise<void> {
   for (const [n, channel] of model.channels.entries()) {
     channel.expire(real.harness.ttlNowMs());
     const { entries, tail } = await real.harness.broker.read(real.channels[n]!, BEFORE_ALL, 1000);
-    expect(entries.map(plain)).toEqual(channel.entries.map(plain));
+    expect(entries.map(plain)).toEqual(channel.read(BEFORE_ALL, 1000).map(plain));
     expect(tail).toEqual(channel.tail);
     for (const [at, entry] of entries.entries()) if (at > 0) expect(entry.prev).toBe(entries[at - 1]?.id);
+    checkCovers(channel, BEFORE_ALL, entries);
+  }
+}
+
+/** Entries and pieces stand for what was published, each once; only what is retained no more is left out. */
+function checkCovers(channel: ChannelModel, after: EntryId, entries: readonly Entry[]): void {
+  const published = (from: EntryId, to: EntryId) =>
+    channel.published.filter(({ id }) => compareEntryIds(id, from) > 0 && compareEntryIds(id, to) <= 0);
+  let at = after;
+  for (const entry of entries) {
+    for (const { id } of published(at, entry.prev)) expect(channel.entries.map((kept) => kept.id)).not.toContain(id);
+    const joined = published(entry.prev, entry.id);
+    if (joined.length === 1 && entry.coalesceMs === undefined) {
+      expect(plain(entry)).toEqual(plain(joined[0]!));
+    } else {
+      const texts = joined.map(({ data }) => textDeltaOf(data));
+      const { name } = textDeltaOf(entry.data)!;
+      for (const text of texts) expect(text?.name).toBe(name);
+      expect(textDeltaOf(entry.data)?.text).toBe(texts.map((text) => text?.text).join(''));
+    }
+    at = entry.id;
   }
 }
 
@@ -125,6 +147,23 @@ function checkPublished(
 const CHANNELS = 2;
 export const MESSAGE_IDS = 4;
 
+const texts = fc
+  .tuple(
+    fc.constantFrom('text', 'text', 'text', 'reason'),
+    fc.oneof(
+      fc.string({ unit: 'grapheme', maxLength: 8 }),
+      fc.string({ unit: 'grapheme', minLength: 200, maxLength: 500 }),
+      fc.constantFrom('', '👩‍👩‍👧', 'é', '波'),
+    ),
+  )
+  .map(([name, text]) => ({ payload: { [name]: text } }));
+const content = fc.oneof(
+  fc.uint8Array({ maxLength: 20 }),
+  fc.uint8Array({ minLength: 400, maxLength: 1200 }),
+  { weight: 4, arbitrary: texts },
+  { weight: 2, arbitrary: fc.record({ coalesceWindowMs: fc.constantFrom(1, 40, 10_000) }) },
+  fc.constant({ payload: { text: 'a', more: 1 } }),
+);
 const newMessages = fc.record({
   id: fc.nat(MESSAGE_IDS - 1),
   phase: fc.oneof(
@@ -132,23 +171,47 @@ const newMessages = fc.record({
     { weight: 1, arbitrary: fc.constant(Phase.END) },
   ),
   sequence: fc.oneof(fc.bigInt(0n, 3n), fc.constant(2n ** 64n - 1n)),
-  data: fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 400, maxLength: 1200 })),
+  content,
 });
+type GeneratedMessage = typeof newMessages extends fc.Arbitrary<infer T> ? T : never;
+
+/** Several messages that follow each other by themselves, as tokens do. */
+const tokens = fc
+  .tuple(fc.array(texts, { minLength: 1, maxLength: 8 }), fc.nat(MESSAGE_IDS - 1))
+  .chain(([said, id]) =>
+    fc
+      .uniqueArray(fc.bigInt(0n, 999n), { minLength: said.length, maxLength: said.length })
+      .map((sequences) =>
+        said.map((content, n): GeneratedMessage => ({ id, phase: Phase.DELTA, sequence: sequences[n]!, content })),
+      ),
+  );
+
+function toSend({ id, phase, sequence, content }: GeneratedMessage, channel: ChannelKey, real: Real): NewMessage {
+  const messageId = real.messageIds[id]!;
+  if (content instanceof Uint8Array) return { messageId, phase, sequence, data: content };
+  const data = encodeMessage(channel, { messageId, phase, sequence, ...content });
+  return { messageId, phase, sequence, data };
+}
+
+function said({ id, phase, sequence, content }: GeneratedMessage): string {
+  const what = content instanceof Uint8Array ? `${content.length} bytes` : JSON.stringify(content);
+  return `${id}/${phase}/${sequence} ${what}`;
+}
 const names = fc.constantFrom<PublishRate['name'][]>('unary', 'stream');
 const ratesPerSec = fc.constantFrom(0, 0, 1, 2, 3);
 
 const publishes = fc
   .record({ n: fc.nat(CHANNELS - 1), message: newMessages, name: names, perSec: ratesPerSec })
-  .map(({ n, message: { id, phase, sequence, data }, name, perSec }) =>
-    command(`publish(${n}, ${id}/${phase}/${sequence}, ${data.length} bytes, ${name} ${perSec}/s)`, (model, real) =>
-      publish(model, real, n, { messageId: real.messageIds[id]!, phase, sequence, data }, { name, perSec }),
+  .map(({ n, message, name, perSec }) =>
+    command(`publish(${n}, ${said(message)}, ${name} ${perSec}/s)`, (model, real) =>
+      publish(model, real, n, toSend(message, real.channels[n]!, real), { name, perSec }),
     ),
   );
 
 const publishManys = fc
   .record({
     n: fc.nat(CHANNELS - 1),
-    messages: fc.array(newMessages, { maxLength: 8 }),
+    messages: fc.oneof(fc.array(newMessages, { maxLength: 8 }), tokens),
     rate: fc.record({
       name: names,
       perSec: ratesPerSec,
@@ -156,10 +219,9 @@ const publishManys = fc
     }),
   })
   .map(({ n, messages, rate }) => {
-    const said = messages.map(({ id, phase, sequence, data }) => `${id}/${phase}/${sequence} ${data.length} bytes`);
     const limit = `${rate.name} ${rate.perSec} ${rate.counts}/s`;
-    return command(`publishMany(${n}, [${said.join(', ')}], ${limit})`, (model, real) => {
-      const sent = messages.map(({ id, ...message }) => ({ ...message, messageId: real.messageIds[id]! }));
+    return command(`publishMany(${n}, [${messages.map(said).join(', ')}], ${limit})`, (model, real) => {
+      const sent = messages.map((message) => toSend(message, real.channels[n]!, real));
       return publishMany(model, real, n, sent, rate);
     });
   });
@@ -187,9 +249,33 @@ const reads = fc
       const cursors = [BEFORE_ALL, HUGE_ID, `${ms}-999` as EntryId, ...channel.stored.keys()];
       const after = cursors[cursor % cursors.length]!;
       const { entries, tail } = await real.harness.broker.read(real.channels[n]!, after, limit);
-      const expected = channel.entries.filter(({ id }) => compareEntryIds(id, after) > 0).slice(0, limit);
-      expect(entries.map(plain)).toEqual(expected.map(plain));
+      expect(entries.map(plain)).toEqual(channel.read(after, limit).map(plain));
       expect(tail).toEqual(channel.tail);
+    }),
+  );
+
+/** Reads on and on, as readers do, from anywhere: parts that begin with entries go on with pieces. */
+const readThroughs = fc
+  .record({
+    n: fc.nat(CHANNELS - 1),
+    cursor: fc.nat(200),
+    limits: fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
+  })
+  .map(({ n, cursor, limits }) =>
+    command(`readThrough(${n}, ${cursor}, ${limits})`, async (model, real) => {
+      const channel = model.channels[n]!;
+      channel.expire(real.harness.ttlNowMs());
+      const cursors = [BEFORE_ALL, ...channel.published.map(({ id }) => id)];
+      const after = cursors[cursor % cursors.length]!;
+      const all: Entry[] = [];
+      for (let turn = 0; ; turn += 1) {
+        const limit = limits[turn % limits.length]!;
+        const { entries } = await real.harness.broker.read(real.channels[n]!, all.at(-1)?.id ?? after, limit);
+        all.push(...entries);
+        if (entries.length < limit) break;
+      }
+      if (all.length > 0) expect(all.at(-1)?.id).toBe(channel.last);
+      checkCovers(channel, after, all);
     }),
   );
 
@@ -264,7 +350,7 @@ const rollBacks = fc.constant(
 export function brokerCommands(harness: BrokerHarness): fc.Arbitrary<Iterable<BrokerCommand>> {
   // Most commands are publishes: a log has to become long enough to be trimmed.
   const published = [publishes, publishes, publishes, publishManys, publishManys, repeats, repeats];
-  const common = [...published, reads, tails, elapses, waits, endIdles];
+  const common = [...published, reads, readThroughs, tails, elapses, waits, endIdles];
   const cut = harness.cutLive ? [cuts] : [];
   const rolled = harness.save ? [saves, rollBacks] : [];
   return fc.commands([...common, ...cut, ...rolled], { maxCommands: 60, size: '+1' });

@@ -10,6 +10,7 @@ import {
   SEAL_OUTLIVES_LOG_MS,
   type Tail,
 } from './broker.ts';
+import { expectedRead, piecesOf, textDeltaOf, windowOf } from './coalescing-model.ts';
 import { BEFORE_ALL, type EntryId, entryIdMs } from './entry-id.ts';
 
 /** When something happened, as the test saw it: a clock read before and after. */
@@ -45,12 +46,17 @@ const UNCLEAR_EXPIRY_MS = 20_000;
  */
 export class ChannelModel {
   entries: ModelEntry[] = [];
+  /** The entries of the log and what was trimmed from it. */
+  published: readonly ModelEntry[] = [];
   sealedBy: EntryId | undefined;
   /** Everything ever stored, by id: also what was trimmed, expired or rolled back. */
   readonly stored = new Map<EntryId, Entry>();
   readonly history: NewMessage[] = [];
   /** False once the index of activity may have forgotten it. */
   indexed = true;
+  #coalesceMs: number | undefined;
+  /** What the snapshot has, not joined. */
+  #kept: readonly ModelEntry[] | undefined;
   #logExpiresMs = Number.POSITIVE_INFINITY;
   #sealExpiresMs = Number.POSITIVE_INFINITY;
   #windows = new Map<PublishRate['name'], Window>();
@@ -74,9 +80,17 @@ export class ChannelModel {
     return this.entries.length > 0 && this.sealedBy === undefined;
   }
 
+  /** What a read answers. */
+  read(after: EntryId, limit: number): readonly Entry[] {
+    return expectedRead(this.entries, piecesOf(this.#kept ?? []), after).slice(0, limit);
+  }
+
   expire(ttlNowMs: number): void {
     if (isOver(this.#logExpiresMs, ttlNowMs)) {
       this.entries = [];
+      this.published = [];
+      this.#coalesceMs = undefined;
+      this.#kept = undefined;
       this.#windows.clear();
       this.#logExpiresMs = Number.POSITIVE_INFINITY;
     }
@@ -104,14 +118,14 @@ export class ChannelModel {
   store(id: EntryId, message: NewMessage, rate: PublishRate, at: Moment): void {
     if (rate.perSec > 0) this.#count(rate, at);
     this.history.push(message);
-    this.#append({
-      id,
-      prev: this.last,
-      kind: 'message',
-      seals: message.phase === Phase.END,
-      data: message.data,
-      message,
-    });
+    const { phase, data } = message;
+    const windowMs = phase === Phase.START ? windowOf(data) : undefined;
+    if (windowMs !== undefined) {
+      this.#coalesceMs = windowMs;
+      this.#kept ??= [];
+    }
+    const coalesceMs = phase === Phase.DELTA && textDeltaOf(data) ? this.#coalesceMs : undefined;
+    this.#append({ id, prev: this.last, kind: 'message', seals: phase === Phase.END, data, coalesceMs, message });
     this.#seal(at);
   }
 
@@ -125,11 +139,15 @@ export class ChannelModel {
 
   /** What a roll-back to now restores. */
   snapshot(): () => void {
-    const { entries, sealedBy } = this;
+    const { entries, published, sealedBy } = this;
+    const [coalesceMs, kept] = [this.#coalesceMs, this.#kept];
     const [logExpiresMs, sealExpiresMs] = [this.#logExpiresMs, this.#sealExpiresMs];
     const windows = new Map([...this.#windows].map(([name, window]) => [name, { ...window }]));
     return () => {
       this.entries = entries;
+      this.published = published;
+      this.#coalesceMs = coalesceMs;
+      this.#kept = kept;
       this.sealedBy = sealedBy;
       this.#logExpiresMs = logExpiresMs;
       this.#sealExpiresMs = sealExpiresMs;
@@ -141,6 +159,8 @@ export class ChannelModel {
   #append(entry: ModelEntry): void {
     this.stored.set(entry.id, plain(entry));
     this.entries = [...this.entries, entry];
+    this.published = [...this.published, entry];
+    if (this.#kept) this.#kept = [...this.#kept, entry];
   }
 
   /** What retention takes at the end of a step. */
@@ -153,6 +173,7 @@ export class ChannelModel {
       entries = entries.slice(1);
     }
     this.entries = entries;
+    if (this.#kept && snapshotBytes(this.#kept) > this.#retention.maxBytes) this.#kept = undefined;
   }
 
   #seal(at: Moment): void {
@@ -177,8 +198,8 @@ export class ChannelModel {
 }
 
 /** An entry as the broker answers it, with its data as a plain array: Buffers and Uint8Arrays compare the same. */
-export function plain({ id, prev, kind, seals, data }: Entry): Entry {
-  return { id, prev, kind, seals, data: new Uint8Array(data) };
+export function plain({ id, prev, kind, seals, data, coalesceMs }: Entry): Entry {
+  return { id, prev, kind, seals, data: new Uint8Array(data), coalesceMs };
 }
 
 function isOver(expiresMs: number, nowMs: number): boolean {
@@ -188,6 +209,12 @@ function isOver(expiresMs: number, nowMs: number): boolean {
 
 function bytes(entries: readonly Entry[]): number {
   return entries.reduce((sum, { data }) => sum + data.length + ENTRY_OVERHEAD_BYTES, 0);
+}
+
+function snapshotBytes(kept: readonly Entry[]): number {
+  const content = ({ data, coalesceMs }: Entry) =>
+    coalesceMs === undefined ? data.length : Buffer.byteLength(textDeltaOf(data)?.text ?? '');
+  return kept.reduce((sum, entry) => sum + content(entry), piecesOf(kept).length * ENTRY_OVERHEAD_BYTES);
 }
 
 function same(a: NewMessage, b: NewMessage): boolean {

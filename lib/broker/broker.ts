@@ -18,8 +18,9 @@ import type { EntryId } from './entry-id.ts';
  *    `sealedTtlMs`, the seal for 24 hours more.
  * 6. *Coalescing.* A START with `coalesce_window_ms` makes its channel coalesce from then on: the broker keeps beside the
  *    entries a snapshot of all that follows (and of the START), in which text deltas that follow each other are joined.
- *    Retention does not trim it; it is given up when it exceeds `maxBytes`, and goes with the log. `read` answers from it
- *    where it can (see there), so that history costs its content and not the number of its messages.
+ *    Retention does not trim it; it is given up when it exceeds `maxBytes`, and goes with the log. A later START with a
+ *    window changes the window, and begins another snapshot where there is none. `read` answers from it where it can (see
+ *    there), so that history costs its content and not the number of its messages.
  * 7. *Live delivery is a hint.* `listen` may lose anything and repeat nothing; readers find holes by `prev` and lost
  *    ends by `tails`. lib/broker/follow.ts does that for everybody.
  */
@@ -51,8 +52,8 @@ export interface Broker {
 
   /**
    * Reads up to `limit` entries after `after`, oldest first, together with the tail as it was in the same instant. Where
-   * the channel coalesces and `after` is where a piece of its snapshot begins (before the first entry, say), they are the
-   * snapshot's pieces, each of up to {@link MAX_PIECE_BYTES} of text: an entry then stands for all after its `prev` up to
+   * the channel has a snapshot they are entries up to where its next piece begins (none, if that is at `after`), and from
+   * there on its pieces, each of up to {@link MAX_PIECE_BYTES} of text: an entry then stands for all after its `prev` up to
    * its `id`. Fewer than `limit` entries means that there were no more.
    * @throws BrokerUnavailableError
    */

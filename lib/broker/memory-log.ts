@@ -109,15 +109,9 @@ export class MemoryLog {
     const snapshot = this.#snapshot;
     const place = snapshot?.placeFrom(after);
     if (!snapshot || !place) return this.#entriesAfter(after, limit);
-    const entries: Entry[] = [];
-    // Where retention has taken what is between, the pieces have it, or more of it than the entries.
-    const [first] = place.id === after ? [] : this.#entriesAfter(after, 1);
-    if (first && compareEntryIds(first.prev, place.id) < 0) {
-      for (const entry of this.#entriesAfter(after, limit)) {
-        if (compareEntryIds(entry.id, place.id) > 0) break;
-        entries.push(entry);
-      }
-    }
+    // What retention has taken of these is missing; the pieces behind them are whole.
+    const between = place.id === after ? [] : this.#entriesAfter(after, limit);
+    const entries = between.filter(({ id }) => compareEntryIds(id, place.id) <= 0);
     return [...entries, ...snapshot.pieces(place.next, limit - entries.length)];
   }
 

@@ -19,7 +19,7 @@ import type { ReadReply, RedisClient, ScriptArguments } from './redis-client.ts'
 import { RedisCommands, unavailable } from './redis-commands.ts';
 import { RedisConnection } from './redis-connection.ts';
 import { RedisDecisions } from './redis-decisions.ts';
-import { entryName, parseLogEntry } from './redis-entry.ts';
+import { messageKind, parseLogEntry, parsePieces } from './redis-entry.ts';
 import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { type RedisTlsOptions, readTls } from './redis-options.ts';
@@ -130,7 +130,7 @@ class RedisBroker implements Broker {
     const sent: ScriptArguments = [log, index, seal, live, rate.name, rate.perSec, counts, ...this.#limits()];
     for (const message of messages) {
       const { data } = message;
-      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), entryName(message));
+      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
     }
     const replicas = this.#waitReplicas;
     const reply = await this.#commands.run(
@@ -151,7 +151,10 @@ class RedisBroker implements Broker {
 
   async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {
     const reply = await this.#commands.run((client) => read(client, channel, after, limit));
-    return { entries: reply[0].map(([id, fields]) => parseLogEntry(id, fields)), tail: tailOf(reply) };
+    const [found, , , words, bytes, from] = reply;
+    const entries = found.map(([id, fields]) => parseLogEntry(id, fields));
+    if (words && bytes) entries.push(...parsePieces(channel, words, bytes, from ?? 0));
+    return { entries, tail: tailOf(reply) };
   }
 
   async tails(channels: readonly ChannelKey[]): Promise<(Tail | undefined)[]> {

@@ -18,7 +18,14 @@ declare module 'ioredis' {
 
 /** For each message `stored`, `duplicate` or `sealed` and an id, or `rate_limited` and the ms to wait. */
 export type PublishReply = (string | number)[];
-export type ReadReply = [entries: [id: Buffer, fields: Buffer[]][], last: Buffer, sealedBy: Buffer];
+export type ReadReply = [
+  entries: [id: Buffer, fields: Buffer[]][],
+  last: Buffer,
+  sealedBy: Buffer,
+  words?: Buffer[],
+  bytes?: Buffer,
+  from?: number,
+];
 export type EndIdleReply = ['over' | 'ended'] | ['active', string];
 
 /** Each is sent by its hash, and with its text where the server doesn't know it yet. */

@@ -1,25 +1,48 @@
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
-import type { Entry, NewMessage } from './broker.ts';
+import type { ChannelKey, Entry, NewMessage } from './broker.ts';
 import type { EntryId } from './entry-id.ts';
-
-/** How an entry is called where it is spelled out: `end` is a message that seals. */
-export type EntryName = 'message' | 'end' | 'producer_lost';
-
-export function entryName(message: NewMessage): EntryName {
-  return message.phase === Phase.END ? 'end' : 'message';
-}
+import { encodeJoinedText } from './joined-text.ts';
+import { coalesceWindowMs, findTextDelta } from './text-delta.ts';
 
 const SPACE = 0x20;
+const END = 'end';
 const PRODUCER_LOST = 'producer_lost';
+const TEXT = 'text';
 const END_KEY = new RegExp(`/${Phase.END}/`);
+const PIECE = /^(\d+) (\S+) (\S+) (\S+) (\S+) (.*)$/s;
 
-/** Reads an entry of the log: the fields `prev`, `key` and `data`. */
+/** What the publish script is told of a message beside its key and data; redis-scripts.ts has the words. */
+export function messageKind({ phase, data }: NewMessage): string {
+  switch (phase) {
+    case Phase.DELTA: {
+      const delta = findTextDelta(data);
+      if (delta === undefined) return 'message';
+      return `${TEXT}${delta.nameStart},${delta.nameEnd},${delta.textStart},${delta.textEnd}`;
+    }
+    case Phase.START: {
+      const windowMs = coalesceWindowMs(data);
+      return windowMs === undefined ? 'message' : `start${windowMs}`;
+    }
+    case Phase.END:
+      return END;
+    default:
+      return 'message';
+  }
+}
+
+/** Reads an entry of the log: the fields `prev`, `key` and `data`, and `coalesce` of a text delta that may be joined. */
 export function parseLogEntry(id: Buffer, fields: readonly Buffer[]): Entry {
-  const [, prev, , key, , data] = fields;
+  const [, prev, , key, , data, , coalesce] = fields;
   if (!prev || !key || !data) throw new Error('the log has an entry that is not ours');
-  const name = key.toString('latin1');
-  const lost = name === PRODUCER_LOST;
-  return makeEntry(id.toString('latin1'), prev.toString('latin1'), lost, lost || END_KEY.test(name), data);
+  const place = key.toString('latin1');
+  const name = nameOf(place, coalesce);
+  return makeEntry(id.toString('latin1'), prev.toString('latin1'), name, data);
+}
+
+function nameOf(key: string, coalesce: Buffer | undefined): string {
+  if (coalesce !== undefined) return TEXT + coalesce.toString('latin1');
+  if (key === PRODUCER_LOST) return PRODUCER_LOST;
+  return END_KEY.test(key) ? END : 'message';
 }
 
 /** Reads what is published to live readers, `<id> <prev> <name> <data>`; undefined if it is something else. */
@@ -29,12 +52,35 @@ export function parseLiveEntry(message: Buffer): Entry | undefined {
   const third = message.indexOf(SPACE, second + 1);
   if (first < 0 || second < 0 || third < 0) return undefined;
   const name = message.toString('latin1', second + 1, third);
-  const lost = name === PRODUCER_LOST;
   const id = message.toString('latin1', 0, first);
   const prev = message.toString('latin1', first + 1, second);
-  return makeEntry(id, prev, lost, name !== 'message', message.subarray(third + 1));
+  return makeEntry(id, prev, name, message.subarray(third + 1));
 }
 
-function makeEntry(id: string, prev: string, lost: boolean, seals: boolean, data: Buffer): Entry {
-  return { id: id as EntryId, prev: prev as EntryId, kind: lost ? 'producer_lost' : 'message', seals, data };
+/**
+ * Reads pieces of a snapshot of `channel`: a word for each (redis-snapshot-scripts.ts), and the bytes of all, which begin at
+ * `from`.
+ */
+export function parsePieces(channel: ChannelKey, words: readonly Buffer[], bytes: Buffer, from: number): Entry[] {
+  let start = 0;
+  return words.map((word) => {
+    const [, ends, prev = '', id = '', lastKey = '', name = '', called = ''] = PIECE.exec(word.toString()) ?? [];
+    const end = Number(ends) - from;
+    const piece = bytes.subarray(start, end);
+    start = end;
+    const data = name.startsWith(TEXT) ? encodeJoinedText({ channel, lastKey, name: called, text: piece }) : piece;
+    return makeEntry(id, prev, name, data);
+  });
+}
+
+/** `name`: `message`, `end`, `producer_lost`, or `text<window in ms>` of text that may be joined. */
+function makeEntry(id: string, prev: string, name: string, data: Uint8Array): Entry {
+  return {
+    id: id as EntryId,
+    prev: prev as EntryId,
+    kind: name === PRODUCER_LOST ? 'producer_lost' : 'message',
+    seals: name === END || name === PRODUCER_LOST,
+    data,
+    coalesceMs: name.startsWith(TEXT) ? Number(name.slice(TEXT.length)) : undefined,
+  };
 }

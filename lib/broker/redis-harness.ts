@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import { until } from '../../test/support/until.ts';
-import type { Retention } from './broker.ts';
+import type { ChannelKey, Retention } from './broker.ts';
 import type { BrokerHarness } from './broker-harness.ts';
 import { createRedisBroker } from './redis-broker.ts';
-import { activityKey, activityShard, channelKeys } from './redis-keys.ts';
+import { activityKey, activityShard, channelKeys, snapshotKeys } from './redis-keys.ts';
 
 /** What the harness reaches around the broker with. */
 export interface RedisUnderTest {
@@ -33,12 +33,10 @@ export function openRedisHarness({ url, keys, servers }: RedisUnderTest, retenti
     },
     elapse: async (ms, channels) => {
       elapsedMs += ms;
-      for (const { log, index, seal } of channels.map(channelKeys)) {
-        for (const key of [log, index, seal]) {
-          const ttlMs = await keys.pttl(key);
-          if (ttlMs > ms) await keys.pexpire(key, ttlMs - ms);
-          else if (ttlMs >= 0) await keys.del(key);
-        }
+      for (const key of channels.flatMap(keysOf)) {
+        const ttlMs = await keys.pttl(key);
+        if (ttlMs > ms) await keys.pexpire(key, ttlMs - ms);
+        else if (ttlMs >= 0) await keys.del(key);
       }
     },
     cutLive: async () => {
@@ -48,10 +46,7 @@ export function openRedisHarness({ url, keys, servers }: RedisUnderTest, retenti
     },
     save: async (channels) => {
       const saved: { key: string; dump: Buffer | null; expiresMs: number | undefined }[] = [];
-      const names = channels.flatMap((channel) => {
-        const { log, index, seal } = channelKeys(channel);
-        return [log, index, seal, activityKey(activityShard(channel))];
-      });
+      const names = channels.flatMap((channel) => [...keysOf(channel), activityKey(activityShard(channel))]);
       for (const key of new Set(names)) {
         const ttlMs = await keys.pttl(key);
         const expiresMs = ttlMs < 0 ? undefined : ttlNowMs() + ttlMs;
@@ -67,4 +62,10 @@ export function openRedisHarness({ url, keys, servers }: RedisUnderTest, retenti
     },
     close: () => broker.close(),
   };
+}
+
+function keysOf(channel: ChannelKey): string[] {
+  const { log, index, seal } = channelKeys(channel);
+  const { text, pieces } = snapshotKeys(channel);
+  return [log, index, seal, text, pieces];
 }

@@ -1,15 +1,17 @@
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { ENTRY_OVERHEAD_BYTES, SEAL_OUTLIVES_LOG_MS } from './broker.ts';
+import { KEEP_SNAPSHOT, READ_SNAPSHOT } from './redis-snapshot-scripts.ts';
 
 /**
  * What runs inside Redis, each script in one atomic step on the keys of one channel (redis-keys.ts). The log is the
  * truth and the index is derived from it: `length of the log + bookkeeping fields = length of the index` holds after
  * every script, and where it doesn't (one of the keys was evicted, or restored without the other) the index is rebuilt.
- * Entries are flat lists, so that [4] is the key and [6] the data.
+ * Entries are flat lists, so that [4] is the key, [6] the data, and [8] the window of a text delta that may be joined.
  */
 
-// Four bookkeeping fields from the first append on, and `sealed` once the channel is.
-const INDEX = `
+// Four bookkeeping fields from the first append on, `sealed` once the channel is, and `coalesce` if it does
+// (redis-snapshot-scripts.ts).
+const INDEX = `${KEEP_SNAPSHOT}
 local function window(field)
   if not field then return 0, 0 end
   local start, count = string.match(field, '^(%d+):(%d+)$')
@@ -18,7 +20,9 @@ end
 
 local function rebuild(log, index)
   redis.call('DEL', index)
+  giveUp(log)
   local last, bytes, sealed, from = '0-0', 0, false, '-'
+  local coalesce
   local part
   repeat
     part = redis.call('XRANGE', log, from, '+', 'COUNT', 100)
@@ -27,6 +31,7 @@ local function rebuild(log, index)
       redis.call('HSET', index, key, entry[1])
       last = entry[1]
       bytes = bytes + #entry[2][6] + ${ENTRY_OVERHEAD_BYTES}
+      coalesce = entry[2][8] or coalesce
       sealed = key == 'producer_lost' or string.match(key, '/(%d+)/') == '${Phase.END}'
     end
     from = '(' .. last
@@ -34,17 +39,19 @@ local function rebuild(log, index)
   if last ~= '0-0' then
     redis.call('HSET', index, 'last', last, 'bytes', bytes, 'unary', '0:0', 'stream', '0:0')
     if sealed then redis.call('HSET', index, 'sealed', last) end
+    if coalesce then redis.call('HSET', index, 'coalesce', coalesce) end
   end
 end
 
--- Once for a step, however many keys it asks for. Answers the length and: last, bytes, sealed, rate window, ids of keys.
+-- Once for a step, however many keys it asks for. Answers the length and: last, bytes, sealed, rate window,
+-- coalesce, ids of keys.
 local function load(log, index, rate, keys)
   local length = redis.call('XLEN', log)
-  local found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, unpack(keys))
-  local fields = length == 0 and 0 or length + 4 + (found[3] and 1 or 0)
+  local found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, 'coalesce', unpack(keys))
+  local fields = length == 0 and 0 or length + 4 + (found[3] and 1 or 0) + (found[5] and 1 or 0)
   if redis.call('HLEN', index) ~= fields then
     rebuild(log, index)
-    found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, unpack(keys))
+    found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, 'coalesce', unpack(keys))
   end
   return length, found
 end
@@ -54,21 +61,49 @@ end
 // long script would hold up every other channel of the server. What exceeds the bytes goes at once.
 const MAX_AGED_OUT = 200;
 
+function byte(letter: string): number {
+  return letter.charCodeAt(0);
+}
+
 const APPEND = `
 -- A step: what is known of the log, and what is to be written to the index at its end.
 local function begin(length, found)
-  return { length = length, last = found[1] or '0-0', bytes = tonumber(found[2] or 0), fields = {}, kind = 'message' }
+  return {
+    length = length, last = found[1] or '0-0', bytes = tonumber(found[2] or 0), fields = {}, seals = false,
+    snapshot = found[5] and openSnapshot(found[5])
+  }
 end
 
+-- A kind is what a publisher says of a message: message, end, producer_lost; start<window in ms> of a START that makes its
+-- channel coalesce; text<from>,<to>,<from>,<to> of a text delta, the bytes of its name and of its text.
 local function append(keys, step, key, data, kind)
-  local id = redis.call('XADD', keys[1], '*', 'prev', step.last, 'key', key, 'data', data)
-  redis.call('SPUBLISH', keys[4], id .. ' ' .. step.last .. ' ' .. kind .. ' ' .. data)
+  local snapshot, name, called, bytes = step.snapshot, kind, nil, data
+  local first = string.byte(kind)
+  if first == ${byte('s')} then
+    name, snapshot = 'message', declare(keys[1], snapshot, string.sub(kind, 6))
+    step.snapshot = snapshot
+  elseif first == ${byte('t')} then
+    name = 'message'
+    if snapshot then
+      local nameFrom, nameTo, from, to = string.match(kind, '^text(%d+),(%d+),(%d+),(%d+)$')
+      called, bytes = string.sub(data, nameFrom + 1, tonumber(nameTo)), string.sub(data, from + 1, tonumber(to))
+      name = 'text' .. snapshot.window
+    end
+  end
+  local id
+  if called then
+    id = redis.call('XADD', keys[1], '*', 'prev', step.last, 'key', key, 'data', data, 'coalesce', snapshot.window)
+  else
+    id = redis.call('XADD', keys[1], '*', 'prev', step.last, 'key', key, 'data', data)
+  end
+  redis.call('SPUBLISH', keys[4], id .. ' ' .. step.last .. ' ' .. name .. ' ' .. data)
+  if snapshot and snapshot.kept then keep(snapshot, id, step.last, key, name, called, bytes) end
   if step.last == '0-0' then redis.call('HSET', keys[2], 'unary', '0:0', 'stream', '0:0') end
   local fields = step.fields
   fields[#fields + 1] = key
   fields[#fields + 1] = id
   step.length, step.bytes = step.length + 1, step.bytes + #data + ${ENTRY_OVERHEAD_BYTES}
-  step.last, step.kind = id, kind
+  step.last, step.seals = id, name == 'end' or name == 'producer_lost'
   return id
 end
 
@@ -108,11 +143,12 @@ local function settle(keys, step, rate, window, limits)
   set('bytes', bytes)
   if window then set(rate, window) end
   local ttl = limits.idleTtlMs
-  if step.kind ~= 'message' then
+  if step.seals then
     ttl = limits.sealedTtlMs
     set('sealed', step.last)
     redis.call('SET', keys[3], step.last, 'PX', ttl + ${SEAL_OUTLIVES_LOG_MS})
   end
+  if step.snapshot then set('coalesce', settleSnapshot(log, step.snapshot, limits.maxBytes, ttl)) end
   redis.call('HSET', index, unpack(fields))
   -- After what is new was written: of a step that is larger than the log not even all of that stays.
   for from = 1, #forget, 500 do redis.call('HDEL', index, unpack(forget, from, math.min(from + 499, #forget))) end
@@ -143,7 +179,7 @@ local rate, perSec = ARGV[1], tonumber(ARGV[2])
 local keys, ids = {}, {}
 for at = 9, #ARGV, 3 do keys[#keys + 1] = ARGV[at] end
 local length, found = load(KEYS[1], KEYS[2], rate, keys)
-for n, key in ipairs(keys) do ids[key] = found[4 + n] end
+for n, key in ipairs(keys) do ids[key] = found[5 + n] end
 
 -- An open log says that its channel is not sealed; without a log only the seal knows.
 local sealed = found[3] or (length == 0 and redis.call('GET', KEYS[3]))
@@ -174,7 +210,7 @@ for n, key in ipairs(keys) do
       local at = 6 + 3 * n
       word, value = 'stored', append(KEYS, step, key, ARGV[at + 1], ARGV[at + 2])
       ids[key] = value
-      if ARGV[at + 2] ~= 'message' then sealed = value end
+      if step.seals then sealed = value end
     end
   end
   answer[#answer + 1] = word
@@ -186,18 +222,24 @@ end
 return answer
 `;
 
-/** KEYS log, index, seal; ARGV after (exclusive), limit. Answers the entries, the last id, and what sealed, or ''. */
-export const READ_SCRIPT = `
-local entries = {}
-if tonumber(ARGV[2]) > 0 then
-  entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', ARGV[2])
-end
-local found = redis.call('HMGET', KEYS[2], 'last', 'sealed')
+/**
+ * KEYS log, index, seal; ARGV after (exclusive), limit. Answers the entries, the last id, and what sealed, or ''; and what
+ * follows these entries in the snapshot: words of pieces, their bytes, and where these begin.
+ */
+export const READ_SCRIPT = `${READ_SNAPSHOT}
+local after, limit = ARGV[1], tonumber(ARGV[2])
+local found = redis.call('HMGET', KEYS[2], 'last', 'sealed', 'coalesce')
 local last = '0-0'
 if redis.call('EXISTS', KEYS[1]) == 1 then
   last = found[1] or redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1]
 end
-return {entries, last, redis.call('GET', KEYS[3]) or found[2] or ''}
+local sealed = redis.call('GET', KEYS[3]) or found[2] or ''
+if limit == 0 then return {{}, last, sealed} end
+if found[3] and last ~= '0-0' then
+  local entries, words, bytes, from = readSnapshot(KEYS[1], found[3], after, limit)
+  if entries then return {entries, last, sealed, words, bytes, from} end
+end
+return {redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', limit), last, sealed}
 `;
 
 /** KEYS log, index, seal, live; ARGV idle ms, and the limits. Answers `ended`, `active` and since when, or `over`. */
