@@ -11,6 +11,7 @@ const WHOLE_DEADLINE_MS = 40_000;
 export async function startClusterWorld(): Promise<RedisWorld> {
   const cluster = await startRedisCluster({
     withReplicas: true,
+    ownClock: true,
     args: ['--appendonly', 'yes', '--cluster-require-full-coverage', 'no'],
   });
   const nodes = [...cluster.masters, ...cluster.replicas];
@@ -75,6 +76,7 @@ export async function startClusterWorld(): Promise<RedisWorld> {
   };
   return {
     url: cluster.url,
+    servers: nodes,
     groups: [
       {
         name: 'redis',

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { BEFORE_ALL, type EntryId } from '#lib/broker/entry-id.ts';
-import { Book, FLAWLESS, judge, type LogEntry } from './judge.ts';
+import { Book, FLAWLESS, judge } from './judge.ts';
+import type { LogEntry } from './log-view.ts';
 
 /** The nth message is at 100-<n>, and says <n>. */
 const id = (n: number) => `100-${n}` as EntryId;
@@ -103,5 +104,67 @@ describe('the judge of failure tests', () => {
     ]);
     expect(judge({ log: swapped, promises: both, books: [] }).verdict).toEqual({ ...FLAWLESS, outOfOrder: 1 });
     expect(judge({ log, promises: promisesOf(1, 2, 3), books: [] }).verdict).toEqual({ ...FLAWLESS, unknown: 1 });
+  });
+});
+
+/** The clock leapt after `100-2` was there; a log that began anew since has what came then, at `100-<n>` as well. */
+function judgeLeap({
+  newLog,
+  books,
+  losesNothing = true,
+}: {
+  newLog: LogEntry[];
+  books: Book[];
+  losesNothing?: boolean;
+}) {
+  const acknowledged = [1, 2, 3, 4].map(id);
+  const mayHaveExpired = (seen: string) => seen === id(1) || seen === id(2);
+  return judge({ log: newLog, promises, books, mayHaveExpired, acknowledged, losesNothing });
+}
+
+describe('a clock that leapt', () => {
+  test('what expired with its log is counted apart, and who was away is told', () => {
+    const books = [bookOf(1, 2, ['expired', ''], 3, 4), bookOf(1, ['expired', ''], 3, 4), bookOf(3, 4)];
+    const judgement = judgeLeap({ newLog: logOf(3, 4), books });
+    expect(judgement).toMatchObject({
+      verdict: FLAWLESS,
+      flaws: [],
+      counts: { expired: 2, redisLost: 0, takenBack: 0 },
+    });
+  });
+
+  test('who is told nothing has lost what expired', () => {
+    expect(judgeLeap({ newLog: logOf(3, 4), books: [bookOf(1, 3, 4)] }).verdict).toEqual({ ...FLAWLESS, lost: 1 });
+    // Where a failover may have taken it back nobody could tell.
+    expect(judgeLeap({ newLog: logOf(3, 4), books: [bookOf(1, 3, 4)], losesNothing: false }).verdict).toEqual(FLAWLESS);
+  });
+
+  test('a log that is gone altogether has expired, as far as it may have', () => {
+    const books = [bookOf(1, 2, 3, 4)];
+    expect(judgeLeap({ newLog: [], books }).counts).toMatchObject({ expired: 2, redisLost: 2, endsTakenBack: 1 });
+  });
+
+  test('what is missing within the log that began anew is lost by Redis', () => {
+    const acknowledged = [1, 2, 3, 4].map(id);
+    const judgement = judge({ log: logOf(1, 3, 4), promises, books: [], mayHaveExpired: () => true, acknowledged });
+    expect(judgement.counts).toMatchObject({ expired: 0, redisLost: 1 });
+  });
+
+  test('what was acknowledged again after it had expired is not double', () => {
+    const again = new Map(promises).set(2, new Set([id(2), id(3)])).set(3, new Set([id(4)]));
+    again.delete(4);
+    const newLog = [
+      { id: id(3), prev: BEFORE_ALL, sequence: 2 },
+      { id: id(4), prev: id(3), sequence: 3 },
+    ];
+    const mayHaveExpired = (seen: string) => seen === id(1) || seen === id(2);
+    const judgement = judge({
+      log: newLog,
+      promises: again,
+      books: [],
+      mayHaveExpired,
+      acknowledged: [1, 2, 3, 4].map(id),
+    });
+    expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { expired: 1, redisLost: 0 } });
   });
 });

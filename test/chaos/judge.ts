@@ -1,12 +1,16 @@
 import { BEFORE_ALL, compareEntryIds, type EntryId } from '#lib/broker/entry-id.ts';
 import { Receipts, type Told } from '../support/checker.ts';
+import { type LogEntry, LogView, type MayHaveExpired, type Promises } from './log-view.ts';
 
 /**
  * Holds against each other: what Redis has of a channel in the end, what its publisher was promised, and what each of
  * its listeners got and was told. Every listener began at the beginning, whenever it came.
  */
 export interface Verdict {
-  /** Acknowledged and in the log, and a listener neither got it nor was told of a gap, a reset or an expiry there. */
+  /**
+   * Acknowledged and in the log, or gone from it by Redis' clock, and a listener neither got it nor was told of a gap, a
+   * reset or an expiry there.
+   */
   readonly lost: number;
   /** In the log under two ids, acknowledged under two ids of the log, or received twice. */
   readonly double: number;
@@ -26,6 +30,8 @@ export interface Counts {
   readonly received: number;
   /** Acknowledged, and not in the log any more: what Redis lost. */
   readonly redisLost: number;
+  /** Acknowledged, and gone with its log when Redis' clock was set ahead. */
+  readonly expired: number;
   /** Received, and taken back by a Redis that went back in time. */
   readonly takenBack: number;
   /** Listeners whose END was taken back after they had it. */
@@ -39,6 +45,7 @@ export const NO_COUNTS: Counts = {
   acknowledged: 0,
   received: 0,
   redisLost: 0,
+  expired: 0,
   takenBack: 0,
   endsTakenBack: 0,
   gaps: 0,
@@ -46,24 +53,21 @@ export const NO_COUNTS: Counts = {
   expiries: 0,
 };
 
-export interface LogEntry {
-  readonly id: EntryId;
-  readonly prev: EntryId;
-  readonly sequence: number;
-}
-
 /** One listener over all its connections: messages and controls in the order in which they came. */
 export class Book extends Receipts {
   readonly name: string;
   readonly events: Event[] = [];
   hasEnded = false;
+  readonly #onReceived: (id: string) => void;
 
-  constructor(channel: string, name: string) {
+  constructor(channel: string, name: string, onReceived: (id: string) => void = () => undefined) {
     super(channel);
     this.name = name;
+    this.#onReceived = onReceived;
   }
 
   override record(id: string, sequence: number): void {
+    this.#onReceived(id);
     this.events.push({ kind: 'message', id: id as EntryId, sequence });
   }
 
@@ -76,13 +80,16 @@ export type Event =
   | { readonly kind: 'message'; readonly id: EntryId; readonly sequence: number }
   | ({ readonly kind: 'control' } & Told);
 
-/** What a publisher was answered: by sequence, all the ids, of which there should be one. */
-export type Promises = ReadonlyMap<number, ReadonlySet<string>>;
-
 export interface Case {
   readonly log: readonly LogEntry[];
   readonly promises: Promises;
   readonly books: readonly Book[];
+  /** Nothing may, by default. */
+  readonly mayHaveExpired?: MayHaveExpired;
+  /** What was acknowledged, by id, in this order. Needed where something may have expired. */
+  readonly acknowledged?: readonly string[];
+  /** Redis loses nothing, so that a listener is told of whatever it misses, wherever that is now. */
+  readonly losesNothing?: boolean;
 }
 
 export interface Judgement {
@@ -92,8 +99,10 @@ export interface Judgement {
   readonly flaws: readonly string[];
 }
 
-export function judge({ log, promises, books }: Case): Judgement {
-  const view = new LogView(log, promises);
+export function judge(options: Case): Judgement {
+  const { log, promises, books, mayHaveExpired = () => false, acknowledged = [], losesNothing = false } = options;
+  const view = new LogView(log, promises, mayHaveExpired);
+  const expired = expiredOf(view, promises, mayHaveExpired, acknowledged);
   const flaws: string[] = [];
   const verdict = { ...FLAWLESS } as Mutable<Verdict>;
   const counts = { ...NO_COUNTS } as Mutable<Counts>;
@@ -102,47 +111,43 @@ export function judge({ log, promises, books }: Case): Judgement {
     flaws.push(`${kind}: ${words}`);
   };
 
-  judgeLog(view, promises, counts, find);
-  for (const book of books) judgeBook(book, view, counts, (kind, words) => find(kind, `${book.name}: ${words}`));
+  judgeLog(view, promises, expired, counts, find);
+  for (const book of books) {
+    const findHere: Find = (kind, words) => find(kind, `${book.name}: ${words}`);
+    if (losesNothing) judgeSilence(book, expired, findHere);
+    judgeBook(book, view, mayHaveExpired, counts, findHere);
+  }
   return { verdict, counts, flaws };
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Find = (kind: keyof Verdict, words: string) => void;
 
-/** What Redis has, and what it had and let go of by its rules. */
-class LogView {
-  readonly entries: readonly LogEntry[];
-  /** Those, and before them what was promised and trimmed. */
-  readonly all: readonly Pick<LogEntry, 'id' | 'sequence'>[];
-  readonly #byId: Map<string, LogEntry>;
-
-  constructor(entries: readonly LogEntry[], promises: Promises) {
-    this.entries = entries;
-    this.#byId = new Map(entries.map((entry) => [entry.id, entry]));
-    const promised = [...promises].flatMap(([sequence, ids]) =>
-      [...ids].map((id) => ({ id: id as EntryId, sequence })),
-    );
-    const trimmed = promised.filter(({ id }) => this.wasTrimmed(id));
-    this.all = [...trimmed.sort((a, b) => compareEntryIds(a.id, b.id)), ...entries];
-  }
-
-  has(id: string): boolean {
-    return this.#byId.has(id);
-  }
-
-  /** It was in the log, as far as anybody can tell. */
-  wasTrimmed(id: EntryId): boolean {
-    const [first] = this.entries;
-    return first !== undefined && first.prev !== BEFORE_ALL && compareEntryIds(id, first.id) < 0;
-  }
-
-  stands(id: EntryId): boolean {
-    return this.has(id) || this.wasTrimmed(id);
-  }
+/** The sequences that went with the log that they were in, before the one that there is, if any. */
+function expiredOf(
+  log: LogView,
+  promises: Promises,
+  mayHaveExpired: MayHaveExpired,
+  acknowledged: readonly string[],
+): ReadonlySet<number> {
+  const order = new Map(acknowledged.map((id, n) => [id, n]));
+  const [first] = log.entries;
+  // Trimmed, the log does not say where it began.
+  const begunAt = first?.prev === BEFORE_ALL ? (order.get(first.id) ?? 0) : Number.POSITIVE_INFINITY;
+  const stored = new Set(log.entries.map(({ sequence }) => sequence));
+  const isExpired = (id: string) =>
+    !log.stands(id as EntryId) && mayHaveExpired(id) && (order.get(id) ?? Number.POSITIVE_INFINITY) < begunAt;
+  const expired = [...promises].filter(([sequence, ids]) => !stored.has(sequence) && [...ids].every(isExpired));
+  return new Set(expired.map(([sequence]) => sequence));
 }
 
-function judgeLog(log: LogView, promises: Promises, counts: Mutable<Counts>, find: Find): void {
+function judgeLog(
+  log: LogView,
+  promises: Promises,
+  expired: ReadonlySet<number>,
+  counts: Mutable<Counts>,
+  find: Find,
+): void {
   const stored = new Map<number, EntryId>();
   let latest = -1;
   for (const { id, sequence } of log.entries) {
@@ -158,11 +163,38 @@ function judgeLog(log: LogView, promises: Promises, counts: Mutable<Counts>, fin
     counts.acknowledged += 1;
     const standing = [...ids].filter((id) => log.stands(id as EntryId));
     if (standing.length > 1) find('double', `${sequence} is acknowledged as ${standing.join(' and ')}`);
-    if (standing.length === 0 && !stored.has(sequence)) counts.redisLost += 1;
+    if (expired.has(sequence)) counts.expired += 1;
+    else if (standing.length === 0 && !stored.has(sequence)) counts.redisLost += 1;
   }
 }
 
-function judgeBook(book: Book, log: LogView, counts: Mutable<Counts>, find: Find): void {
+/** From one message to the next without a word nothing that was acknowledged is left out. */
+function judgeSilence(book: Book, expired: ReadonlySet<number>, find: Find): void {
+  const received = new Set(book.events.map((event) => (event.kind === 'message' ? event.sequence : -1)));
+  let latest: number | undefined;
+  for (const event of book.events) {
+    if (event.kind === 'control') {
+      latest = undefined;
+      continue;
+    }
+    for (let missing = (latest ?? event.sequence) + 1; missing < event.sequence; missing += 1) {
+      if (!expired.has(missing) || received.has(missing)) continue;
+      find(
+        'lost',
+        `${missing}, since expired, was not received between ${latest} and ${event.sequence} at ${event.id}`,
+      );
+    }
+    latest = event.sequence;
+  }
+}
+
+function judgeBook(
+  book: Book,
+  log: LogView,
+  mayHaveExpired: MayHaveExpired,
+  counts: Mutable<Counts>,
+  find: Find,
+): void {
   /** Since the log went back last: what is delivered again after that was announced. */
   const got = new Set<string>();
   const idOf = new Map<number, EntryId>();
@@ -179,7 +211,7 @@ function judgeBook(book: Book, log: LogView, counts: Mutable<Counts>, find: Find
       else if (!isAnew && compareEntryIds(id, at) <= 0) find('outOfOrder', `${sequence} at ${id} came after ${at}`);
       if (hasExpired) excused.push([BEFORE_ALL, id]);
       const other = idOf.get(sequence);
-      if (!log.stands(id)) counts.takenBack += 1;
+      if (!log.stands(id)) counts.takenBack += mayHaveExpired(id) ? 0 : 1;
       else if (other !== undefined && other !== id && log.stands(other)) {
         find('double', `${sequence} was received at ${other} and ${id}`);
       }
@@ -219,19 +251,15 @@ function judgeBook(book: Book, log: LogView, counts: Mutable<Counts>, find: Find
   // It heard an END that Redis took back: it listens no more, and nobody can tell it.
   const last = book.events.findLast((event) => event.kind === 'message');
   if (book.hasEnded && last !== undefined && !log.stands(last.id)) {
-    counts.endsTakenBack += 1;
+    counts.endsTakenBack += mayHaveExpired(last.id) ? 0 : 1;
     return;
   }
   for (const { id, sequence } of log.all) {
     // Of one that is stuck, what it would still have got is not told apart.
     if (!book.hasEnded && compareEntryIds(id, at) > 0) break;
     if (!idOf.has(sequence) && !isExcused(id))
-      find('lost', `${sequence} at ${id} (after ${prevOf(log, id)}) was not received: ${around(book, id)}`);
+      find('lost', `${sequence} at ${id} (after ${log.prevOf(id)}) was not received: ${around(book, id)}`);
   }
-}
-
-function prevOf(log: LogView, id: EntryId): EntryId | undefined {
-  return log.entries.find((entry) => entry.id === id)?.prev;
 }
 
 /** What a listener got where it should have got an entry. */

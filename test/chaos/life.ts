@@ -4,17 +4,22 @@ import { Phase, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts
 import type { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { Deployment } from '../support/deployment.ts';
 import { newMessage } from '../support/publishers.ts';
-import { Book, type Judgement, judge, type LogEntry } from './judge.ts';
+import { Book, type Judgement, judge } from './judge.ts';
 import { habitsFor, listen } from './listening.ts';
 import { type Producer, type Publishing, WAYS_IN } from './publishing.ts';
 import type { Random } from './random.ts';
+import type { Leaps } from './redis-clock-faults.ts';
+import type { Stored } from './redis-world.ts';
 
 export interface LifeOptions {
   readonly deployment: Deployment;
   readonly publishing: Publishing;
   readonly client: Client<typeof StreamService>;
   /** What Redis has of a channel. @throws while it does not answer */
-  readonly readLog: (channel: string) => Promise<LogEntry[]>;
+  readonly readLog: (channel: string) => Promise<Stored>;
+  readonly leaps: Leaps;
+  /** Of what is acknowledged. */
+  readonly redisLosesNothing: boolean;
   readonly random: Random;
   /** Of the publisher, if nothing is in its way. */
   readonly lengthMs: number;
@@ -27,6 +32,8 @@ const END_DEADLINE_MS = 60_000;
 const LOOK_MS = 1_000;
 /** How long Redis may take to say what it has, once it is to be judged. */
 const LOG_DEADLINE_MS = 30_000;
+/** How long what Redis did may be under way to publishers and listeners. */
+const UNDER_WAY_MS = 3_000;
 /** So often a publisher says something again, as one does that never saw the answer. */
 const REPEATS = 0.03;
 
@@ -35,22 +42,30 @@ export async function live(options: LifeOptions): Promise<Judgement> {
   const { deployment, publishing, client, random, lengthMs, readLog } = options;
   const channel = await deployment.newChannel();
   const isOver = new AbortController();
+  const seenMs = new Map<string, number>();
+  const onSeen = (id: string) => {
+    if (!seenMs.has(id)) seenMs.set(id, performance.now());
+  };
+  const mayHaveExpired = (id: string) => options.leaps.since((seenMs.get(id) ?? performance.now()) - UNDER_WAY_MS);
   const books: Book[] = [];
   const listening = habitsFor(random, lengthMs).map((habit, n) => {
     const leaves = habit.staysMs === undefined ? '' : ' that comes and goes';
-    const book = new Book(channel.id, `${channel.id}, ${habit.way} ${n}${leaves}`);
+    const book = new Book(channel.id, `${channel.id}, ${habit.way} ${n}${leaves}`, onSeen);
     books.push(book);
     return listen({ deployment, client, channel, habit, book, signal: isOver.signal });
   });
   const way = random.oneOf(WAYS_IN);
-  const story = new Story(options, channel.id);
+  const story = new Story(options, channel.id, onSeen);
   await publishing.way(way)(story);
   await untilHeard(options, story, Promise.all(listening));
   isOver.abort();
   const failures = (await Promise.all(listening)).filter((failure) => failure !== undefined);
 
-  const log = await whenItAnswers(() => readLog(channel.id));
-  const { verdict, counts, flaws } = judge({ log, promises: story.promises, books });
+  const { log } = await whenItAnswers(() => readLog(channel.id));
+  const { promises, acknowledgedIds } = story;
+  const losesNothing = options.redisLosesNothing;
+  const acknowledged = [...acknowledgedIds];
+  const { verdict, counts, flaws } = judge({ log, promises, books, mayHaveExpired, acknowledged, losesNothing });
   return {
     verdict: { ...verdict, stuck: verdict.stuck + failures.length },
     counts,
@@ -67,8 +82,8 @@ async function untilHeard({ publishing, readLog }: LifeOptions, story: Story, he
   while (!signal.aborted && performance.now() < deadlineMs) {
     await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;
-    const log = await readLog(story.channel).catch(() => undefined);
-    if (log === undefined || log.some(({ sequence }) => sequence === Number(story.end.sequence))) continue;
+    const stored = await readLog(story.channel).catch(() => undefined);
+    if (stored === undefined || stored.isSealed) continue;
     await publishing.way('http')(story.endAgain());
   }
 }
@@ -78,6 +93,8 @@ class Story implements Producer {
   readonly channel: string;
   readonly paceMs: number;
   readonly promises = new Map<number, Set<string>>();
+  /** In the order in which they were. */
+  readonly acknowledgedIds = new Set<string>();
   readonly #orgId: bigint;
   readonly #count: number;
   readonly #ending: AbortSignal;
@@ -85,14 +102,23 @@ class Story implements Producer {
   #sequence = 0;
   #acknowledged: PublishRequest | undefined;
   #end: PublishRequest | undefined;
+  readonly #leaps: Leaps;
+  readonly #onSeen: (id: string) => void;
+  readonly #begunMs = performance.now();
 
-  constructor({ deployment, random, lengthMs, ending }: LifeOptions, channel: string) {
+  constructor(
+    { deployment, random, lengthMs, ending, leaps }: LifeOptions,
+    channel: string,
+    onSeen: (id: string) => void,
+  ) {
     this.channel = channel;
     this.paceMs = random.whole(15, 90);
     this.#orgId = deployment.orgId;
     this.#count = Math.max(3, Math.round(lengthMs / this.paceMs));
     this.#ending = ending;
     this.#random = random.fork();
+    this.#leaps = leaps;
+    this.#onSeen = onSeen;
   }
 
   get end(): PublishRequest {
@@ -112,15 +138,27 @@ class Story implements Producer {
 
   acknowledged(message: PublishRequest, id: string): void {
     this.#acknowledged = message;
+    this.#onSeen(id);
+    this.acknowledgedIds.add(id);
     const sequence = Number(message.sequence);
     const ids = this.promises.get(sequence);
     if (ids === undefined) this.promises.set(sequence, new Set([id]));
     else ids.add(id);
   }
 
+  /** It has said END, and the log that would know what else it said may be gone. */
+  isToBeSealed(): boolean {
+    return this.#end !== undefined && this.#leaps.since(this.#begunMs);
+  }
+
   endAgain(): Producer {
     const left = [this.end];
-    return { paceMs: 0, next: () => left.pop(), acknowledged: (message, id) => this.acknowledged(message, id) };
+    return {
+      paceMs: 0,
+      next: () => left.pop(),
+      acknowledged: (message, id) => this.acknowledged(message, id),
+      isToBeSealed: () => this.isToBeSealed(),
+    };
   }
 }
 

@@ -107,9 +107,10 @@ function come({ deployment, client, channel, habit }: ListeningOptions, receipts
   return new SseListener({ url, receipts, lastEventId });
 }
 
-/** An END, or a word that there will be none, or the 204 that says so to a browser that returns. */
+/** An END, or a word that there will be none: to browsers that return a 204, to typed listeners the end of a response. */
 function hasEnded(listener: RpcListener | SseListener, book: Book): boolean {
   if (listener.hasEnded || (listener instanceof SseListener && listener.state === 'stopped')) return true;
+  if (listener instanceof RpcListener && listener.wasToldAll) return true;
   const last = book.events.at(-1);
   return last?.kind === 'control' && (last.type === 'producer_lost' || (last.type === 'expired' && last.cursor !== ''));
 }

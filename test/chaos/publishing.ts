@@ -17,6 +17,8 @@ export interface Producer {
   /** From one message to the next. */
   readonly paceMs: number;
   acknowledged(message: PublishRequest, id: string): void;
+  /** That the stream has ended is an answer to what is sent again. */
+  isToBeSealed(): boolean;
 }
 
 /** What happened to publishers of a run beside being acknowledged. */
@@ -72,6 +74,10 @@ function oneByOne(face: Face, trouble: Trouble): Publish {
           producer.acknowledged(message, sent.id);
           break;
         }
+        if (isSealed(sent)) {
+          onSealed(producer, trouble);
+          break;
+        }
         await beforeRetry(sent.retryAfterMs, isPassing(sent) ? undefined : `${sent.code} ${sent.text}`, trouble);
       }
       await delay(producer.paceMs);
@@ -92,6 +98,15 @@ function take(producer: Producer, most: number): PublishRequest[] {
 /** As Envoy and the services are allowed to say it: away, too much, too late, or no answer at all. */
 function isPassing({ code }: Sent & { kind: 'refused' }): boolean {
   return /^(?:503|504|429|no answer|Unavailable|Aborted|DeadlineExceeded|ResourceExhausted)$/.test(code);
+}
+
+function isSealed({ code, text }: Sent & { kind: 'refused' }): boolean {
+  return code === 'FailedPrecondition' || (/^4/.test(code) && text.includes('Stream ended'));
+}
+
+/** Nothing more comes of sending it again, whether or not it was to be expected. */
+function onSealed(producer: Producer, trouble: Trouble): void {
+  if (!producer.isToBeSealed() && trouble.unexpected.length < 100) trouble.unexpected.push('Stream ended');
 }
 
 async function beforeRetry(afterMs: number | undefined, unexpected: string | undefined, trouble: Trouble) {
@@ -119,6 +134,7 @@ async function publishBatch(
       for (const [n, { result }] of results.entries()) {
         const message = left[n] as PublishRequest;
         if (result.case === 'published') producer.acknowledged(message, result.value.id);
+        else if (result.value?.code === Code.FailedPrecondition) onSealed(producer, trouble);
         else {
           refused.push(message);
           status ??= result.value;
@@ -196,6 +212,7 @@ async function publishStream(
         const message = underWay.shift();
         if (message === undefined) throw new Error('an answer to nothing');
         if (result.case === 'published') producer.acknowledged(message, result.value.id);
+        else if (result.value?.code === Code.FailedPrecondition) onSealed(producer, trouble);
         else {
           refused.push(message);
           trouble.retried += 1;

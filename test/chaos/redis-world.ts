@@ -2,12 +2,13 @@ import { channelKey } from '#lib/broker/broker.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import { channelKeys } from '#lib/broker/redis-keys.ts';
 import type { RedisServer } from '../support/redis.ts';
-import type { LogEntry } from './judge.ts';
+import type { LogEntry } from './log-view.ts';
 import type { Fault, FaultGroup } from './plan.ts';
 
 /** A Redis deployment that can be broken. */
 export interface RedisWorld {
   readonly url: string;
+  readonly servers: readonly RedisServer[];
   readonly groups: readonly FaultGroup[];
   /** Breaks it, and resolves when it is whole again or about to be. */
   breakBy(fault: Fault): Promise<void>;
@@ -18,17 +19,24 @@ export interface RedisWorld {
   stop(): Promise<void>;
 }
 
+export interface Stored {
+  readonly log: readonly LogEntry[];
+  /** Also when the log is gone. */
+  readonly isSealed: boolean;
+}
+
 /** What Redis has of a channel. */
-export async function readLog(world: RedisWorld, orgId: bigint, channel: string): Promise<LogEntry[]> {
-  const { log } = channelKeys(channelKey(orgId, channel));
+export async function readLog(world: RedisWorld, orgId: bigint, channel: string): Promise<Stored> {
+  const { log, seal } = channelKeys(channelKey(orgId, channel));
   const { admin } = await world.serverOf(log);
-  const entries = await inTime(admin.xrange(log, '-', '+'));
-  return entries.map(([id, [, prev, , key = '']]) => ({
+  const [entries, isSealed] = await inTime(Promise.all([admin.xrange(log, '-', '+'), admin.exists(seal)]));
+  const read = entries.map(([id, [, prev, , key = '']]) => ({
     id: id as EntryId,
     prev: prev as EntryId,
     // `producer_lost` has none.
     sequence: Number(key.split('/')[2] ?? -1),
   }));
+  return { log: read, isSealed: isSealed > 0 };
 }
 
 /** The admin connection waits for a paused or dead server for ever. */

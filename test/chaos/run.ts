@@ -10,6 +10,7 @@ import { type Fault, makePlan } from './plan.ts';
 import { processFaults } from './process-faults.ts';
 import { openPublishing, type Trouble } from './publishing.ts';
 import { Random } from './random.ts';
+import { redisClockFaults } from './redis-clock-faults.ts';
 import { readLog } from './redis-world.ts';
 import { startSentinelWorld } from './sentinel-world.ts';
 import { startSingleWorld } from './single-world.ts';
@@ -21,6 +22,8 @@ export interface RunOptions {
   readonly topology: Topology;
   readonly seed: number;
   readonly seconds: number;
+  /** Of what is acknowledged. */
+  readonly redisLosesNothing: boolean;
   /** For all services. */
   readonly env?: Readonly<Record<string, string>>;
   readonly say: (line: string) => void;
@@ -45,11 +48,17 @@ const MAX_FLAWS = 50;
 const RECENT_FAULTS = 12;
 
 /** Breaks a whole deployment under load as the seed says, and judges every stream that lived meanwhile. */
-export async function runChaos({ topology, seed, seconds, env = {}, say }: RunOptions): Promise<Report> {
+export async function runChaos(options: RunOptions): Promise<Report> {
+  const { topology, seed, seconds, redisLosesNothing, env = {}, say } = options;
   const clock = openStepClock();
   const world = await WORLDS[topology]();
   const trouble: Trouble = { retried: 0, unexpected: [] };
-  const notes = [...world.notes, ...(clock === undefined ? ['libfaketime is not installed: no clock steps'] : [])];
+  const clocks = redisClockFaults(world.servers);
+  const notes = [
+    ...world.notes,
+    ...clocks.notes,
+    ...(clock === undefined ? ['libfaketime is not installed: no clock steps'] : []),
+  ];
   for (const note of notes) say(note);
   try {
     await using deployment = await startDeployment({
@@ -59,7 +68,12 @@ export async function runChaos({ topology, seed, seconds, env = {}, say }: RunOp
     });
     const processes = processFaults(deployment, clock);
     const lengthMs = seconds * 1_000;
-    const plan = makePlan(seed, [...world.groups, ...processes.groups], lengthMs);
+    const broken = [world, processes, clocks];
+    const plan = makePlan(
+      seed,
+      broken.flatMap(({ groups }) => groups),
+      lengthMs,
+    );
     const totals = new Totals();
     const startMs = performance.now();
     const sinceStart = () => Math.round(performance.now() - startMs);
@@ -72,7 +86,9 @@ export async function runChaos({ topology, seed, seconds, env = {}, say }: RunOp
         if (sinceStart() > lengthMs + 1_000) return;
         const begunMs = sinceStart();
         totals.faults += 1;
-        await (world.groups.some(({ kinds }) => kinds.includes(fault.kind)) ? world : processes).breakBy(fault);
+        for (const { groups, breakBy } of broken) {
+          if (groups.some(({ kinds }) => kinds.includes(fault.kind))) await breakBy(fault);
+        }
         recent.push(`${fault.kind} ${begunMs}–${sinceStart()} ms`);
         if (recent.length > RECENT_FAULTS) recent.shift();
       }
@@ -88,6 +104,8 @@ export async function runChaos({ topology, seed, seconds, env = {}, say }: RunOp
           publishing,
           client,
           random: own.fork(),
+          leaps: clocks.leaps,
+          redisLosesNothing,
           readLog: (channel) => readLog(world, deployment.orgId, channel),
           lengthMs: own.whole(2_000, Math.min(LONGEST_STREAM_MS, lengthMs)),
           ending: ending.signal,

@@ -9,7 +9,7 @@ const WHOLE_DEADLINE_MS = 30_000;
 
 /** A primary and its replica, both with appendonly, and a Sentinel that makes one of the other. */
 export async function startSentinelWorld(): Promise<RedisWorld> {
-  const redis = await startRedisSentinel('sesame', ['--appendonly', 'yes']);
+  const redis = await startRedisSentinel('sesame', { args: ['--appendonly', 'yes'], ownClock: true });
   const servers = [redis.master, redis.replica];
   const primary = () => inTime(redis.masterNow());
   const otherThan = (server: RedisServer) => servers.find((other) => other !== server) as RedisServer;
@@ -61,6 +61,7 @@ export async function startSentinelWorld(): Promise<RedisWorld> {
   };
   return {
     url: redis.url,
+    servers,
     groups: [
       {
         name: 'redis',

@@ -11,6 +11,7 @@ const DISK_BYTES = 256 * 1024 * 1024;
 export async function startSingleWorld(): Promise<RedisWorld> {
   const disk = await openSmallDisk(DISK_BYTES);
   const redis = await startRedis({
+    ownClock: true,
     args: ['--appendonly', 'yes', '--auto-aof-rewrite-min-size', '8mb'],
     ...(disk === undefined ? {} : { dir: disk.dir }),
   });
@@ -54,6 +55,7 @@ export async function startSingleWorld(): Promise<RedisWorld> {
   };
   return {
     url: proxy.url,
+    servers: [redis],
     groups: [
       {
         name: 'redis',

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,13 +11,43 @@ export interface StepClock {
   stop(): void;
 }
 
-// Debian's and Ubuntu's libfaketime. Redis can't be started with it: its allocator asks for the time before it is there.
-const LIBRARIES = ['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketimeMT.so.1`);
+/** Where Debian and Ubuntu, Fedora, and Arch have libfaketime. */
+const LIBRARIES = [
+  ...['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketimeMT.so.1`),
+  '/usr/lib64/faketime/libfaketimeMT.so.1',
+  '/usr/lib/faketime/libfaketimeMT.so.1',
+];
+const TRY_TIMEOUT_MS = 10_000;
 
 /** Undefined where libfaketime is not installed. */
 export function openStepClock(): StepClock | undefined {
   const library = LIBRARIES.find((path) => existsSync(path));
+  // Asking the file anew for each look at the clock would be most of what a service does.
+  return library === undefined ? undefined : openClock({ LD_PRELOAD: library, FAKETIME_CACHE_DURATION: '1' });
+}
+
+/** For a Redis server. Undefined where libfaketime is not installed, or Redis doesn't start with it. */
+export async function openRedisClock(): Promise<StepClock | undefined> {
+  const library = LIBRARIES.find((path) => existsSync(path));
   if (library === undefined) return undefined;
+  // Its allocator, jemalloc, asks for the time before libfaketime is there, for ever. The C library's stands in for it.
+  const clock = openClock({ LD_PRELOAD: `${library}:libc.so.6`, FAKETIME_NO_CACHE: '1' });
+  redisStarts ??= starts(clock.env);
+  if (await redisStarts) return clock;
+  clock.stop();
+  return undefined;
+}
+
+let redisStarts: Promise<boolean> | undefined;
+
+function starts(env: Readonly<Record<string, string>>): Promise<boolean> {
+  const options = { env: { ...process.env, ...env }, timeout: TRY_TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
+  return new Promise((resolve) => {
+    execFile('redis-server', ['--version'], options, (error) => resolve(error === null));
+  });
+}
+
+function openClock(env: Readonly<Record<string, string>>): StepClock {
   const folder = mkdtempSync(join(tmpdir(), 'tideway-clock-'));
   const file = join(folder, 'offset');
   const set = (offsetSec: number) => {
@@ -26,12 +57,7 @@ export function openStepClock(): StepClock | undefined {
   };
   set(0);
   return {
-    env: {
-      LD_PRELOAD: library,
-      FAKETIME_TIMESTAMP_FILE: file,
-      FAKETIME_DONT_FAKE_MONOTONIC: '1',
-      FAKETIME_CACHE_DURATION: '1',
-    },
+    env: { ...env, FAKETIME_TIMESTAMP_FILE: file, FAKETIME_DONT_FAKE_MONOTONIC: '1' },
     set,
     stop: () => rmSync(folder, { recursive: true, force: true }),
   };

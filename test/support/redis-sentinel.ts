@@ -1,5 +1,5 @@
 import { freePort } from './free-port.ts';
-import { type RedisServer, startRedis } from './redis.ts';
+import { type RedisServer, type RedisServerOptions, startRedis } from './redis.ts';
 import { until } from './until.ts';
 
 /** A master, its replica, and a Sentinel that makes the replica master when the master is gone. */
@@ -19,20 +19,21 @@ const START_TIMEOUT_MS = 20_000;
 
 export async function startRedisSentinel(
   password: string,
-  args: readonly string[] = [],
+  { args = [], ...options }: Pick<RedisServerOptions, 'args' | 'ownClock'> = {},
 ): Promise<RedisSentinelServers> {
   const started: RedisServer[] = [];
   const stop = async () => {
     await Promise.all(started.map((server) => server.stop()));
   };
-  const start = async (options: Parameters<typeof startRedis>[0]) => {
-    const server = await startRedis(options);
+  const start = async (own: RedisServerOptions) => {
+    const server = await startRedis(own);
     started.push(server);
     return server;
   };
   try {
-    const master = await start({ password, args: ['--repl-diskless-sync-delay', '0', ...args] });
+    const master = await start({ ...options, password, args: ['--repl-diskless-sync-delay', '0', ...args] });
     const replica = await start({
+      ...options,
       password,
       args: ['--replicaof', '127.0.0.1', `${master.port}`, '--repl-diskless-sync-delay', '0', ...args],
     });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
+import { openRedisClock, type StepClock } from './chaos-clock.ts';
 import { freePort } from './free-port.ts';
 import { until } from './until.ts';
 
@@ -19,6 +20,8 @@ export interface RedisServer extends AsyncDisposable {
   readonly url: string;
   /** A connection of the test's own, which comes back after a restart. */
   readonly admin: Redis;
+  /** Asked for by `ownClock`, and there where libfaketime is. */
+  readonly clock: StepClock | undefined;
   /** Ends it at once, without saving anything. */
   kill(): Promise<void>;
   /** Starts it again on the same port, with what it had saved. */
@@ -38,6 +41,8 @@ export interface RedisServerOptions {
   readonly sentinelConfig?: readonly string[];
   /** Where it keeps its data, which is the caller's then; by default in a folder of its own. */
   readonly dir?: string;
+  /** Gives it a clock that can be set. */
+  readonly ownClock?: boolean;
 }
 
 export interface RedisTlsFiles extends AsyncDisposable {
@@ -55,8 +60,10 @@ const WATCHDOG = 'cat >/dev/null; kill -9 "$0"; rm -rf "$1"';
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-redis-'));
   const port = await freePort();
+  const clock = options.ownClock ? await openRedisClock() : undefined;
+  const env = { ...process.env, ...clock?.env };
   const args = await serverArguments(port, folder, options);
-  let child = await spawnServer(args, folder);
+  let child = await spawnServer(args, env, folder);
   const admin = new Redis({
     host: HOST,
     port,
@@ -77,6 +84,7 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   const stop = async () => {
     admin.disconnect();
     await end('SIGKILL');
+    clock?.stop();
     await rm(folder, { recursive: true, force: true });
   };
   const ready = () => until('Redis answers', async () => (await admin.ping()) === 'PONG', START_TIMEOUT_MS);
@@ -93,10 +101,11 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     password: options.password,
     url: `${scheme}://${secret}${HOST}:${port}`,
     admin,
+    clock,
     kill: () => end('SIGKILL'),
     restart: async () => {
       await end('SIGKILL');
-      child = await spawnServer(args, folder);
+      child = await spawnServer(args, env, folder);
       await ready();
     },
     pause: () => void child.kill('SIGSTOP'),
@@ -138,8 +147,8 @@ async function serverArguments(port: number, folder: string, options: RedisServe
   ];
 }
 
-async function spawnServer(args: readonly string[], folder: string): Promise<ChildProcess> {
-  const child = spawn('redis-server', args, { stdio: 'ignore' });
+async function spawnServer(args: readonly string[], env: NodeJS.ProcessEnv, folder: string): Promise<ChildProcess> {
+  const child = spawn('redis-server', args, { env, stdio: 'ignore' });
   try {
     await once(child, 'spawn');
   } catch (error) {

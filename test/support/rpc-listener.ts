@@ -33,6 +33,8 @@ export class RpcListener {
   readonly codes: number[] = [];
   readonly receipts: Receipts;
   hasEnded = false;
+  /** A response ended well and not because a server goes away: by the contract there is nothing more to come. */
+  wasToldAll = false;
   isOpen = false;
   failure: ConnectError | undefined;
   readonly #options: RpcListenerOptions;
@@ -78,9 +80,11 @@ export class RpcListener {
       { orgId, channelId: receipts.channel, lastEventId: this.#lastEventId },
       { headers: { authorization: `Bearer ${token}` }, signal: this.#closing.signal },
     );
+    let isDraining = false;
     for await (const { id, event } of responses) {
       this.isOpen = true;
       this.#lastEventId = id === '' ? this.#lastEventId : id;
+      isDraining = event.case === 'control' && event.value.type === ControlType.SERVER_DRAINING;
       if (event.case === 'message') {
         receipts.record(id, Number(event.value.sequence));
         if (event.value.phase === Phase.END) this.hasEnded = true;
@@ -91,5 +95,6 @@ export class RpcListener {
         if (event.value.type === ControlType.PRODUCER_LOST) this.hasEnded = true;
       }
     }
+    if (!isDraining) this.wasToldAll = true;
   }
 }

@@ -1,0 +1,52 @@
+import { BEFORE_ALL, compareEntryIds, type EntryId } from '#lib/broker/entry-id.ts';
+
+export interface LogEntry {
+  readonly id: EntryId;
+  readonly prev: EntryId;
+  readonly sequence: number;
+}
+
+/** What a publisher was answered: by sequence, all the ids, of which there should be one. */
+export type Promises = ReadonlyMap<number, ReadonlySet<string>>;
+
+/** Of what was there, or given to somebody, at a moment: whether a clock that leapt may have let it expire since. */
+export type MayHaveExpired = (id: string) => boolean;
+
+/** What Redis has, and what it had and let go of by its rules. */
+export class LogView {
+  readonly entries: readonly LogEntry[];
+  /** Those, and before them what was promised and trimmed. */
+  readonly all: readonly Pick<LogEntry, 'id' | 'sequence'>[];
+  readonly #byId: Map<string, LogEntry>;
+  readonly #mayHaveExpired: MayHaveExpired;
+
+  constructor(entries: readonly LogEntry[], promises: Promises, mayHaveExpired: MayHaveExpired) {
+    this.entries = entries;
+    this.#mayHaveExpired = mayHaveExpired;
+    this.#byId = new Map(entries.map((entry) => [entry.id, entry]));
+    const promised = [...promises].flatMap(([sequence, ids]) =>
+      [...ids].map((id) => ({ id: id as EntryId, sequence })),
+    );
+    const trimmed = promised.filter(({ id }) => this.wasTrimmed(id));
+    this.all = [...trimmed.sort((a, b) => compareEntryIds(a.id, b.id)), ...entries];
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
+  /** It was in the log, as far as anybody can tell: what may have expired may have been in one before. */
+  wasTrimmed(id: EntryId): boolean {
+    const [first] = this.entries;
+    if (first === undefined || first.prev === BEFORE_ALL || this.#mayHaveExpired(id)) return false;
+    return compareEntryIds(id, first.id) < 0;
+  }
+
+  stands(id: EntryId): boolean {
+    return this.has(id) || this.wasTrimmed(id);
+  }
+
+  prevOf(id: EntryId): EntryId | undefined {
+    return this.#byId.get(id)?.prev;
+  }
+}
