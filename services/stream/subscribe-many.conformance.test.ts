@@ -78,6 +78,13 @@ function decode(frame: Buffer, json: boolean): SubscribeManyResponse {
   return response;
 }
 
+/** Where it stands in all channels depends on how they mix. */
+function withoutCursor(response: SubscribeManyResponse, frame: Buffer): Buffer {
+  const { channelId, event, cursor } = response;
+  if (cursor === undefined) return frame;
+  return Buffer.from(toBinary(SubscribeManyResponseSchema, create(SubscribeManyResponseSchema, { channelId, event })));
+}
+
 /** What an answer says, channel by channel, without heartbeats; how it ends; and its last cursor. */
 function said({ status, headers, body, trailers }: RawAnswer, { contentType }: Format) {
   const { connection: _, 'keep-alive': __, 'transfer-encoding': ___, ...rest } = headers;
@@ -90,10 +97,11 @@ function said({ status, headers, body, trailers }: RawAnswer, { contentType }: F
     last = response.cursor === undefined ? 'event' : 'cursor';
     cursor = response.cursor ?? cursor;
     const { channelId, event } = response;
+    if (event.case === 'message' && response.cursor !== undefined) last = 'both';
     if (event.case === undefined || (event.case === 'control' && event.value.type === ControlType.HEARTBEAT)) continue;
     const list = channels[channelId] ?? [];
     channels[channelId] = list;
-    list.push(frame.toString('latin1'));
+    list.push(withoutCursor(response, frame).toString('latin1'));
   }
   const ends = frames.filter((whole) => whole[0] !== 0).map((frame) => frame.toString('latin1'));
   return { status, headers: rest, channels, cursor, last, ends, trailers };
@@ -108,7 +116,7 @@ async function same({ ours, theirs }: BothWays, format: Format, call: RawCall) {
 async function publish(
   broker: Broker,
   channelId: string,
-  init: { phase?: Phase; sequence?: bigint; payload?: object; messageId?: string } = {},
+  init: { phase?: Phase; sequence?: bigint; payload?: object; messageId?: string; coalesceWindowMs?: number } = {},
 ) {
   const { payload, ...more } = init;
   const message = create(PublishRequestSchema, {
@@ -165,6 +173,40 @@ describe.each(FORMATS)('$name', (format) => {
         expect(nothing).toMatchObject({ status: 200, channels: {} });
       }),
       { numRuns: 10 },
+    );
+  });
+
+  test('text that coalesces, live and replayed', async () => {
+    const broker = createMemoryBroker();
+    const both = await start(broker);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.record({ channel: fc.nat(2), text: unicode }), { minLength: 5, maxLength: 30 }),
+        async (texts) => {
+          const ids = Array.from({ length: 3 }, () => crypto.randomUUID());
+          const call = callOf(format, await both.token(ids), ids);
+          for (const [n, id] of ids.entries()) {
+            await publish(broker, id, { phase: Phase.START, ...(n === 0 ? {} : { coalesceWindowMs: 5 }) });
+          }
+          let heard = 0;
+          const live = Promise.withResolvers<void>();
+          const asking = same(both, format, { ...call, onBody: () => ++heard === 2 && live.resolve() });
+          await live.promise;
+          for (const { channel, text } of texts) {
+            await publish(broker, ids[channel] ?? '', { payload: { text } });
+            if (text.length % 4 === 0) await new Promise(setImmediate);
+          }
+          for (const id of ids) await publish(broker, id, { phase: Phase.END });
+          for (const { channels, last } of [await asking, await same(both, format, call)]) {
+            expect(last).toBe('cursor');
+            // Where it does not coalesce there are as many as were published.
+            expect(channels[ids[0] ?? '']).toHaveLength(2 + texts.filter(({ channel }) => channel === 0).length);
+            const joined = texts.length - texts.filter(({ channel }) => channel === 0).length;
+            expect([ids[1], ids[2]].flatMap((id) => channels[id ?? '']).length).toBeLessThanOrEqual(4 + joined);
+          }
+        },
+      ),
+      { numRuns: 8 },
     );
   });
 

@@ -3,7 +3,7 @@ import { encodeEnvelope } from '@connectrpc/connect/protocol';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import { ControlType, Phase, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
+import { ControlType, type Message, Phase, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   StreamService,
   SubscribeRequestSchema,
@@ -22,11 +22,13 @@ import {
   type BothWays,
   callRaw,
   framesOf,
+  messages,
   ORG_ID,
   type RawAnswer,
   type RawCall,
   SUBSCRIBE,
   serveBothWays,
+  unicode,
 } from './subscribe-testing.ts';
 
 // What a listener receives is what connect-node would have sent it: every answer is asked for twice, of the same listeners
@@ -113,7 +115,7 @@ let nextMessage = 0;
 async function publish(
   broker: Broker,
   channelId: string,
-  init: { phase?: Phase; sequence?: bigint; payload?: object; messageId?: string },
+  init: { phase?: Phase; sequence?: bigint; payload?: object; messageId?: string; coalesceWindowMs?: number },
 ) {
   const { payload, ...rest } = init;
   const message = create(PublishRequestSchema, {
@@ -131,28 +133,6 @@ async function publish(
   );
   return message;
 }
-
-const unicode = fc.string({ unit: 'grapheme', maxLength: 40 });
-const json = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { maxDepth: 3 },
-    fc.constant(null),
-    fc.boolean(),
-    fc.double({ noNaN: true, noDefaultInfinity: true }),
-    unicode,
-    fc.array(tie('value'), { maxLength: 3 }),
-    fc.dictionary(unicode, tie('value'), { maxKeys: 3, noNullPrototype: true }),
-  ),
-})).value;
-const messages = fc.array(
-  fc.record({
-    phase: fc.constantFrom(Phase.START, Phase.DELTA, Phase.ERROR),
-    sequence: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-    messageId: fc.uuid().chain((id) => fc.constantFrom(id, id.toUpperCase())),
-    payload: fc.option(fc.dictionary(unicode, json, { maxKeys: 4, noNullPrototype: true }), { nil: undefined }),
-  }),
-  { maxLength: 12 },
-);
 
 describe.each(FORMATS)('$name', (format) => {
   test('random messages, replayed and live, are what the generated code and connect-node make of them', async () => {
@@ -196,6 +176,40 @@ describe.each(FORMATS)('$name', (format) => {
         }
       }),
       { numRuns: 15 },
+    );
+  });
+
+  test('text that coalesces, live and replayed', async () => {
+    const broker = createMemoryBroker();
+    const both = await start(broker);
+    await fc.assert(
+      fc.asyncProperty(fc.array(unicode, { minLength: 2, maxLength: 30 }), async (texts) => {
+        const channelId = crypto.randomUUID();
+        const call = callOf(format, await both.token(channelId), { channelId });
+        await publish(broker, channelId, { phase: Phase.START, coalesceWindowMs: 5 });
+        let listening = 0;
+        const live = Promise.withResolvers<void>();
+        const onBody = () => {
+          if (++listening === 2) live.resolve();
+        };
+        const asking = same(both, { ...call, onBody });
+        await live.promise;
+        for (const text of texts) {
+          await publish(broker, channelId, { payload: { text } });
+          if (text.length % 4 === 0) await new Promise(setImmediate);
+        }
+        await publish(broker, channelId, { phase: Phase.END });
+        for (const answer of [await asking, await same(both, call)]) {
+          expect(answer.frames.length).toBeLessThan(texts.length + 3);
+          if (format.contentType.endsWith('json')) continue;
+          const heard = answer.frames
+            .filter((frame) => frame.charCodeAt(0) === 0)
+            .map((frame) => fromBinary(SubscribeResponseSchema, Buffer.from(frame, 'latin1').subarray(5)).event);
+          const said = heard.map(({ value }) => (value as Message).payload?.['text'] ?? '');
+          expect(said.join('')).toBe(texts.join(''));
+        }
+      }),
+      { numRuns: 8 },
     );
   });
 
