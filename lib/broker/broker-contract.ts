@@ -16,6 +16,7 @@ import {
 import { brokerCommands, checkReceived, MESSAGE_IDS, type Real } from './broker-commands.ts';
 import { type BrokerHarness, newChannel, newMessage } from './broker-harness.ts';
 import { ChannelModel } from './broker-model.ts';
+import { describeCoalescing } from './coalescing-contract.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
 
 export interface ContractOptions {
@@ -363,6 +364,8 @@ export function describeBrokerContract(name: string, { open, runs }: ContractOpt
       expect(received).toHaveLength(2);
       stop();
     });
+
+    describeCoalescing(open);
 
     test('answers a ping', async () => {
       await broker.ping(1000);
