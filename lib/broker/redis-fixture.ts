@@ -1,5 +1,5 @@
 import { afterEach, beforeEach } from 'vitest';
-import { type RedisServer, startRedis } from '../../test/support/redis.ts';
+import { type RedisServer, type RedisServerOptions, startRedis } from '../../test/support/redis.ts';
 import type { Broker, ChannelKey } from './broker.ts';
 import { newMessage } from './broker-harness.ts';
 import { createRedisBroker, type RedisBrokerOptions } from './redis-broker.ts';
@@ -10,7 +10,7 @@ export interface RedisFixture {
   open(options?: Partial<RedisBrokerOptions>): Broker;
 }
 
-export function redisForEachTest(): RedisFixture {
+export function redisForEachTest(options: RedisServerOptions = {}): RedisFixture {
   let server: RedisServer | undefined;
   let brokers: Broker[] = [];
   const started = () => {
@@ -18,7 +18,7 @@ export function redisForEachTest(): RedisFixture {
     return server;
   };
   beforeEach(async () => {
-    server = await startRedis();
+    server = await startRedis(options);
   });
   afterEach(async () => {
     server?.resume();

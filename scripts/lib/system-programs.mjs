@@ -14,14 +14,26 @@ const chromiumApps = [
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
 ];
 
+/** Where Debian and Ubuntu, Fedora, and Arch have libfaketime. */
+const fakeTimeLibraries = [
+  ...['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketimeMT.so.1`),
+  '/usr/lib64/faketime/libfaketimeMT.so.1',
+  '/usr/lib/faketime/libfaketimeMT.so.1',
+];
+
+/** The library that tests set the clocks of processes with, or undefined. */
+export function findFakeTime() {
+  return fakeTimeLibraries.find((path) => existsSync(path));
+}
+
 /** The Chromium (or Chrome) that tests open pages in, or undefined. */
 export function findChromium() {
   return findProgram(chromiumNames) ?? chromiumApps.find((path) => existsSync(path));
 }
 
 /**
- * What the tests need of the system: Redis, PostgreSQL, a browser, and for Kafka Java, with Maven to install it. Installed by root on Debian and Ubuntu, asked for
- * elsewhere.
+ * What the tests need of the system: Redis, PostgreSQL, a browser, a clock that can be set (on Linux), and for Kafka Java, with
+ * Maven to install it. Installed by root on Debian and Ubuntu, asked for elsewhere.
  */
 export async function ensureSystemPrograms() {
   const missing = await missingPackages();
@@ -41,6 +53,7 @@ async function missingPackages() {
     ...(findProgram(redisNames) === undefined ? ['redis-server'] : []),
     ...(findProgram(['initdb']) === undefined && !existsSync(postgresFolder) ? ['postgresql'] : []),
     ...(findChromium() === undefined ? ['chromium'] : []),
+    ...(process.platform === 'linux' && findFakeTime() === undefined ? ['libfaketime'] : []),
     ...((await javaProblem()) === undefined ? [] : ['default-jre-headless']),
     ...(kafkaInstalled() || findProgram(['mvn']) !== undefined ? [] : ['maven']),
   ];

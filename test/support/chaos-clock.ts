@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findFakeTime } from '../../scripts/lib/system-programs.mjs';
 
 /** The clock of processes that were started with its settings: it can be set, while their timers go on as they do. */
 export interface StepClock {
@@ -11,24 +12,18 @@ export interface StepClock {
   stop(): void;
 }
 
-/** Where Debian and Ubuntu, Fedora, and Arch have libfaketime. */
-const LIBRARIES = [
-  ...['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketimeMT.so.1`),
-  '/usr/lib64/faketime/libfaketimeMT.so.1',
-  '/usr/lib/faketime/libfaketimeMT.so.1',
-];
 const TRY_TIMEOUT_MS = 10_000;
 
 /** Undefined where libfaketime is not installed. */
 export function openStepClock(): StepClock | undefined {
-  const library = LIBRARIES.find((path) => existsSync(path));
+  const library = findFakeTime();
   // Asking the file anew for each look at the clock would be most of what a service does.
   return library === undefined ? undefined : openClock({ LD_PRELOAD: library, FAKETIME_CACHE_DURATION: '1' });
 }
 
 /** For a Redis server. Undefined where libfaketime is not installed, or Redis doesn't start with it. */
 export async function openRedisClock(): Promise<StepClock | undefined> {
-  const library = LIBRARIES.find((path) => existsSync(path));
+  const library = findFakeTime();
   if (library === undefined) return undefined;
   // Its allocator, jemalloc, asks for the time before libfaketime is there, for ever. The C library's stands in for it.
   const clock = openClock({ LD_PRELOAD: `${library}:libc.so.6`, FAKETIME_NO_CACHE: '1' });
