@@ -20,10 +20,13 @@ import {
 import type { Gate } from '#lib/server/gate.ts';
 import { invalidFields, Refusal, type Violation } from '#lib/server/refusal.ts';
 import { toStatus } from '#lib/server/rpc-status.ts';
-import { brokerAway, checkMessage, rateLimited, toStore } from './publish-message.ts';
+import type { BatchedMessage } from './publish-batch-wire.ts';
+import { brokerAway, channelOf, checkMessage, MAX_MESSAGE_BYTES, rateLimited, toStore } from './publish-message.ts';
 
 /** Of an encoded batch: 500 messages of 2 KiB. */
 export const MAX_BATCH_BYTES = 1024 * 1024;
+/** The contract's. */
+const MAX_BATCH_MESSAGES = 500;
 
 export interface PublishBatchContext {
   readonly gate: Gate;
@@ -42,10 +45,43 @@ export async function publishBatch(
   batch: PublishBatchRequest,
   context: PublishBatchContext,
 ): Promise<MessageInitShape<typeof PublishBatchResponseSchema>> {
-  const { broker, rate } = context;
   const channel = validate(batch, context);
-  const results = await broker.publishMany(channel, batch.messages.map(storable), rate).catch(brokerAway);
-  return { results: results.map((result) => answerOf(result, rate)) };
+  return { results: await publishAll(channel, batch.messages.map(storable), context) };
+}
+
+/**
+ * The same of messages that were scanned, and are stored as they came.
+ * @returns undefined where something is wrong, or may be, before anything is stored: {@link publishBatch} has the words.
+ */
+export function publishScanned(
+  messages: readonly BatchedMessage[],
+  { gate, broker, claims, rate }: PublishBatchContext,
+): Promise<PublishBatchResult[]> | undefined {
+  const first = messages[0]?.head;
+  if (first === undefined || messages.length > MAX_BATCH_MESSAGES) return undefined;
+  const { orgId, channelId } = first;
+  const isWrong = ({ head, data }: BatchedMessage) =>
+    head.orgId !== orgId || head.channelId !== channelId || data.byteLength > MAX_MESSAGE_BYTES;
+  if (messages.some(isWrong)) return undefined;
+  try {
+    gate.requireClaims(claims, orgId, channelId);
+  } catch {
+    return undefined;
+  }
+  return publishAll(
+    channelOf(first),
+    messages.map(({ head, data }) => toStore(head, data)),
+    { broker, rate },
+  );
+}
+
+async function publishAll(
+  channel: ChannelKey,
+  messages: readonly NewMessage[],
+  { broker, rate }: Pick<PublishBatchContext, 'broker' | 'rate'>,
+): Promise<PublishBatchResult[]> {
+  const results = await broker.publishMany(channel, messages, rate).catch(brokerAway);
+  return results.map((result) => answerOf(result, rate));
 }
 
 let ended: Status | undefined;

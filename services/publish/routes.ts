@@ -9,6 +9,7 @@ import type { Logger } from '#lib/telemetry/logger.ts';
 import { CancelWatches } from './cancel-watches.ts';
 import { httpPublishRoute } from './http-publish.ts';
 import { MAX_BATCH_BYTES, publishBatch } from './publish-batch.ts';
+import { publishBatchCalls } from './publish-batch-calls.ts';
 import { checkMessage, publishMessage } from './publish-message.ts';
 import { publishStream } from './publish-stream.ts';
 import { publishStreamCalls } from './publish-stream-calls.ts';
@@ -36,7 +37,10 @@ export function publishService(options: PublishServiceOptions): ServiceParts {
   return {
     services: [PublishService],
     http: [httpPublishRoute(gate, broker, unaryRate)],
-    rawRpcs: [publishStreamCalls({ gate, broker, rate: streamRate, watches, draining: draining.signal, onError })],
+    rawRpcs: [
+      publishStreamCalls({ gate, broker, rate: streamRate, watches, draining: draining.signal, onError }),
+      publishBatchCalls({ gate, broker, rate: unaryRate, onError }),
+    ],
     rpc(router) {
       const requestGate = publishers.requestGate(onError);
       router.service(
