@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { BrokerUnavailableError, type PublishRate, type Retention } from './broker.ts';
 import { describeBrokerContract } from './broker-contract.ts';
 import { type BrokerHarness, newChannel, newMessage } from './broker-harness.ts';
+import { startOf, textOf } from './coalescing-contract.ts';
 import { BEFORE_ALL, compareEntryIds } from './entry-id.ts';
 import { createMemoryBroker } from './memory-broker.ts';
 
@@ -75,6 +76,28 @@ describe('memory broker', () => {
     expect((await broker.read(first, BEFORE_ALL, 10)).entries).toHaveLength(1);
     nowMs += 24 * 60 * 60 * 1000;
     expect((await broker.publish(newChannel(), message, UNLIMITED)).kind).toBe('stored');
+    await broker.close();
+  });
+
+  test('snapshots count as what is retained does, and go with their logs', async () => {
+    let nowMs = 0;
+    const retention = { maxEntries: 1, minAgeMs: 0 };
+    const broker = createMemoryBroker({ now: () => nowMs, maxTotalBytes: 100_000, retention });
+    const fill = async (channel = newChannel()) => {
+      await broker.publish(channel, startOf(channel, 40), UNLIMITED);
+      for (let n = 0; n < 200; n += 1) {
+        nowMs += 1;
+        await broker.publish(channel, textOf(channel, 'x'.repeat(1000)), UNLIMITED);
+      }
+    };
+    await expect(fill()).rejects.toThrow('full');
+    nowMs += 24 * 60 * 60 * 1000;
+    await expect(
+      broker.publish(newChannel(), newMessage({ data: new Uint8Array(90_000) }), UNLIMITED),
+    ).resolves.toEqual({
+      kind: 'stored',
+      id: `${nowMs}-0`,
+    });
     await broker.close();
   });
 });

@@ -102,7 +102,8 @@ local function readSnapshot(log, coalesce, after, limit)
   if not closed then return end
   local text, pieces = beside(log, 'text'), beside(log, 'pieces')
   closed, stop = tonumber(closed), tonumber(stop)
-  if redis.call('LLEN', pieces) ~= closed or redis.call('STRLEN', text) ~= stop then return end
+  -- pcall: while their slot moves these may be at its new place already, and can't be looked at.
+  if redis.pcall('LLEN', pieces) ~= closed or redis.pcall('STRLEN', text) ~= stop then return end
 
   -- Pieces count from 1; the last is the open one.
   local function piece(n)
