@@ -15,7 +15,7 @@ import { type EntryId, entryIdMs } from './entry-id.ts';
 import { messageKey } from './message-key.ts';
 import { publishInSteps } from './publish-steps.ts';
 import { type IdleCandidate, RedisActivity } from './redis-activity.ts';
-import type { ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
+import type { PublishReply, ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
 import { RedisCommands, unavailable } from './redis-commands.ts';
 import { RedisConnection } from './redis-connection.ts';
 import { RedisDecisions } from './redis-decisions.ts';
@@ -24,6 +24,8 @@ import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { type RedisTlsOptions, readTls } from './redis-options.ts';
 import { publishReplicated } from './redis-replicated.ts';
+import { CalledScript } from './redis-script-call.ts';
+import { PUBLISH_SCRIPT } from './redis-scripts.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
 export interface RedisBrokerOptions {
@@ -49,6 +51,7 @@ const DEFAULT_MAX_IN_FLIGHT = 10_000;
 const DEFAULT_REPORT_INTERVAL_MS = 1000;
 const CLOSE_TIMEOUT_MS = 500;
 const END_BATCH = 100;
+const publishCall = new CalledScript(PUBLISH_SCRIPT, 4);
 // Nothing is after it, and Redis refuses to look.
 const LAST_POSSIBLE_ID = '18446744073709551615-18446744073709551615';
 
@@ -133,11 +136,13 @@ class RedisBroker implements Broker {
       sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
     }
     const replicas = this.#waitReplicas;
-    const reply = await this.#commands.run(
-      (client) =>
-        replicas === 0 ? client.tidewayPublish(...sent) : publishReplicated(client, sent, replicas, timeoutMs),
-      timeoutMs,
-    );
+    const reply =
+      replicas === 0
+        ? await this.#commands.start<PublishReply>(
+            (client, settle) => publishCall.send(client, sent, settle),
+            timeoutMs,
+          )
+        : await this.#commands.run((client) => publishReplicated(client, sent, replicas, timeoutMs), timeoutMs);
     const results = messages.map((_, n) => publishResult(reply[2 * n], reply[2 * n + 1]));
     const at = results.findLastIndex(({ kind }) => kind === 'stored');
     const last = results[at];

@@ -1,6 +1,6 @@
 import { Cluster } from 'ioredis';
 import { BrokerUnavailableError } from './broker.ts';
-import type { RedisClient } from './redis-client.ts';
+import type { RedisClient, Settle } from './redis-client.ts';
 import type { RedisConnection } from './redis-connection.ts';
 
 export interface CommandLimits {
@@ -32,6 +32,16 @@ export class RedisCommands {
    * @throws BrokerUnavailableError, for whatever went wrong
    */
   run<T>(send: (client: RedisClient) => Promise<T>, timeoutMs = this.#limits.timeoutMs): Promise<T> {
+    return this.start<T>((client, settle) => {
+      sendTo(client, send).then((reply) => settle(undefined, reply), settle);
+    }, timeoutMs);
+  }
+
+  /**
+   * The same of one command that tells its end to a function.
+   * @throws BrokerUnavailableError, for whatever went wrong
+   */
+  start<T>(send: (client: RedisClient, settle: Settle<T>) => void, timeoutMs = this.#limits.timeoutMs): Promise<T> {
     if (this.#closed) return Promise.reject(new BrokerUnavailableError('the broker is closed'));
     if (this.#inFlight >= this.#limits.maxInFlight) {
       return Promise.reject(new BrokerUnavailableError('too many requests are waiting for Redis'));
@@ -43,23 +53,27 @@ export class RedisCommands {
       const timer = setTimeout(() => {
         reject(new BrokerUnavailableError(`Redis did not answer within ${timeoutMs} ms`));
       }, timeoutMs);
-      const answer = client ? sendTo(client, send) : this.#sendWhenOpen(send, timeoutMs);
-      answer
-        .finally(() => {
-          this.#inFlight -= 1;
-          clearTimeout(timer);
-        })
-        .then(resolve, (error: unknown) => reject(unavailable(error)));
+      const settle: Settle<T> = (error, reply) => {
+        this.#inFlight -= 1;
+        clearTimeout(timer);
+        if (error === undefined) resolve(reply as T);
+        else reject(unavailable(error));
+      };
+      if (client) attempt(client, send, settle);
+      else this.#connection.open(timeoutMs).then((opened) => attempt(opened, send, settle), settle);
     });
   }
 
   close(): void {
     this.#closed = true;
   }
+}
 
-  async #sendWhenOpen<T>(send: (client: RedisClient) => Promise<T>, timeoutMs: number): Promise<T> {
-    const client = await this.#connection.open(timeoutMs);
-    return sendTo(client, send);
+function attempt<T>(client: RedisClient, send: (client: RedisClient, settle: Settle<T>) => void, settle: Settle<T>) {
+  try {
+    send(client, settle);
+  } catch (error) {
+    settle(error);
   }
 }
 
