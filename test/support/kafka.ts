@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { kafkaFolder } from '../../scripts/lib/kafka.mjs';
 import { freePort } from './free-port.ts';
 import { until } from './until.ts';
+import { watch } from './watchdog.ts';
 
 /**
  * A real Kafka for tests: one node that is broker and controller, on free ports of 127.0.0.1, in a folder of its own that
@@ -46,8 +47,6 @@ const START_TIMEOUT_MS = 60_000;
 const NODE_ID = 1;
 const CLUSTER_ID = 'tidewaytideway_tideway';
 const MEMORY = '-Xmx384m';
-// As for Redis: ends the server and removes its folder when its standard input closes, however this process ends.
-const WATCHDOG = 'cat >/dev/null; kill -9 "$0"; rm -rf "$1"';
 
 export async function startKafka(options: KafkaServerOptions = {}): Promise<KafkaServer> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-kafka-'));
@@ -169,17 +168,8 @@ function spawnJava(folder: string, args: readonly string[]): ChildProcess {
   child.stdout.pipe(log, { end: false });
   child.stderr.pipe(log, { end: false });
   child.once('error', (error) => log.write(`java: ${error.message}`));
-  // In a group of its own, so that a Ctrl-C reaches it only by way of this process.
-  const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, `${child.pid}`, folder], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  watchdog.unref();
-  child.once('close', () => {
-    watchdog.kill('SIGKILL');
-    watchdog.stdin.destroy();
-    log.end();
-  });
+  watch(child, folder);
+  child.once('close', () => log.end());
   return child;
 }
 

@@ -8,6 +8,7 @@ import { Redis } from 'ioredis';
 import { openRedisClock, type StepClock } from './chaos-clock.ts';
 import { freePort } from './free-port.ts';
 import { until } from './until.ts';
+import { watch } from './watchdog.ts';
 
 /**
  * Real Redis servers for tests, on free ports of 127.0.0.1, each in a folder of its own that goes with it. What a test
@@ -53,9 +54,6 @@ export interface RedisTlsFiles extends AsyncDisposable {
 
 const START_TIMEOUT_MS = 10_000;
 const HOST = '127.0.0.1';
-// Ends a server and removes its folder when its standard input closes, which it does however this process ends: a killed
-// test run leaves nothing behind.
-const WATCHDOG = 'cat >/dev/null; kill -9 "$0"; rm -rf "$1"';
 
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-redis-'));
@@ -155,16 +153,7 @@ async function spawnServer(args: readonly string[], env: NodeJS.ProcessEnv, fold
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     throw missing ? new Error('redis-server is missing: apt-get install redis-server') : error;
   }
-  // In a group of its own, so that a Ctrl-C reaches it only by way of this process.
-  const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, `${child.pid}`, folder], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  });
-  watchdog.unref();
-  child.once('exit', () => {
-    watchdog.kill('SIGKILL');
-    watchdog.stdin.destroy();
-  });
+  watch(child, folder);
   return child;
 }
 
