@@ -19,6 +19,7 @@ export default defineConfig({
           isolate: false,
           // A deadline for what hangs, not for what is slow: the machine may be busy.
           testTimeout: 30_000,
+          hookTimeout: 30_000,
         },
       },
       {
@@ -34,6 +35,7 @@ export default defineConfig({
           name: 'conformance',
           include: ['{lib,services,scripts}/**/*.conformance.test.ts'],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
@@ -67,6 +69,7 @@ export default defineConfig({
         test: {
           name: 'flows',
           include: ['test/flows/**/*.test.ts'],
+          globalSetup: 'test/support/compile-cache.ts',
           testTimeout: 60_000,
           hookTimeout: 120_000,
           // Each has servers of its own on free ports, and mostly waits for them.

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/project.mjs';
 import { runCommand } from '../../scripts/lib/run-command.mjs';
 import { freePort } from '../support/free-port.ts';
+import { programEnv } from '../support/program-env.ts';
 import { until } from '../support/until.ts';
 
 /** `npm start`, as a process. */
@@ -37,7 +38,7 @@ afterEach(async () => {
 function start(env: Readonly<Record<string, string>> = {}): Start {
   const child = spawn(process.execPath, ['scripts/start.mjs'], {
     cwd: root,
-    env: { PATH: process.env['PATH'], EDGE_PORT: `${edgePort}`, PORT: `${port}`, TIDEWAY_DATA_DIR: dir, ...env },
+    env: { ...programEnv(), EDGE_PORT: `${edgePort}`, PORT: `${port}`, TIDEWAY_DATA_DIR: dir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { programEnv } from './program-env.ts';
 import type { Development } from './tideway.ts';
 
 /** A command of the project's command line, as its npm script runs it. */
@@ -40,7 +41,7 @@ export function startCli(
 ): CliProcess {
   const child = spawn(process.execPath, [`cli/${command}.ts`, ...args], {
     cwd: ROOT,
-    env: { PATH: process.env['PATH'], ...env },
+    env: { ...programEnv(), ...env },
     stdio: 'pipe',
   });
   running.add(child);

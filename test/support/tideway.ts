@@ -3,6 +3,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from './free-port.ts';
+import { programEnv } from './program-env.ts';
+import { watch } from './watchdog.ts';
 
 /** A service that runs as a process of its own. */
 export interface ServiceProcess {
@@ -54,10 +56,11 @@ export async function startService(
   const port = Number(env[PORT_SETTINGS[name]] ?? (await freePort()));
   const child = spawn(process.execPath, [...process.execArgv.filter(isForChildren), `services/${name}/main.ts`], {
     cwd: ROOT,
-    env: { PATH: process.env['PATH'], [PORT_SETTINGS[name]]: String(port), TIDEWAY_HOST: '127.0.0.1', ...env },
+    env: { ...programEnv(), [PORT_SETTINGS[name]]: String(port), TIDEWAY_HOST: '127.0.0.1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);
+  watch(child);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
