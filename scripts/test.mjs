@@ -12,26 +12,30 @@ import { check, tests } from './lib/test-steps.mjs';
 /** @typedef {import('./lib/test-steps.mjs').Step} Step */
 
 /**
- * Stages one after the other; the steps of a stage at once, as each of them mostly waits, for servers or a single core.
- * @type {readonly (readonly Step[])[]}
+ * Stages one after the other, the lanes of a stage beside each other, the steps of a lane one after the other. The story
+ * tests mostly wait, for processes that start and for time that passes: what works beside them takes the cores meanwhile.
+ * @type {readonly (readonly (readonly Step[])[])[]}
  */
 const stages = [
   [
-    check('contracts', 'node', 'scripts/contracts-check.mjs'),
-    check('style', 'biome', 'ci'),
-    check('types', 'tsc', '-p', '.'),
-    check('types of the page', 'tsc', '-p', 'console'),
-    check('architecture', 'node', 'scripts/check-architecture.mjs'),
+    [check('contracts', 'node', 'scripts/contracts-check.mjs')],
+    [check('style', 'biome', 'ci')],
+    [check('types', 'tsc', '-p', '.'), check('types of the page', 'tsc', '-p', 'console')],
+    [check('architecture', 'node', 'scripts/check-architecture.mjs')],
   ],
-  [tests('unit tests', 'unit')],
-  [tests('suites on SQLite, with threads and kills', 'sqlite'), tests('log suites on real Kafka', 'kafka')],
   [
-    tests('fast paths beside the generated code', 'conformance'),
-    tests('broker suites on real Redis', 'redis'),
-    tests('store suites on real PostgreSQL', 'postgres'),
+    [tests('story tests through real Envoy', 'flows')],
+    [
+      tests('unit tests', 'unit'),
+      tests('fast paths beside the generated code', 'conformance'),
+      tests('suites on SQLite, with threads and kills', 'sqlite'),
+      tests('broker suites on real Redis', 'redis'),
+      tests('store suites on real PostgreSQL', 'postgres'),
+      tests('log suites on real Kafka', 'kafka'),
+    ],
   ],
-  [tests('story tests through real Envoy', 'flows')],
-  [tests('failure tests, their short form', 'chaos')],
+  // Alone: it breaks a whole deployment in a few seconds, and has to see it recover in as few.
+  [[tests('failure tests, their short form', 'chaos')]],
 ];
 
 async function main() {
@@ -43,8 +47,8 @@ async function main() {
 
   const results = [];
   for (const stage of stages) {
-    process.stdout.write(`\n${stage.map(({ name }) => `▶ ${name}`).join('\n')}\n`);
-    results.push(...(await Promise.all(stage.map((step) => runStep(step, stage.length === 1)))));
+    const lanes = await Promise.all(stage.map((lane) => runLane(lane, stage.length === 1)));
+    results.push(...lanes.flat());
   }
 
   process.stdout.write('\n');
@@ -59,13 +63,18 @@ async function main() {
 }
 
 /**
- * @param {Step} step
+ * @param {readonly Step[]} steps
  * @param {boolean} isAlone
  */
-async function runStep({ name, run: runIt }, isAlone) {
-  const startMs = performance.now();
-  const count = await runIt(isAlone);
-  return { name, ...count, tookSec: (performance.now() - startMs) / 1_000 };
+async function runLane(steps, isAlone) {
+  const results = [];
+  for (const { name, run: runIt } of steps) {
+    process.stdout.write(`\n▶ ${name}\n`);
+    const startMs = performance.now();
+    const count = await runIt(isAlone);
+    results.push({ name, ...count, tookSec: (performance.now() - startMs) / 1_000 });
+  }
+  return results;
 }
 
 await run('test', main);
