@@ -9,6 +9,9 @@ import { until } from '../../test/support/until.ts';
 import { MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Pipeline, type PipelineAnswer } from './pipeline.ts';
 import { channelOf, type MessageHead } from './publish-message.ts';
 
+/** A run that hangs is told as a failure, with what was sent, before the search for a shorter one is ended. */
+const MAX_RUN_MS = 10_000;
+const MAX_SEARCH_MS = 60_000;
 const RATE: PublishRate = { name: 'stream', perSec: 0, counts: 'messages' };
 
 function head(channel: number, sequence: number, phase: Phase = Phase.DELTA): MessageHead {
@@ -96,8 +99,8 @@ test('a publisher that sends again what it is told to has everything stored once
       await memory.close();
     },
   );
-  await fc.assert(property, { numRuns: 100, interruptAfterTimeLimit: 15_000 });
-});
+  await fc.assert(property, { numRuns: 100, timeout: MAX_RUN_MS, interruptAfterTimeLimit: MAX_SEARCH_MS });
+}, 90_000);
 
 describe('after a refusal that is worth sending again', () => {
   test('later messages of the channel wait for it, those of others do not', async () => {
