@@ -104,7 +104,7 @@ test('keys of some age are fetched again beside the work', async () => {
   expect(await kindOf(await first.sign(long()))).toBe('valid');
   await asked;
   release();
-  await expect.poll(async () => kindOf(await first.sign(long()))).toBe('invalid');
+  await expect.poll(async () => kindOf(await first.sign(long())), { timeout: 10_000 }).toBe('invalid');
 });
 
 test('while the URL is away the last keys are good for ten minutes, then tokens are unavailable, not invalid', async () => {

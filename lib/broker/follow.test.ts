@@ -7,6 +7,8 @@ import { createMemoryBroker } from './memory-broker.ts';
 
 const CHANNEL = channelKey(1n, '97f58c19-ce38-4c6b-8a5b-47f3405691f0');
 const NO_LIMIT = { name: 'unary', perSec: 0 } as const;
+/** For what never comes, not for what is slow. */
+const PATIENCE_MS = 10_000;
 
 const open: { close(): unknown }[] = [];
 afterEach(() => {
@@ -98,10 +100,10 @@ describe('a reader', () => {
     for (const text of texts(0, 300)) await publish(broker, text);
     const notes = new Notes();
     await follow(broker).follow(CHANNEL, undefined, notes);
-    await vi.waitFor(() => expect(notes.texts).toHaveLength(300));
+    await vi.waitFor(() => expect(notes.texts).toHaveLength(300), PATIENCE_MS);
     for (const text of texts(300, 310)) await publish(broker, text);
     await publish(broker, '310', Phase.END);
-    await vi.waitFor(() => expect(notes.finished).toBe('ended'));
+    await vi.waitFor(() => expect(notes.finished).toBe('ended'), PATIENCE_MS);
     expect(notes.texts).toEqual(texts(0, 311));
     expect(notes.notices).toEqual([]);
   });
@@ -114,7 +116,7 @@ describe('a reader', () => {
     const follower = follow(broker);
     const notes = new Notes();
     await follower.follow(CHANNEL, ids[1], notes);
-    await vi.waitFor(() => expect(notes.finished).toBe('ended'));
+    await vi.waitFor(() => expect(notes.finished).toBe('ended'), PATIENCE_MS);
     expect(notes.texts).toEqual(['2', '3', '4']);
     const again = new Notes();
     expect(await follower.follow(CHANNEL, last, again)).toEqual({ kind: 'at_end' });
@@ -135,7 +137,7 @@ describe('a reader', () => {
     notes.busy = undefined;
     resume();
     for (const text of texts(900, 1000)) await publish(broker, text);
-    await vi.waitFor(() => expect(notes.texts).toHaveLength(1000));
+    await vi.waitFor(() => expect(notes.texts).toHaveLength(1000), PATIENCE_MS);
     expect(notes.texts).toEqual(texts(0, 1000));
   });
 
@@ -153,13 +155,13 @@ describe('a reader', () => {
     expect(follower.channels).toBe(1);
     await publish(broker, '10');
     for (const [i, { notes }] of readers.entries()) {
-      await vi.waitFor(() => expect(notes.texts).toEqual(texts(i + 1, 11)));
+      await vi.waitFor(() => expect(notes.texts).toEqual(texts(i + 1, 11)), PATIENCE_MS);
     }
     for (const { following } of readers) if (following.kind === 'following') following.leave();
     expect(follower.channels).toBe(0);
     const late = new Notes();
     await follower.follow(CHANNEL, ids[9], late);
-    await vi.waitFor(() => expect(late.texts).toEqual(['10']));
+    await vi.waitFor(() => expect(late.texts).toEqual(['10']), PATIENCE_MS);
   });
 });
 
@@ -203,10 +205,10 @@ describe('sharing', () => {
     const readers = [new Lists(), new Lists()];
     for (const reader of readers) await follower.follow(CHANNEL, undefined, reader);
     await publish(broker, '0');
-    await vi.waitFor(() => expect(readers[0]?.lists).toEqual([['0']]));
+    await vi.waitFor(() => expect(readers[0]?.lists).toEqual([['0']]), PATIENCE_MS);
     for (const text of texts(1, 4)) void publish(broker, text);
     expect(readers[0]?.lists).toHaveLength(1);
-    await vi.waitFor(() => expect(readers[0]?.lists).toEqual([['0'], ['1', '2', '3']]));
+    await vi.waitFor(() => expect(readers[0]?.lists).toEqual([['0'], ['1', '2', '3']]), PATIENCE_MS);
     for (const text of texts(4, 6)) void publish(broker, text);
     await publish(broker, '6', Phase.END);
     for (const { lists, finished } of readers) {
@@ -229,7 +231,7 @@ describe('sharing', () => {
       if (n % 5 === 0) await new Promise(setImmediate);
     }
     await publish(broker, '50', Phase.END);
-    await vi.waitFor(() => expect(joining.every(({ reader }) => reader.finished === 'ended')).toBe(true));
+    await vi.waitFor(() => expect(joining.every(({ reader }) => reader.finished === 'ended')).toBe(true), PATIENCE_MS);
     expect(first.lists.flat()).toEqual(texts(0, 51));
     for (const [n, { reader }] of joining.entries()) {
       expect(reader.lists.flat()).toEqual(n % 2 === 0 ? texts(n + 1, 51) : texts(0, 51));
@@ -246,7 +248,7 @@ describe('sharing', () => {
     for (const text of texts(1, 9)) await publish(broker, text);
     line.live = true;
     await publish(broker, '9', Phase.END);
-    await vi.waitFor(() => expect(reader.finished).toBe('ended'));
+    await vi.waitFor(() => expect(reader.finished).toBe('ended'), PATIENCE_MS);
     expect(reader.lists.slice(0, 2)).toEqual([['0'], ['gap']]);
     expect(reader.lists.flat().slice(2)).toEqual(texts(Number(reader.lists[2]?.[0]), 10));
   });
@@ -257,7 +259,7 @@ describe('sharing', () => {
     const { follower, shared } = followLists(broker);
     const readers = Array.from({ length: 100 }, () => new Lists());
     await Promise.all(readers.map((reader) => follower.follow(CHANNEL, undefined, reader)));
-    await vi.waitFor(() => expect(readers.every(({ lists }) => lists.flat().length === 300)).toBe(true));
+    await vi.waitFor(() => expect(readers.every(({ lists }) => lists.flat().length === 300)).toBe(true), PATIENCE_MS);
     for (const { lists } of readers) expect(lists.flat()).toEqual(texts(0, 300));
     expect(shared).toHaveLength(300);
     expect(readers[0]?.lists.length).toBeLessThan(10);
@@ -280,7 +282,7 @@ describe('when live delivery loses', () => {
     for (const text of texts(1, 200)) await publish(broker, text);
     line.live = true;
     await publish(broker, '200');
-    await vi.waitFor(() => expect(notes.texts).toEqual(texts(0, 201)));
+    await vi.waitFor(() => expect(notes.texts).toEqual(texts(0, 201)), PATIENCE_MS);
   });
 
   test('the end, the tail check finds it', async () => {
@@ -290,7 +292,7 @@ describe('when live delivery loses', () => {
     line.live = false;
     await publish(broker, '0');
     await publish(broker, '1', Phase.END);
-    await vi.waitFor(() => expect(notes.finished).toBe('ended'));
+    await vi.waitFor(() => expect(notes.finished).toBe('ended'), PATIENCE_MS);
     expect(notes.texts).toEqual(['0', '1']);
   });
 
@@ -301,7 +303,7 @@ describe('when live delivery loses', () => {
     line.live = false;
     await publish(broker, '0');
     interrupt();
-    await vi.waitFor(() => expect(notes.texts).toEqual(['0']));
+    await vi.waitFor(() => expect(notes.texts).toEqual(['0']), PATIENCE_MS);
   });
 });
 
@@ -318,7 +320,7 @@ describe('what can not be delivered is said:', () => {
     for (const cursor of [first, undefined]) {
       const notes = new Notes();
       await follower.follow(CHANNEL, cursor, notes);
-      await vi.waitFor(() => expect(notes.texts.at(-1)).toBe('19'));
+      await vi.waitFor(() => expect(notes.texts.at(-1)).toBe('19'), PATIENCE_MS);
       expect(notes.notices).toEqual([{ notice: { type: 'gap', firstId }, cursor }]);
       expect(notes.ids[0]).toBe(firstId);
     }
@@ -335,10 +337,13 @@ describe('what can not be delivered is said:', () => {
     const resumed = new Notes();
     await follower.follow(CHANNEL, cursor, resumed);
     for (const notes of [live, resumed]) {
-      await vi.waitFor(() => expect(notes.notices).toEqual([{ notice: { type: 'expired' }, cursor: undefined }]));
+      await vi.waitFor(
+        () => expect(notes.notices).toEqual([{ notice: { type: 'expired' }, cursor: undefined }]),
+        PATIENCE_MS,
+      );
     }
     await publish(broker, 'new');
-    for (const notes of [live, resumed]) await vi.waitFor(() => expect(notes.texts).toEqual(['new']));
+    for (const notes of [live, resumed]) await vi.waitFor(() => expect(notes.texts).toEqual(['new']), PATIENCE_MS);
   });
 
   test('expired and ended, when a sealed log is gone: the cursor is the end', async () => {
@@ -349,7 +354,7 @@ describe('what can not be delivered is said:', () => {
     nowMs += 3_600_000;
     const notes = new Notes();
     await follow(broker).follow(CHANNEL, cursor, notes);
-    await vi.waitFor(() => expect(notes.finished).toBe('ended'));
+    await vi.waitFor(() => expect(notes.finished).toBe('ended'), PATIENCE_MS);
     expect(notes.notices).toEqual([{ notice: { type: 'expired' }, cursor: end }]);
   });
 
@@ -358,19 +363,19 @@ describe('what can not be delivered is said:', () => {
     const tail = await publish(broker, 'before');
     const notes = new Notes();
     await follow(broker).follow(CHANNEL, parseEntryId('99999999999999-7'), notes);
-    await vi.waitFor(() => expect(notes.notices).toEqual([{ notice: { type: 'reset' }, cursor: tail }]));
+    await vi.waitFor(() => expect(notes.notices).toEqual([{ notice: { type: 'reset' }, cursor: tail }]), PATIENCE_MS);
     await publish(broker, 'after');
-    await vi.waitFor(() => expect(notes.texts).toEqual(['after']));
+    await vi.waitFor(() => expect(notes.texts).toEqual(['after']), PATIENCE_MS);
   });
 
   test('reset, to a cursor that the log does not know: it was rolled back, and has gone on since', async () => {
     const { broker } = cuttable();
     const before = await publish(broker, 'before');
-    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(entryIdMs(before)));
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(entryIdMs(before)), PATIENCE_MS);
     await publish(broker, 'after');
     const notes = new Notes();
     await follow(broker).follow(CHANNEL, parseEntryId(before.replace(/-.*/, '-7')), notes);
-    await vi.waitFor(() => expect(notes.texts).toEqual(['after']));
+    await vi.waitFor(() => expect(notes.texts).toEqual(['after']), PATIENCE_MS);
     expect(notes.notices).toEqual([{ notice: { type: 'reset' }, cursor: before }]);
   });
 });
@@ -384,10 +389,10 @@ describe('while the broker is away', () => {
     line.live = false;
     line.answers = false;
     await publish(broker, '1');
-    await vi.waitFor(() => expect(line.refused).toBeGreaterThan(2));
+    await vi.waitFor(() => expect(line.refused).toBeGreaterThan(2), PATIENCE_MS);
     expect(notes.finished).toBeUndefined();
     line.answers = true;
-    await vi.waitFor(() => expect(notes.texts).toEqual(['0', '1']));
+    await vi.waitFor(() => expect(notes.texts).toEqual(['0', '1']), PATIENCE_MS);
   });
 
   test('it is told when that takes too long', async () => {
@@ -395,7 +400,7 @@ describe('while the broker is away', () => {
     const notes = new Notes();
     await follow(broker, { patienceMs: 50 }).follow(CHANNEL, undefined, notes);
     line.answers = false;
-    await vi.waitFor(() => expect(notes.finished).toBe('unavailable'));
+    await vi.waitFor(() => expect(notes.finished).toBe('unavailable'), PATIENCE_MS);
   });
 
   test('of one channel alone, the readers of others are told nothing', async () => {
@@ -406,7 +411,7 @@ describe('while the broker is away', () => {
     await follower.follow(CHANNEL, undefined, concerned);
     await follower.follow(other, undefined, unconcerned);
     line.silent = CHANNEL;
-    await vi.waitFor(() => expect(concerned.finished).toBe('unavailable'));
+    await vi.waitFor(() => expect(concerned.finished).toBe('unavailable'), PATIENCE_MS);
     expect(unconcerned.finished).toBeUndefined();
   });
 
@@ -420,6 +425,6 @@ describe('while the broker is away', () => {
     const notes = new Notes();
     await follower.follow(CHANNEL, undefined, notes);
     await publish(broker, '0');
-    await vi.waitFor(() => expect(notes.texts).toEqual(['0']));
+    await vi.waitFor(() => expect(notes.texts).toEqual(['0']), PATIENCE_MS);
   });
 });

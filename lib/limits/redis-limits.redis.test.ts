@@ -189,12 +189,13 @@ describe('Redis away', () => {
     const beginMs = performance.now();
     const first = await Promise.all(Array.from({ length: 100 }, () => takeOne(limits, request)));
     expect(first).toEqual(new Array(100).fill(true));
-    expect(performance.now() - beginMs).toBeLessThan(1_000);
+    // Not 200 ms each, let alone until it goes on.
+    expect(performance.now() - beginMs).toBeLessThan(10_000);
     expect(limits.state()).toBe('open');
     expect(problems).toHaveLength(1);
     const openMs = performance.now();
     for (let n = 0; n < 10_000; n += 1) await limits.take([request]);
-    expect(performance.now() - openMs).toBeLessThan(1_000);
+    expect(performance.now() - openMs).toBeLessThan(10_000);
     own.resume();
     await until('it counts again', () => limits.state() === 'counting');
     expect(await takeOne(limits, request)).toBe(false);

@@ -154,7 +154,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     await until('the consumer says so too', () => collector.errors.length > 0);
     const startMs = performance.now();
     await log.close();
-    expect(performance.now() - startMs).toBeLessThan(5000);
+    expect(performance.now() - startMs).toBeLessThan(20_000);
   });
 });
 

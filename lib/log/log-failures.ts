@@ -106,7 +106,15 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
       }
       await mend();
       await Promise.all(appends);
-      const values = (await valuesByKey(log, topic)).get('k')?.map(Number) ?? [];
+      let values: number[] = [];
+      await until(
+        'it can be read again',
+        async () => {
+          values = (await valuesByKey(log, topic)).get('k')?.map(Number) ?? [];
+          return true;
+        },
+        RECOVERY_TIMEOUT_MS,
+      );
       expect([...new Set(values)]).toEqual(Array.from({ length: 51 }, (_, n) => n));
     });
 

@@ -83,7 +83,7 @@ export class Collector implements AsyncDisposable {
   }
 
   /** Waits until it has handled so many records. */
-  async has(count: number, timeoutMs?: number): Promise<void> {
+  async has(count: number, timeoutMs = 30_000): Promise<void> {
     try {
       await until(`${count} records are handled`, () => this.records.length >= count, timeoutMs);
     } catch (cause) {

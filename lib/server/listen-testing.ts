@@ -89,5 +89,5 @@ export function request(
 }
 
 export async function eventually(condition: () => boolean): Promise<void> {
-  await expect.poll(condition, { timeout: 5000, interval: 5 }).toBe(true);
+  await expect.poll(condition, { timeout: 20_000, interval: 5 }).toBe(true);
 }

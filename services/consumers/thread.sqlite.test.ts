@@ -29,7 +29,7 @@ test('the thread saves what is in the log, tells of it here, and ends in good or
   const next = eventMessage();
   await log.append([ingestRecord(next)]);
   const again = startConsumersThread({ store: { ...START, dataDir }, log: { dataDir }, live, reports: reports.add });
-  await until('the next one has it', () => live.summaries.length === 51, 5_000);
+  await until('the next one has it', () => live.summaries.length === 51, 20_000);
   await again.drain?.(1_000);
 });
 

@@ -4,9 +4,11 @@ import { connect } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import { listen } from '#lib/server/listen.ts';
-import { ByteSink } from './byte-sink.ts';
+import type { ByteSink } from './byte-sink.ts';
+import { ResponseSink } from './response-sink.ts';
 import { type RpcFace, rpcFaces } from './rpc-face.ts';
 import { sseFace } from './sse-face.ts';
+import { StreamSink } from './stream-sink.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(() => {
@@ -20,7 +22,7 @@ async function serve() {
     host: '127.0.0.1',
     port: 0,
     handler: (_request, response) => {
-      const sink = new ByteSink(response, sseFace);
+      const sink = new ResponseSink(response, sseFace);
       slots.push(sink.wire.slot);
       if (sink.wire.opening !== undefined) sink.write(sink.wire.opening);
       sink.write(sink.wire.control({ type: 'expired' }, '1-0' as EntryId));
@@ -78,18 +80,24 @@ test('pipelined requests are answered one after the other, each whole', async ()
   }
 });
 
-describe('a reader that takes nothing', () => {
+describe.each([
+  ['a response', false],
+  ['a stream', true],
+])('a reader that takes nothing of %s', (_what, onStream) => {
   const grpc = rpcFaces.get('application/grpc');
   if (grpc === undefined) throw new Error('no gRPC');
   const chunk = new Uint8Array(16 * 1024);
 
   /** Starts one gRPC answer, of which the client reads nothing yet. */
-  async function stalled() {
+  async function stalled(onStream: boolean) {
     const sinks: ByteSink[] = [];
     const listening = await listen({
       host: '127.0.0.1',
       port: 0,
-      handler: (_request, response) => void sinks.push(new ByteSink(response, grpc as RpcFace)),
+      handler: (_request, response) => void sinks.push(new ResponseSink(response, grpc as RpcFace)),
+      h2Routes: [
+        { takes: () => onStream, handle: ({ stream }) => void sinks.push(new StreamSink(stream, grpc as RpcFace)) },
+      ],
     });
     const session = connectH2(`http://127.0.0.1:${listening.port}`);
     cleanups.push(
@@ -97,7 +105,7 @@ describe('a reader that takes nothing', () => {
       () => session.destroy(),
     );
     const stream = session.request({ ':method': 'POST', ':path': '/', te: 'trailers' });
-    await vi.waitFor(() => expect(sinks).toHaveLength(1));
+    await vi.waitFor(() => expect(sinks).toHaveLength(1), 10_000);
     const trailers = once(stream, 'trailers');
     const read = async () => {
       let bytes = 0;
@@ -108,21 +116,21 @@ describe('a reader that takes nothing', () => {
   }
 
   test('has what it does not take wait, and gets all of it in order once it reads', async () => {
-    const { sink, read } = await stalled();
+    const { sink, read } = await stalled(onStream);
     let drained = 0;
     sink.onDrain = () => drained++;
     for (let n = 0; n < 64; n++) sink.write(chunk);
     expect(sink.write(chunk)).toBe(false);
     expect(sink.waitingBytes).toBeGreaterThan(512 * 1024);
     const reading = read();
-    await vi.waitFor(() => expect(drained).toBe(1));
+    await vi.waitFor(() => expect(drained).toBe(1), 10_000);
     expect(sink.waitingBytes).toBeLessThan(chunk.byteLength);
     sink.end();
     expect(await reading).toEqual({ bytes: 65 * chunk.byteLength, status: '0' });
   });
 
   test('is told why it is cut, and the rest is dropped', async () => {
-    const { sink, read } = await stalled();
+    const { sink, read } = await stalled(onStream);
     for (let n = 0; n < 64; n++) sink.write(chunk);
     sink.fail('too_slow');
     const { bytes, status } = await read();
@@ -131,7 +139,7 @@ describe('a reader that takes nothing', () => {
   });
 
   test('still gets what waits when its stream ends', async () => {
-    const { sink, read } = await stalled();
+    const { sink, read } = await stalled(onStream);
     for (let n = 0; n < 64; n++) sink.write(chunk);
     sink.end();
     expect(await read()).toEqual({ bytes: 64 * chunk.byteLength, status: '0' });

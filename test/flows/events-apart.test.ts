@@ -41,7 +41,7 @@ test('whoever listens to the stream of the project hears them at once', async ()
   using follower = await followProject(edge.url, undefined, project.organizationId, project.id);
   const ids = await Promise.all(Array.from({ length: 10 }, async () => (await sendEvent(dsn)).id));
   // And those of before, which the stream retains.
-  await until('all are heard', () => follower.heard.length === 12, 2_000);
+  await until('all are heard', () => follower.heard.length === 12);
   expect(follower.heard.map(({ event_id: id }) => id)).toEqual(expect.arrayContaining(ids));
 });
 

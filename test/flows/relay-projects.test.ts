@@ -23,6 +23,8 @@ import { until } from '../support/until.ts';
 // What a relay knows of projects, from the real config service: by RPC and as a Sentry relay.
 
 const TOKEN = 'what the relays of this test ask for configs with';
+/** Far below the 5 minutes after which a key is asked for again: in that time a change comes only as it is watched. */
+const PUSHED_MS = 10_000;
 const UNKNOWN = 'f'.repeat(32);
 
 let dir: string;
@@ -92,13 +94,11 @@ function control() {
   };
 }
 
-async function untilSays(cache: ProjectCache, key: string, kind: string, timeoutMs = 5_000): Promise<number> {
-  const beganMs = performance.now();
+async function untilSays(cache: ProjectCache, key: string, kind: string, timeoutMs = PUSHED_MS): Promise<void> {
   await until(`${key} is ${kind}`, () => cache.peek(key).kind === kind, timeoutMs);
-  return performance.now() - beganMs;
 }
 
-test('by RPC: pending, then what is; a change is known in under a second', async () => {
+test('by RPC: pending, then what is; a change is known at once', async () => {
   const { cache, errors, watchErrors } = rpcCache();
   const { newProject, setState, limit } = control();
   const { project, key } = await newProject('by rpc');
@@ -113,7 +113,7 @@ test('by RPC: pending, then what is; a change is known in under a second', async
     [State.ACTIVE, 'enabled'],
   ] as const) {
     await setState(project, key, state);
-    expect(await untilSays(cache, key, kind)).toBeLessThan(1_000);
+    await untilSays(cache, key, kind);
   }
   await limit(project, key, 5n);
   const quotas = [{ quota: { id: 'key', limit: 5n, windowSec: 60 } }];
@@ -139,12 +139,12 @@ test('by RPC: with the config service killed what is known goes on; afterwards e
   expect(errors.length).toBeGreaterThan(0);
 
   await startTideway();
-  await untilSays(cache, other.key, 'enabled', 10_000);
+  await untilSays(cache, other.key, 'enabled', 20_000);
   await setState(project, key, State.DISABLED);
   // By then it watches again.
-  await untilSays(cache, key, 'disabled', 10_000);
+  await untilSays(cache, key, 'disabled', 20_000);
   await setState(project, key, State.ACTIVE);
-  expect(await untilSays(cache, key, 'enabled')).toBeLessThan(1_000);
+  await untilSays(cache, key, 'enabled');
 });
 
 test('in one process with the config service, without a port between them', async () => {
@@ -161,7 +161,7 @@ test('in one process with the config service, without a port between them', asyn
   expect(await cache.get(publicKey, 5_000)).toMatchObject({ kind: 'enabled', config: { slug: 'here' } });
   expect(await cache.get(UNKNOWN, 5_000)).toEqual({ kind: 'disabled' });
   await under.store.keys.update('system', project.id, publicKey, { state: 'disabled' });
-  expect(await untilSays(cache, publicKey, 'disabled')).toBeLessThan(1_000);
+  await untilSays(cache, publicKey, 'disabled');
   cache.close();
   expect([errors, failed]).toEqual([[], []]);
 });

@@ -17,8 +17,8 @@ import { until } from '../support/until.ts';
 // Sentry's SDKs as their makers publish them, with our DSN, through the edge; and each event read back.
 
 const run = promisify(execFile);
-/** From the SDK's answer to the API's. */
-const READ_BACK_MS = 2_000;
+/** From the SDK's answer to the API's: a second as a rule, more on a busy machine. */
+const READ_BACK_MS = 10_000;
 
 let story: Story;
 let api: JsonApi;
@@ -52,7 +52,7 @@ async function readBack(id: string) {
   for (;;) {
     const { status, json } = await api.get(eventPath(id));
     if (status === 200) return json.event;
-    if (performance.now() - startMs > READ_BACK_MS) throw new Error(`event ${id} was not there within 2 s: ${status}`);
+    if (performance.now() - startMs > READ_BACK_MS) throw new Error(`event ${id} was not there in time: ${status}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

@@ -3,8 +3,8 @@ import type { JsonApi } from './json-api.ts';
 import type { Story } from './story.ts';
 import { until } from './until.ts';
 
-/** From an SDK's answer to the API's. */
-const READ_BACK_MS = 2_000;
+/** From an SDK's answer to the API's: a second as a rule, more on a busy machine. */
+const READ_BACK_MS = 10_000;
 
 /** A project of a story's, to send to and to read from. */
 export interface EventProject extends Dsn {

@@ -36,7 +36,7 @@ export interface PostgresOptions {
   readonly settings?: readonly string[];
 }
 
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const HOST = '127.0.0.1';
 const ADMIN = 'tideway';
 const DEBIAN_ROOT = '/usr/lib/postgresql';

@@ -15,7 +15,7 @@ export interface RedisSentinelServers extends AsyncDisposable {
 }
 
 const MASTER_NAME = 'tideway';
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 40_000;
 
 export async function startRedisSentinel(
   password: string,

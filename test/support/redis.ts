@@ -52,7 +52,7 @@ export interface RedisTlsFiles extends AsyncDisposable {
   readonly keyFile: string;
 }
 
-const START_TIMEOUT_MS = 10_000;
+const START_TIMEOUT_MS = 30_000;
 const HOST = '127.0.0.1';
 
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {

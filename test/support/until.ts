@@ -2,11 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 5;
 
-/** Waits until `condition` holds. An error of the condition's own counts as "not yet". */
+/**
+ * Waits until `condition` holds. An error of the condition's own counts as "not yet".
+ * @param timeoutMs For what never comes, not for what is slow: the machine may be busy.
+ */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  timeoutMs = 10_000,
+  timeoutMs = 20_000,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   let problem: unknown;
