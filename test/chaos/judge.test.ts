@@ -1,7 +1,10 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { describe, expect, test } from 'vitest';
 import { BEFORE_ALL, type EntryId } from '#lib/broker/entry-id.ts';
 import { Book, FLAWLESS, judge } from './judge.ts';
 import type { LogEntry } from './log-view.ts';
+import { Random } from './random.ts';
+import { partsOf, type Wording, wordingFor } from './wording.ts';
 
 /** The nth message is at 100-<n>, and says <n>. */
 const id = (n: number) => `100-${n}` as EntryId;
@@ -166,5 +169,88 @@ describe('a clock that leapt', () => {
       acknowledged: [1, 2, 3, 4].map(id),
     });
     expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { expired: 1, redisLost: 0 } });
+  });
+});
+
+/** Text that came together: the sequences of each message that was received, whose id is that of its last. */
+function bookOfParts(...messages: (number[] | [type: string, cursor: string])[]): Book {
+  const parts = new Map(messages.map((message) => [message.at(-1), message]));
+  const book = new Book('channel', 'somebody', {
+    partsOf: (_, sequence) => parts.get(sequence) as number[] | undefined,
+  });
+  for (const message of messages) {
+    const last = message.at(-1);
+    if (typeof last === 'number') book.record(id(last), last);
+    else book.control({ type: String(message[0]), cursor: String(last), firstId: '' });
+  }
+  book.hasEnded = true;
+  return book;
+}
+
+describe('text that came together', () => {
+  test('counts as the messages that it is made of', () => {
+    const judgement = judge({ log, promises, books: [bookOfParts([1], [2, 3], [4])] });
+    expect(judgement).toMatchObject({ verdict: FLAWLESS, flaws: [], counts: { received: 4, joined: 1 } });
+  });
+
+  test('one that is left out, that is there twice, or that stands elsewhere', () => {
+    expect(verdictOn(bookOfParts([1], [3], [4]))).toEqual({ ...FLAWLESS, lost: 1 });
+    expect(verdictOn(bookOfParts([1, 2], [2, 3], [4]))).toEqual({ ...FLAWLESS, double: 1 });
+    expect(verdictOn(bookOfParts([2, 1, 3], [4])).outOfOrder).toBe(1);
+  });
+
+  test('after a reset what is joined may hold what was received before', () => {
+    expect(verdictOn(bookOfParts([1, 2], ['reset', id(1)], [2, 3, 4]))).toEqual(FLAWLESS);
+  });
+
+  test('what was never acknowledged and is not in the log was taken back', () => {
+    expect(verdictOn(bookOfParts([1, 9, 2], [3, 4]))).toEqual(FLAWLESS);
+  });
+
+  test('what nobody published is found', () => {
+    const book = new Book('channel', 'somebody', { partsOf: () => undefined });
+    book.record(id(1), 1);
+    expect(judge({ log: logOf(1), promises: promisesOf(1), books: [book] }).verdict).toEqual({
+      ...FLAWLESS,
+      stuck: 1,
+      garbled: 1,
+    });
+  });
+});
+
+describe('the words of a stream', () => {
+  const plain: Wording = { ...wordingFor(new Random(1)), coalesceWindowMs: undefined };
+  const coalescing = () => {
+    for (let seed = 1; ; seed += 1) {
+      const wording = wordingFor(new Random(seed));
+      if (wording.coalesceWindowMs !== undefined) return wording;
+    }
+  };
+  const text = (wording: Wording, sequence: number) => String(wording.payloadOf(sequence)['text']);
+
+  test('a message is made of itself, and joined text of what is in it', () => {
+    const wording = coalescing();
+    expect(partsOf(wording.payloadOf(7), 7, wording)).toEqual([7]);
+    const joined = text(wording, 7) + text(wording, 8) + text(wording, 9);
+    expect(partsOf({ text: joined }, 9, wording)).toEqual([7, 8, 9]);
+  });
+
+  test('nothing else is', () => {
+    const wording = coalescing();
+    const joined = text(wording, 7) + text(wording, 8);
+    const others: [JsonObject | undefined, number][] = [
+      [undefined, 8],
+      [{ text: joined }, 9],
+      [{ text: joined.slice(0, -1) }, 8],
+      [{ text: `${joined}x` }, 8],
+      [{ thought: joined }, 8],
+      [{ text: joined, final: true }, 8],
+      // 5 is not text alone, 24 has another name.
+      [{ text: text(wording, 4) + text(wording, 5) }, 5],
+      [{ text: text(wording, 22) + wording.payloadOf(24)['thought'] }, 24],
+    ];
+    for (const [payload, sequence] of others) expect(partsOf(payload, sequence, wording)).toBeUndefined();
+    const sentences = text(plain, 7) + text(plain, 8);
+    expect(partsOf({ text: sentences }, 8, plain)).toBeUndefined();
   });
 });

@@ -1,3 +1,4 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from '#lib/broker/entry-id.ts';
 import { Receipts, type Told } from '../support/checker.ts';
 import { type LogEntry, LogView, type MayHaveExpired, type Promises } from './log-view.ts';
@@ -20,14 +21,18 @@ export interface Verdict {
   readonly unknown: number;
   /** The log has its END, and a listener never got that far. */
   readonly stuck: number;
+  /** Received, and not what was published: joined text that is not that of messages one after the other, too. */
+  readonly garbled: number;
 }
 
-export const FLAWLESS: Verdict = { lost: 0, double: 0, outOfOrder: 0, unknown: 0, stuck: 0 };
+export const FLAWLESS: Verdict = { lost: 0, double: 0, outOfOrder: 0, unknown: 0, stuck: 0, garbled: 0 };
 
 /** What is nobody's fault here, and worth knowing. */
 export interface Counts {
   readonly acknowledged: number;
   readonly received: number;
+  /** Of these, in one with the message after them. */
+  readonly joined: number;
   /** Acknowledged, and not in the log any more: what Redis lost. */
   readonly redisLost: number;
   /** Acknowledged, and gone with its log when Redis' clock was set ahead. */
@@ -44,6 +49,7 @@ export interface Counts {
 export const NO_COUNTS: Counts = {
   acknowledged: 0,
   received: 0,
+  joined: 0,
   redisLost: 0,
   expired: 0,
   takenBack: 0,
@@ -53,22 +59,33 @@ export const NO_COUNTS: Counts = {
   expiries: 0,
 };
 
+/** The sequences that a received message is made of, its own last; undefined if it can't be made of any. */
+export type PartsOf = (payload: JsonObject | undefined, sequence: number) => readonly number[] | undefined;
+
+export interface BookOptions {
+  readonly onReceived: (id: string) => void;
+  readonly partsOf: PartsOf;
+}
+
 /** One listener over all its connections: messages and controls in the order in which they came. */
 export class Book extends Receipts {
   readonly name: string;
   readonly events: Event[] = [];
   hasEnded = false;
   readonly #onReceived: (id: string) => void;
+  readonly #partsOf: PartsOf;
 
-  constructor(channel: string, name: string, onReceived: (id: string) => void = () => undefined) {
+  constructor(channel: string, name: string, { onReceived, partsOf }: Partial<BookOptions> = {}) {
     super(channel);
     this.name = name;
-    this.#onReceived = onReceived;
+    this.#onReceived = onReceived ?? (() => undefined);
+    this.#partsOf = partsOf ?? ((_, sequence) => [sequence]);
   }
 
-  override record(id: string, sequence: number): void {
+  override record(id: string, sequence: number, payload?: JsonObject): void {
     this.#onReceived(id);
-    this.events.push({ kind: 'message', id: id as EntryId, sequence });
+    const parts = this.#partsOf(payload, sequence);
+    this.events.push({ kind: 'message', id: id as EntryId, sequence, parts: parts ?? [sequence], isGarbled: !parts });
   }
 
   override control(told: Told): void {
@@ -77,7 +94,13 @@ export class Book extends Receipts {
 }
 
 export type Event =
-  | { readonly kind: 'message'; readonly id: EntryId; readonly sequence: number }
+  | {
+      readonly kind: 'message';
+      readonly id: EntryId;
+      readonly sequence: number;
+      readonly parts: readonly number[];
+      readonly isGarbled: boolean;
+    }
   | ({ readonly kind: 'control' } & Told);
 
 export interface Case {
@@ -102,7 +125,8 @@ export interface Judgement {
 export function judge(options: Case): Judgement {
   const { log, promises, books, mayHaveExpired = () => false, acknowledged = [], losesNothing = false } = options;
   const view = new LogView(log, promises, mayHaveExpired);
-  const expired = expiredOf(view, promises, mayHaveExpired, acknowledged);
+  const order = new Map(acknowledged.map((id, n) => [id, n]));
+  const expired = expiredOf(view, promises, mayHaveExpired, order);
   const flaws: string[] = [];
   const verdict = { ...FLAWLESS } as Mutable<Verdict>;
   const counts = { ...NO_COUNTS } as Mutable<Counts>;
@@ -114,7 +138,7 @@ export function judge(options: Case): Judgement {
   judgeLog(view, promises, expired, counts, find);
   for (const book of books) {
     const findHere: Find = (kind, words) => find(kind, `${book.name}: ${words}`);
-    if (losesNothing) judgeSilence(book, expired, findHere);
+    if (losesNothing) judgeSilence(book, expired, order, findHere);
     judgeBook(book, view, mayHaveExpired, counts, findHere);
   }
   return { verdict, counts, flaws };
@@ -123,14 +147,15 @@ export function judge(options: Case): Judgement {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Find = (kind: keyof Verdict, words: string) => void;
 
-/** The sequences that went with the log that they were in, before the one that there is, if any. */
+/** Sequences that went with the log that they were in, before the one that there is, and where they were acknowledged. */
+type Expired = ReadonlyMap<number, number>;
+
 function expiredOf(
   log: LogView,
   promises: Promises,
   mayHaveExpired: MayHaveExpired,
-  acknowledged: readonly string[],
-): ReadonlySet<number> {
-  const order = new Map(acknowledged.map((id, n) => [id, n]));
+  order: ReadonlyMap<string, number>,
+): Expired {
   const [first] = log.entries;
   // Trimmed, the log does not say where it began.
   const begunAt = first?.prev === BEFORE_ALL ? (order.get(first.id) ?? 0) : Number.POSITIVE_INFINITY;
@@ -138,16 +163,10 @@ function expiredOf(
   const isExpired = (id: string) =>
     !log.stands(id as EntryId) && mayHaveExpired(id) && (order.get(id) ?? Number.POSITIVE_INFINITY) < begunAt;
   const expired = [...promises].filter(([sequence, ids]) => !stored.has(sequence) && [...ids].every(isExpired));
-  return new Set(expired.map(([sequence]) => sequence));
+  return new Map(expired.map(([sequence, ids]) => [sequence, Math.max(...[...ids].map((id) => order.get(id) ?? 0))]));
 }
 
-function judgeLog(
-  log: LogView,
-  promises: Promises,
-  expired: ReadonlySet<number>,
-  counts: Mutable<Counts>,
-  find: Find,
-): void {
+function judgeLog(log: LogView, promises: Promises, expired: Expired, counts: Mutable<Counts>, find: Find): void {
   const stored = new Map<number, EntryId>();
   let latest = -1;
   for (const { id, sequence } of log.entries) {
@@ -168,23 +187,26 @@ function judgeLog(
   }
 }
 
-/** From one message to the next without a word nothing that was acknowledged is left out. */
-function judgeSilence(book: Book, expired: ReadonlySet<number>, find: Find): void {
-  const received = new Set(book.events.map((event) => (event.kind === 'message' ? event.sequence : -1)));
+/**
+ * From one message to the next without a word nothing that was acknowledged between them is left out. By the order of
+ * acknowledgement: one that is published again after it has expired stands behind others then.
+ */
+function judgeSilence(book: Book, expired: Expired, order: ReadonlyMap<string, number>, find: Find): void {
+  const received = new Set(book.events.flatMap((event) => (event.kind === 'message' ? event.parts : [])));
+  const missing = [...expired].filter(([sequence]) => !received.has(sequence));
   let latest: number | undefined;
   for (const event of book.events) {
     if (event.kind === 'control') {
       latest = undefined;
       continue;
     }
-    for (let missing = (latest ?? event.sequence) + 1; missing < event.sequence; missing += 1) {
-      if (!expired.has(missing) || received.has(missing)) continue;
-      find(
-        'lost',
-        `${missing}, since expired, was not received between ${latest} and ${event.sequence} at ${event.id}`,
-      );
+    const place = order.get(event.id);
+    if (place === undefined) continue;
+    for (const [sequence, at] of missing) {
+      if (latest === undefined || at < latest || at > place) continue;
+      find('lost', `${sequence}, since expired, was not received before ${event.id}: ${around(book, event.id)}`);
     }
-    latest = event.sequence;
+    latest = place;
   }
 }
 
@@ -198,6 +220,8 @@ function judgeBook(
   /** Since the log went back last: what is delivered again after that was announced. */
   const got = new Set<string>();
   const idOf = new Map<number, EntryId>();
+  /** Received, and nobody knows at which id. */
+  const without = new Set<number>();
   const excused: [after: EntryId, before: EntryId][] = [];
   let at: EntryId = BEFORE_ALL;
   /** Since the log went back, or nowhere: what is next need not be later than what was. */
@@ -205,20 +229,31 @@ function judgeBook(
   let hasExpired = false;
   for (const event of book.events) {
     if (event.kind === 'message') {
-      const { id, sequence } = event;
-      counts.received += 1;
-      if (got.has(id)) find('double', `${sequence} was received twice at ${id}`);
-      else if (!isAnew && compareEntryIds(id, at) <= 0) find('outOfOrder', `${sequence} at ${id} came after ${at}`);
-      if (hasExpired) excused.push([BEFORE_ALL, id]);
-      const other = idOf.get(sequence);
-      if (!log.stands(id)) counts.takenBack += mayHaveExpired(id) ? 0 : 1;
-      else if (other !== undefined && other !== id && log.stands(other)) {
-        find('double', `${sequence} was received at ${other} and ${id}`);
+      if (event.isGarbled) find('garbled', `${event.sequence} at ${event.id} is not what was published`);
+      counts.joined += event.parts.length - 1;
+      if (hasExpired) excused.push([BEFORE_ALL, event.id]);
+      hasExpired = false;
+      for (const sequence of event.parts) {
+        const id: EntryId | undefined =
+          sequence === event.sequence ? event.id : log.placeOf(sequence, isAnew ? BEFORE_ALL : at, event.id);
+        counts.received += 1;
+        if (id === undefined) {
+          // It was taken back before it was acknowledged, or had expired by then.
+          without.add(sequence);
+          continue;
+        }
+        if (got.has(id)) find('double', `${sequence} was received twice at ${id}`);
+        else if (!isAnew && compareEntryIds(id, at) <= 0) find('outOfOrder', `${sequence} at ${id} came after ${at}`);
+        const other = idOf.get(sequence);
+        if (!log.stands(id)) counts.takenBack += mayHaveExpired(id) ? 0 : 1;
+        else if (other !== undefined && other !== id && log.stands(other)) {
+          find('double', `${sequence} was received at ${other} and ${id}`);
+        }
+        // Also at an id that was taken back: it was received.
+        if (other === undefined || log.stands(id)) idOf.set(sequence, id);
+        got.add(id);
+        [at, isAnew] = [id, false];
       }
-      // Also at an id that was taken back: it was received.
-      if (other === undefined || log.stands(id)) idOf.set(sequence, id);
-      got.add(id);
-      [at, isAnew, hasExpired] = [id, false, false];
       continue;
     }
     const cursor = event.cursor === '' ? BEFORE_ALL : (event.cursor as EntryId);
@@ -257,7 +292,7 @@ function judgeBook(
   for (const { id, sequence } of log.all) {
     // Of one that is stuck, what it would still have got is not told apart.
     if (!book.hasEnded && compareEntryIds(id, at) > 0) break;
-    if (!idOf.has(sequence) && !isExcused(id))
+    if (!idOf.has(sequence) && !without.has(sequence) && !isExcused(id))
       find('lost', `${sequence} at ${id} (after ${log.prevOf(id)}) was not received: ${around(book, id)}`);
   }
 }

@@ -4,12 +4,13 @@ import { Phase, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts
 import type { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { Deployment } from '../support/deployment.ts';
 import { newMessage } from '../support/publishers.ts';
-import { Book, type Judgement, judge } from './judge.ts';
+import { Book, type Judgement, judge, type PartsOf } from './judge.ts';
 import { habitsFor, listen } from './listening.ts';
 import { type Producer, type Publishing, WAYS_IN } from './publishing.ts';
 import type { Random } from './random.ts';
 import type { Leaps } from './redis-clock-faults.ts';
 import type { Stored } from './redis-world.ts';
+import { partsOf as partsIn, type Wording, wordingFor } from './wording.ts';
 
 export interface LifeOptions {
   readonly deployment: Deployment;
@@ -47,15 +48,17 @@ export async function live(options: LifeOptions): Promise<Judgement> {
     if (!seenMs.has(id)) seenMs.set(id, performance.now());
   };
   const mayHaveExpired = (id: string) => options.leaps.since((seenMs.get(id) ?? performance.now()) - UNDER_WAY_MS);
+  const wording = wordingFor(random.fork());
+  const partsOf: PartsOf = (payload, sequence) => partsIn(payload, sequence, wording);
   const books: Book[] = [];
   const listening = habitsFor(random, lengthMs).map((habit, n) => {
     const leaves = habit.staysMs === undefined ? '' : ' that comes and goes';
-    const book = new Book(channel.id, `${channel.id}, ${habit.way} ${n}${leaves}`, onSeen);
+    const book = new Book(channel.id, `${channel.id}, ${habit.way} ${n}${leaves}`, { onReceived: onSeen, partsOf });
     books.push(book);
     return listen({ deployment, client, channel, habit, book, signal: isOver.signal });
   });
   const way = random.oneOf(WAYS_IN);
-  const story = new Story(options, channel.id, onSeen);
+  const story = new Story({ ...options, wording, onSeen }, channel.id);
   await publishing.way(way)(story);
   await untilHeard(options, story, Promise.all(listening));
   isOver.abort();
@@ -88,6 +91,12 @@ async function untilHeard({ publishing, readLog }: LifeOptions, story: Story, he
   }
 }
 
+interface StoryOptions extends LifeOptions {
+  readonly wording: Wording;
+  /** Of an id that was answered. */
+  readonly onSeen: (id: string) => void;
+}
+
 /** What one publisher says, and what it was promised. */
 class Story implements Producer {
   readonly channel: string;
@@ -103,14 +112,11 @@ class Story implements Producer {
   #acknowledged: PublishRequest | undefined;
   #end: PublishRequest | undefined;
   readonly #leaps: Leaps;
+  readonly #wording: Wording;
   readonly #onSeen: (id: string) => void;
   readonly #begunMs = performance.now();
 
-  constructor(
-    { deployment, random, lengthMs, ending, leaps }: LifeOptions,
-    channel: string,
-    onSeen: (id: string) => void,
-  ) {
+  constructor({ deployment, random, lengthMs, ending, leaps, wording, onSeen }: StoryOptions, channel: string) {
     this.channel = channel;
     this.paceMs = random.whole(15, 90);
     this.#orgId = deployment.orgId;
@@ -118,6 +124,7 @@ class Story implements Producer {
     this.#ending = ending;
     this.#random = random.fork();
     this.#leaps = leaps;
+    this.#wording = wording;
     this.#onSeen = onSeen;
   }
 
@@ -131,7 +138,11 @@ class Story implements Producer {
     if (this.#acknowledged !== undefined && this.#random.next() < REPEATS) return this.#acknowledged;
     const isLast = this.#sequence >= this.#count || (this.#ending.aborted && this.#sequence > 0);
     const phase = isLast ? Phase.END : this.#sequence === 0 ? Phase.START : Phase.DELTA;
-    const message = newMessage(this.#orgId, this.channel, phase, this.#sequence++);
+    const sequence = this.#sequence++;
+    const message = newMessage(this.#orgId, this.channel, phase, sequence);
+    message.payload = this.#wording.payloadOf(sequence);
+    const { coalesceWindowMs } = this.#wording;
+    if (phase === Phase.START && coalesceWindowMs !== undefined) message.coalesceWindowMs = coalesceWindowMs;
     if (isLast) this.#end = message;
     return message;
   }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { JsonObject } from '@bufbuild/protobuf';
 import type { Client } from '@connectrpc/connect';
 import type { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { Receipts, type Told } from '../support/checker.ts';
@@ -88,8 +89,8 @@ class Visit extends Receipts {
     this.#book = book;
   }
 
-  override record(id: string, sequence: number): void {
-    if (!this.isOver) this.#book.record(id, sequence);
+  override record(id: string, sequence: number, payload?: JsonObject): void {
+    if (!this.isOver) this.#book.record(id, sequence, payload);
   }
 
   override control(told: Told): void {

@@ -18,10 +18,12 @@ export class LogView {
   /** Those, and before them what was promised and trimmed. */
   readonly all: readonly Pick<LogEntry, 'id' | 'sequence'>[];
   readonly #byId: Map<string, LogEntry>;
+  readonly #promises: Promises;
   readonly #mayHaveExpired: MayHaveExpired;
 
   constructor(entries: readonly LogEntry[], promises: Promises, mayHaveExpired: MayHaveExpired) {
     this.entries = entries;
+    this.#promises = promises;
     this.#mayHaveExpired = mayHaveExpired;
     this.#byId = new Map(entries.map((entry) => [entry.id, entry]));
     const promised = [...promises].flatMap(([sequence, ids]) =>
@@ -44,6 +46,17 @@ export class LogView {
 
   stands(id: EntryId): boolean {
     return this.has(id) || this.wasTrimmed(id);
+  }
+
+  /**
+   * Where a message is that came as a part of another at `before`, to somebody who stood at `after`. One that is in the log
+   * and came from elsewhere is where the log has it; undefined: one that was there and is known to nobody any more.
+   */
+  placeOf(sequence: number, after: EntryId, before: EntryId): EntryId | undefined {
+    const stored = this.entries.filter((entry) => entry.sequence === sequence).map(({ id }) => id);
+    const known = [...stored, ...(this.#promises.get(sequence) ?? [])] as EntryId[];
+    const between = known.filter((id) => compareEntryIds(id, after) > 0 && compareEntryIds(id, before) < 0);
+    return between.find((id) => this.stands(id)) ?? between[0] ?? stored.find((id) => compareEntryIds(id, after) <= 0);
   }
 
   prevOf(id: EntryId): EntryId | undefined {

@@ -110,7 +110,8 @@ export async function runChaos(options: RunOptions): Promise<Report> {
           lengthMs: own.whole(2_000, Math.min(LONGEST_STREAM_MS, lengthMs)),
           ending: ending.signal,
         });
-        totals.add(judgement, `${begunMs}–${sinceStart()} ms; faults: ${recent.join(', ')}`);
+        for (const flaw of totals.add(judgement, `${begunMs}–${sinceStart()} ms; faults: ${recent.join(', ')}`))
+          say(flaw);
       }
     };
     const saying = setInterval(
@@ -142,12 +143,16 @@ class Totals {
   #counts = { ...NO_COUNTS } as Record<keyof Counts, number>;
   readonly #flaws: string[] = [];
 
-  add({ verdict, counts, flaws }: Judgement, when: string): void {
+  /** The flaws that are reported. */
+  add({ verdict, counts, flaws }: Judgement, when: string): readonly string[] {
     this.#streams += 1;
     for (const [key, value] of Object.entries(verdict)) this.#verdict[key as keyof Verdict] += value;
     for (const [key, value] of Object.entries(counts)) this.#counts[key as keyof Counts] += value;
     // Of one stream the first few say it.
-    for (const flaw of flaws.slice(0, 5)) if (this.#flaws.length < MAX_FLAWS) this.#flaws.push(`${flaw}, ${when}`);
+    const room = Math.max(0, Math.min(5, MAX_FLAWS - this.#flaws.length));
+    const reported = flaws.slice(0, room).map((flaw) => `${flaw}, ${when}`);
+    this.#flaws.push(...reported);
+    return reported;
   }
 
   report() {

@@ -1,3 +1,4 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { compareEntryIds, type EntryId, parseEntryId } from '#lib/broker/entry-id.ts';
 
 /**
@@ -29,7 +30,7 @@ export class Receipts {
     this.channel = channel;
   }
 
-  record(id: string, sequence: number): void {
+  record(id: string, sequence: number, _payload?: JsonObject): void {
     this.ids.push(id);
     this.sequences.push(sequence);
   }

@@ -86,7 +86,7 @@ export class RpcListener {
       this.#lastEventId = id === '' ? this.#lastEventId : id;
       isDraining = event.case === 'control' && event.value.type === ControlType.SERVER_DRAINING;
       if (event.case === 'message') {
-        receipts.record(id, Number(event.value.sequence));
+        receipts.record(id, Number(event.value.sequence), event.value.payload);
         if (event.value.phase === Phase.END) this.hasEnded = true;
       } else if (event.case === 'control' && event.value.type !== ControlType.HEARTBEAT) {
         this.controls.push(event.value.type);

@@ -159,8 +159,8 @@ export class SseListener {
     if (id !== undefined) this.#lastEventId = id;
     if (data === '') return;
     if (type === 'stream') {
-      const { sequence, phase } = JSON.parse(data);
-      this.receipts.record(this.#lastEventId, sequence);
+      const { sequence, phase, payload } = JSON.parse(data);
+      this.receipts.record(this.#lastEventId, sequence, payload);
       if (phase === 'PHASE_END') this.hasEnded = true;
     } else if (type === 'control') {
       const { control_type: type, first_id: firstId = '' } = JSON.parse(data);
