@@ -20,7 +20,7 @@ const config = envoyConfig({
     relay: upstream,
     web: upstream,
   },
-  streamAffinity: 'none',
+  streamAffinity: 'channel',
   reflection: true,
   ratePerAddressPerSec: 0,
   trustedHops: 0,

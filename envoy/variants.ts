@@ -67,7 +67,7 @@ function settings(env: Env) {
 }
 
 function affinity(env: Env): StreamAffinity {
-  const text = env.text('EDGE_STREAM_AFFINITY') ?? 'none';
+  const text = env.text('EDGE_STREAM_AFFINITY') ?? 'channel';
   if (text !== 'none' && text !== 'channel') throw new ConfigError('EDGE_STREAM_AFFINITY must be none or channel');
   return text;
 }

@@ -6,7 +6,7 @@ import { loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
 import { createPublishTokenSigner } from '#lib/auth/publish-token-signer.ts';
 import { createStreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import type { Receipts } from './checker.ts';
-import { type Edge, type EdgeChanges, startEdge } from './edge.ts';
+import { type Edge, startEdge } from './edge.ts';
 import { grpcListenerClient, RpcListener } from './rpc-listener.ts';
 import { SseListener } from './sse-listener.ts';
 import { type ServiceName, type ServiceProcess, startService } from './tideway.ts';
@@ -43,7 +43,6 @@ export interface DeploymentOptions {
   /** For all services. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cleanupEnv?: Readonly<Record<string, string>>;
-  readonly edge?: EdgeChanges;
 }
 
 const ORG_ID = 7n;
@@ -51,7 +50,7 @@ const ORG_ID = 7n;
 const NAME = 'tideway';
 
 export async function startDeployment(options: DeploymentOptions): Promise<Deployment> {
-  const { redisUrl, replicas = {}, env = {}, cleanupEnv = {}, edge: edgeChanges } = options;
+  const { redisUrl, replicas = {}, env = {}, cleanupEnv = {} } = options;
   const dir = await mkdtemp(join(tmpdir(), 'tideway-deployment-'));
   const keys = await loadOrCreateDevelopmentKeys(dir);
   const common = { TIDEWAY_DATA_DIR: dir, REDIS_URL: redisUrl, PUBLISH_RATE_PER_SEC: '0', ...env };
@@ -78,7 +77,7 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
       startAll('stream', replicas.stream ?? 1),
       startAll('cleanup', replicas.cleanup ?? 0, cleanupEnv),
     ]);
-    const started = await startEdge({ publish: publish.map(portOf), stream: stream.map(portOf) }, edgeChanges);
+    const started = await startEdge({ publish: publish.map(portOf), stream: stream.map(portOf) });
     edge = started;
     const settings = { issuer: NAME, audience: NAME, ttlSec: 3600 };
     const publishSigner = createPublishTokenSigner({ name: 'test', secret: keys.publishSecret, ...settings });

@@ -49,7 +49,7 @@ export async function startEdge(upstreams: EdgeUpstreams, changes: EdgeChanges =
     reflection: true,
     ratePerAddressPerSec: 0,
     trustedHops: 0,
-    streamAffinity: 'none',
+    streamAffinity: 'channel',
     accessLog: false,
     maxConnections: edgeSizes.downstreamConnections,
     tcpUserTimeout: process.platform === 'linux',
