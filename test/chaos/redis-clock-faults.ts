@@ -20,7 +20,8 @@ export function redisClockFaults(servers: readonly RedisServer[]) {
   };
   const [SET, LEAPT] = ['redis clock set', 'redis clock set by an hour'] as const;
   const effects: Record<string, (fault: Fault) => Promise<void>> = {
-    [SET]: (fault) => step(serverOf(fault), (fault.choice % 121) - 60, fault.forMs),
+    // By less than what an ended stream has left, however many follow each other: no log goes.
+    [SET]: (fault) => step(serverOf(fault), (fault.choice % 41) - 20, fault.forMs),
     // Further than an open log lives. Each step ahead, also that back from an hour ago, takes logs with it.
     [LEAPT]: (fault) =>
       leaps.while(() => step(serverOf(fault), fault.choice % 2 === 0 ? HOUR_SEC : -HOUR_SEC, fault.forMs)),

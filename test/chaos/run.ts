@@ -164,6 +164,7 @@ class Totals {
     const memoryMiB = Math.round(process.memoryUsage().rss / 1024 ** 2);
     const figures = { faults: this.faults, streams: this.#streams, ...this.#counts, ...this.#verdict, retried };
     const words = Object.entries(figures).map(([name, value]) => `${name} ${value}`);
-    return `${words.join(', ')}, unexpected refusals ${unexpected.length}, ${memoryMiB} MiB`;
+    const latest = unexpected.length === 0 ? '' : ` (${unexpected.at(-1)})`;
+    return `${words.join(', ')}, unexpected refusals ${unexpected.length}${latest}, ${memoryMiB} MiB`;
   }
 }
