@@ -8,7 +8,7 @@ import type { Subject } from './decisions.ts';
  * | key | type | what |
  * |---|---|---|
  * | `tideway:{<org>:<channel>}:log` | stream | the entries: `prev`, `key` (`<messageId>/<phase>/<sequence>` or `producer_lost`), `data`; `coalesce` (ms) of a text delta that may be joined |
- * | `tideway:{<org>:<channel>}:index` | hash | derived from the log: each entry's `key` → its id; `last`, `bytes`, the rate windows `unary` and `stream` (`<start ms>:<count>`), `sealed` once it is, and `coalesce` if it does (the window, and the last piece of the snapshot) |
+ * | `tideway:{<org>:<channel>}:index` | hash | derived from the log: each entry's `key` → its id; `last`, `bytes` (behind them, if it coalesces, the window and the last piece of the snapshot), the rate windows `unary` and `stream` (`<start ms>:<count>`), and `sealed` once it is |
  * | `tideway:{<org>:<channel>}:text`, `:pieces` | string, list | the snapshot of a channel that coalesces: the bytes of its pieces, and a word for each but the last. Scripts make these names of the log's (redis-snapshot-scripts.ts says why) |
  * | `tideway:{<org>:<channel>}:seal` | string | the id of the entry that sealed the channel; outlives the log |
  * | `tideway:{<org>:<channel>}:live` | sharded pub/sub | `<id> <prev> <message, end, producer_lost or text<ms>> <data>` |

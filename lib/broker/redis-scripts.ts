@@ -9,8 +9,7 @@ import { KEEP_SNAPSHOT, READ_SNAPSHOT } from './redis-snapshot-scripts.ts';
  * Entries are flat lists, so that [4] is the key, [6] the data, and [8] the window of a text delta that may be joined.
  */
 
-// Four bookkeeping fields from the first append on, `sealed` once the channel is, and `coalesce` if it does
-// (redis-snapshot-scripts.ts).
+// Four bookkeeping fields from the first append on, and `sealed` once the channel is.
 const INDEX = `${KEEP_SNAPSHOT}
 local function window(field)
   if not field then return 0, 0 end
@@ -20,7 +19,7 @@ end
 
 local function rebuild(log, index)
   redis.call('DEL', index)
-  giveUp(log)
+  openSnapshot(log).giveUp()
   local last, bytes, sealed, from = '0-0', 0, false, '-'
   local coalesce
   local part
@@ -37,21 +36,20 @@ local function rebuild(log, index)
     from = '(' .. last
   until #part < 100
   if last ~= '0-0' then
+    if coalesce then bytes = bytes .. ' ' .. coalesce end
     redis.call('HSET', index, 'last', last, 'bytes', bytes, 'unary', '0:0', 'stream', '0:0')
     if sealed then redis.call('HSET', index, 'sealed', last) end
-    if coalesce then redis.call('HSET', index, 'coalesce', coalesce) end
   end
 end
 
--- Once for a step, however many keys it asks for. Answers the length and: last, bytes, sealed, rate window,
--- coalesce, ids of keys.
+-- Once for a step, however many keys it asks for. Answers the length and: last, bytes, sealed, rate window, ids of keys.
 local function load(log, index, rate, keys)
   local length = redis.call('XLEN', log)
-  local found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, 'coalesce', unpack(keys))
-  local fields = length == 0 and 0 or length + 4 + (found[3] and 1 or 0) + (found[5] and 1 or 0)
+  local found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, unpack(keys))
+  local fields = length == 0 and 0 or length + 4 + (found[3] and 1 or 0)
   if redis.call('HLEN', index) ~= fields then
     rebuild(log, index)
-    found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, 'coalesce', unpack(keys))
+    found = redis.call('HMGET', index, 'last', 'bytes', 'sealed', rate, unpack(keys))
   end
   return length, found
 end
@@ -67,11 +65,13 @@ function byte(letter: string): number {
 
 const APPEND = `
 -- A step: what is known of the log, and what is to be written to the index at its end.
-local function begin(length, found)
-  return {
-    length = length, last = found[1] or '0-0', bytes = tonumber(found[2] or 0), fields = {}, seals = false,
-    snapshot = found[5] and openSnapshot(found[5])
-  }
+local function begin(log, length, found)
+  local step = { length = length, last = found[1] or '0-0', bytes = tonumber(found[2] or 0), fields = {}, seals = false }
+  if not step.bytes then
+    local bytes, state = string.match(found[2], '^(%d+) (.*)$')
+    step.bytes, step.snapshot = tonumber(bytes), openSnapshot(log, state)
+  end
+  return step
 end
 
 -- A kind is what a publisher says of a message: message, end, producer_lost; start<window in ms> of a START that makes its
@@ -80,7 +80,8 @@ local function append(keys, step, key, data, kind)
   local snapshot, name, called, bytes = step.snapshot, kind, nil, data
   local first = string.byte(kind)
   if first == ${byte('s')} then
-    name, snapshot = 'message', declare(keys[1], snapshot, string.sub(kind, 6))
+    name, snapshot = 'message', snapshot or openSnapshot(keys[1])
+    snapshot.declare(string.sub(kind, 6))
     step.snapshot = snapshot
   elseif first == ${byte('t')} then
     name = 'message'
@@ -97,7 +98,7 @@ local function append(keys, step, key, data, kind)
     id = redis.call('XADD', keys[1], '*', 'prev', step.last, 'key', key, 'data', data)
   end
   redis.call('SPUBLISH', keys[4], id .. ' ' .. step.last .. ' ' .. name .. ' ' .. data)
-  if snapshot and snapshot.kept then keep(snapshot, id, step.last, key, name, called, bytes) end
+  if snapshot then snapshot.keep(id, step.last, key, name, called, bytes) end
   if step.last == '0-0' then redis.call('HSET', keys[2], 'unary', '0:0', 'stream', '0:0') end
   local fields = step.fields
   fields[#fields + 1] = key
@@ -140,7 +141,6 @@ local function settle(keys, step, rate, window, limits)
     fields[#fields + 1] = value
   end
   set('last', step.last)
-  set('bytes', bytes)
   if window then set(rate, window) end
   local ttl = limits.idleTtlMs
   if step.seals then
@@ -148,7 +148,8 @@ local function settle(keys, step, rate, window, limits)
     set('sealed', step.last)
     redis.call('SET', keys[3], step.last, 'PX', ttl + ${SEAL_OUTLIVES_LOG_MS})
   end
-  if step.snapshot then set('coalesce', settleSnapshot(log, step.snapshot, limits.maxBytes, ttl)) end
+  if step.snapshot then bytes = bytes .. ' ' .. step.snapshot.settle(limits.maxBytes, ttl) end
+  set('bytes', bytes)
   redis.call('HSET', index, unpack(fields))
   -- After what is new was written: of a step that is larger than the log not even all of that stays.
   for from = 1, #forget, 500 do redis.call('HDEL', index, unpack(forget, from, math.min(from + 499, #forget))) end
@@ -179,11 +180,11 @@ local rate, perSec = ARGV[1], tonumber(ARGV[2])
 local keys, ids = {}, {}
 for at = 9, #ARGV, 3 do keys[#keys + 1] = ARGV[at] end
 local length, found = load(KEYS[1], KEYS[2], rate, keys)
-for n, key in ipairs(keys) do ids[key] = found[5 + n] end
+for n, key in ipairs(keys) do ids[key] = found[4 + n] end
 
 -- An open log says that its channel is not sealed; without a log only the seal knows.
 local sealed = found[3] or (length == 0 and redis.call('GET', KEYS[3]))
-local step = begin(length, found)
+local step = begin(KEYS[1], length, found)
 local now, start, count
 local counted = perSec == 0
 local wait = 0
@@ -228,14 +229,14 @@ return answer
  */
 export const READ_SCRIPT = `${READ_SNAPSHOT}
 local after, limit = ARGV[1], tonumber(ARGV[2])
-local found = redis.call('HMGET', KEYS[2], 'last', 'sealed', 'coalesce')
+local found = redis.call('HMGET', KEYS[2], 'last', 'sealed', 'bytes')
 local last = '0-0'
 if redis.call('EXISTS', KEYS[1]) == 1 then
   last = found[1] or redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1]
 end
 local sealed = redis.call('GET', KEYS[3]) or found[2] or ''
 if limit == 0 then return {{}, last, sealed} end
-if found[3] and last ~= '0-0' then
+if last ~= '0-0' and not tonumber(found[3] or 0) then
   local entries, words, bytes, from = readSnapshot(KEYS[1], found[3], after, limit)
   if entries then return {entries, last, sealed, words, bytes, from} end
 end
@@ -248,7 +249,7 @@ local length, found = load(KEYS[1], KEYS[2], 'unary', {})
 if length == 0 or found[3] then return {'over'} end
 local activeMs = string.match(found[1], '^%d+')
 if nowMs() - tonumber(activeMs) < tonumber(ARGV[1]) then return {'active', activeMs} end
-local step = begin(length, found)
+local step = begin(KEYS[1], length, found)
 append(KEYS, step, 'producer_lost', '', 'producer_lost')
 settle(KEYS, step, 'unary', false, limitsFrom(2))
 return {'ended'}

@@ -3,7 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Phase, type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
-import { coalesceWindowMs, findTextDelta } from './text-delta.ts';
+import { coalesceWindowMs, findTextDelta, MAX_NAME_BYTES } from './text-delta.ts';
 
 const RUNS = 20_000;
 
@@ -43,7 +43,7 @@ function textOf({ phase, payload }: PublishRequest): [name: string, text: string
   const fields = Object.entries(payload ?? {});
   const [name, value] = fields[0] ?? [];
   if (phase !== Phase.DELTA || fields.length !== 1 || name === undefined) return undefined;
-  return typeof value === 'string' ? [name, value] : undefined;
+  return typeof value === 'string' && Buffer.byteLength(name) <= MAX_NAME_BYTES ? [name, value] : undefined;
 }
 
 function windowOf({ phase, coalesceWindowMs = 0 }: PublishRequest): number | undefined {

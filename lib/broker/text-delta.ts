@@ -3,7 +3,7 @@ import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 /**
  * What coalescing asks of an encoded PublishRequest, read in place: what the generated code would say at many times the
  * cost, and text-delta.conformance.test.ts holds it against that. Undefined is also the answer for everything that is not
- * of the usual form (fields that are there twice, unknown ones, other encodings of the same): such a message counts as one
+ * of the usual form (fields that are there twice, unknown ones, long names, other encodings of the same): such a message counts as one
  * that can't be joined, which is always right. That strings are UTF-8 is left to whoever takes messages in.
  */
 
@@ -16,6 +16,8 @@ export interface TextDelta {
 }
 
 const MAX_WINDOW_MS = 10_000;
+/** A name is kept with every piece of a snapshot, beside what counts against its limit. */
+export const MAX_NAME_BYTES = 64;
 
 /** Finds the text of a DELTA whose payload is one string. */
 export function findTextDelta(data: Uint8Array): TextDelta | undefined {
@@ -27,7 +29,13 @@ export function findTextDelta(data: Uint8Array): TextDelta | undefined {
   const nameEnd = readLength(data, end);
   const nameStart = at;
   at = nameEnd;
-  if (nameEnd < 0 || data[at++] !== FIELD_VALUE || readLength(data, end) !== end) return undefined;
+  if (
+    nameEnd < 0 ||
+    nameEnd - nameStart > MAX_NAME_BYTES ||
+    data[at++] !== FIELD_VALUE ||
+    readLength(data, end) !== end
+  )
+    return undefined;
   if (data[at++] !== VALUE_STRING || readLength(data, end) !== end) return undefined;
   return { nameStart, nameEnd, textStart: at, textEnd: end };
 }
