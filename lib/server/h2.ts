@@ -1,6 +1,14 @@
-import { constants, createServer, type Http2ServerRequest, type ServerHttp2Session } from 'node:http2';
+import {
+  constants,
+  createServer,
+  Http2ServerRequest,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import type { Socket } from 'node:net';
 import { H2Response } from './h2-response.ts';
+import type { H2Route } from './h2-route.ts';
 import {
   GOAWAY_GRACE_MS,
   H2_CONNECTION_WINDOW_BYTES,
@@ -15,6 +23,7 @@ import {
   type ListenLimits,
 } from './limits.ts';
 import type { NodeHandler } from './node-handler.ts';
+import { giveBack } from './raw-rpc.ts';
 
 /** The h2c half of a port. */
 export interface H2Server {
@@ -27,7 +36,7 @@ export interface H2Server {
 /** The largest stream id: no request that is on its way is refused yet. */
 const LAST_STREAM_ID = 2 ** 31 - 1;
 
-export function createH2Server(handler: NodeHandler, limits: ListenLimits): H2Server {
+export function createH2Server(handler: NodeHandler, limits: ListenLimits, routes: readonly H2Route[] = []): H2Server {
   const sessions = new Set<ServerHttp2Session>();
   const server = createServer(
     {
@@ -50,6 +59,19 @@ export function createH2Server(handler: NodeHandler, limits: ListenLimits): H2Se
       handler(request, response);
     },
   );
+
+  if (routes.length > 0) {
+    const [compatible] = server.listeners('stream');
+    server.removeAllListeners('stream');
+    server.on('stream', (stream, headers, ...rest) => {
+      const route = headers.expect === undefined ? routes.find((known) => known.takes(headers)) : undefined;
+      if (route === undefined) {
+        compatible?.call(server, stream, headers, ...rest);
+        return;
+      }
+      route.handle({ stream, headers, pass: (body) => answerCompatibly(stream, headers, rest[1], body, handler) });
+    });
+  }
 
   server.on('session', (session) => {
     sessions.add(session);
@@ -92,6 +114,18 @@ function goAway(session: ServerHttp2Session): void {
   session.on('close', () => clearTimeout(grace));
   session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
   session.ping(close);
+}
+
+function answerCompatibly(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
+  body: Uint8Array | undefined,
+  handler: NodeHandler,
+): void {
+  const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
+  if (body !== undefined) giveBack(request, body);
+  handler(request, new H2Response(stream));
 }
 
 /** gRPC and Connect's streams may send for as long as they like; everything else has a deadline for its body. */

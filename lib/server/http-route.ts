@@ -90,11 +90,7 @@ export function routeHttp(
         refuse(response, new Refusal('method_not_allowed'));
         return;
       }
-      const fail = (thrown: unknown) => {
-        const error = convertStoreError(thrown);
-        if (!(error instanceof Refusal)) onError(error);
-        refuse(response, error);
-      };
+      const fail = (error: unknown) => answerError(response, error, onError);
       try {
         route.handle(new Call(request, response, match.groups ?? {}, url, question))?.catch(fail);
       } catch (error) {
@@ -107,6 +103,13 @@ export function routeHttp(
     if (path.startsWith('/v1/')) sendJson(response, refusal.status, { code: refusal.code, message: refusal.message });
     else refuse(response, refusal);
   };
+}
+
+/** Answers with a Refusal, the store's too; with a 500 for anything else, of which `onError` hears. */
+export function answerError(response: NodeServerResponse, thrown: unknown, onError: (error: unknown) => void): void {
+  const error = convertStoreError(thrown);
+  if (!(error instanceof Refusal)) onError(error);
+  refuse(response, error);
 }
 
 /** Answers with plain text, as Conduit does. */

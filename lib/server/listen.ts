@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { tellProtocol } from './first-bytes.ts';
 import { createH1ResponseClass, rejectManyHeaders } from './h1.ts';
 import { createH2Server } from './h2.ts';
+import type { H2Route } from './h2-route.ts';
 import { DEFAULT_LISTEN_LIMITS, type ListenLimits, TCP_KEEP_ALIVE_MS } from './limits.ts';
 import type { NodeHandler } from './node-handler.ts';
 
@@ -12,6 +13,8 @@ export interface ListenOptions {
   readonly port: number;
   /** Gets requests of both protocols. What it throws ends its request only, and is told to `onError`. */
   readonly handler: NodeHandler;
+  /** Asked before it, of requests on h2. */
+  readonly h2Routes?: readonly H2Route[];
   readonly limits?: Partial<ListenLimits>;
   readonly onError?: (error: unknown) => void;
 }
@@ -57,7 +60,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   const untold = new Set<Socket>();
   let stopped: Promise<void> | undefined;
 
-  const h2 = createH2Server(handler, limits);
+  const h2 = createH2Server(handler, limits, options.h2Routes);
   const h1 = createServer(
     {
       ServerResponse: createH1ResponseClass(() => stopped !== undefined),

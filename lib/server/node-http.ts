@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { NodeHandler } from './node-handler.ts';
 import { Refusal } from './refusal.ts';
 
@@ -6,7 +7,7 @@ export type NodeServerRequest = Parameters<NodeHandler>[0];
 export type NodeServerResponse = Parameters<NodeHandler>[1];
 
 /** A header that may be sent once. Repeated ones arrive joined or as a list, and mean nothing to us. */
-export function headerOf(request: NodeServerRequest, name: string): string | undefined {
+export function headerOf(request: { readonly headers: IncomingHttpHeaders }, name: string): string | undefined {
   const value = request.headers[name];
   return typeof value === 'string' ? value : undefined;
 }
@@ -55,7 +56,7 @@ const MAX_DISCARD_BYTES = 1024 * 1024;
  * A client that is still sending reads the answer only after it has sent all, so a little more is taken and dropped;
  * whoever goes on beyond that is cut.
  */
-export function discardBody(request: NodeServerRequest): void {
+export function discardBody(request: NodeServerRequest | ServerHttp2Stream): void {
   let dropped = 0;
   request.removeAllListeners('data');
   request.on('data', (chunk: Buffer) => {

@@ -1,3 +1,4 @@
+import type { ServerHttp2Stream } from 'node:http2';
 import type { NodeHandler } from './node-handler.ts';
 import { discardBody, type NodeServerRequest, type NodeServerResponse } from './node-http.ts';
 
@@ -27,10 +28,12 @@ export function routeRawRpcs(rpcs: readonly RawRpc[], pass: NodeHandler): NodeHa
  * Undefined: the other side went, or did not end it within `deadlineMs` and was cut.
  */
 export function readBodyUpTo(
-  request: NodeServerRequest,
+  request: NodeServerRequest | ServerHttp2Stream,
   maxBytes: number,
   deadlineMs: number,
 ): Promise<Buffer | undefined> {
+  // An empty one ends an h2 stream before anybody reads it.
+  if (request.readableEnded) return Promise.resolve(Buffer.alloc(0));
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;

@@ -8,6 +8,7 @@ import { createReflection } from '#lib/grpc-reflection/reflection.ts';
 import type { Store } from '#lib/store/store.ts';
 import type { Logger } from '#lib/telemetry/logger.ts';
 import { type Dependency, DependencyHealth } from './dependency-health.ts';
+import type { H2Route } from './h2-route.ts';
 import { healthRoutes } from './health-routes.ts';
 import { type HttpRoute, type HttpTree, routeHttp } from './http-route.ts';
 import { type ListenLimits, RPC_MAX_MESSAGE_BYTES } from './limits.ts';
@@ -23,6 +24,7 @@ export interface ServiceParts {
   readonly rpc: (router: ConnectRouter, onError: (error: unknown) => void) => void;
   readonly http: readonly HttpRoute[];
   readonly rawRpcs?: readonly RawRpc[];
+  readonly h2Routes?: readonly H2Route[];
   readonly trees?: readonly HttpTree[];
   /** From now on whatever it says of its own health says no. Called first. */
   drainBegins?(): void;
@@ -108,7 +110,8 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     connectHandler,
   );
   const { host, port, limits = {} } = options;
-  const listening = await listen({ host, port, handler, limits, onError });
+  const h2Routes = parts.flatMap((part) => part.h2Routes ?? []);
+  const listening = await listen({ host, port, handler, h2Routes, limits, onError });
   for (const need of needs) need.watch();
   logger.info({ port: listening.port, needs: needs.map(({ dependency }) => dependency.name) }, 'listening');
 

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { create } from '@bufbuild/protobuf';
 import { SubscribeManyRequestSchema } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamClaims } from '#lib/auth/stream-token.ts';
@@ -5,17 +6,21 @@ import { channelKey } from '#lib/broker/broker.ts';
 import { type EntryId, parseEntryId } from '#lib/broker/entry-id.ts';
 import { isUuid } from '#lib/ids/uuid.ts';
 import { bearer, type Gate, parseOrgId } from '#lib/server/gate.ts';
-import type { HttpCall, HttpRoute } from '#lib/server/http-route.ts';
-import { forgetHead, headerOf, type NodeServerResponse } from '#lib/server/node-http.ts';
+import { H2Response } from '#lib/server/h2-response.ts';
+import type { H2Route } from '#lib/server/h2-route.ts';
+import { answerError, type HttpCall, type HttpRoute } from '#lib/server/http-route.ts';
+import { forgetHead, headerOf } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
-import { ByteSink } from './byte-sink.ts';
+import type { ByteSink, MakeSink } from './byte-sink.ts';
 import { OF_SEVERAL, parseCompositeCursor } from './composite-cursor.ts';
 import type { ControlNotice, TokenNotice } from './delivery.ts';
 import type { Listeners } from './listeners.ts';
 import { subscribeMany } from './many-channels.ts';
 import { manySseFace } from './many-sse-wire.ts';
+import { ResponseSink } from './response-sink.ts';
 import { sseFace } from './sse-face.ts';
-import type { TokenHolds } from './token-holds.ts';
+import { StreamSink } from './stream-sink.ts';
+import type { HeldResponse, TokenHolds } from './token-holds.ts';
 
 /** Tokens that end within this are worth a notice when the server drains: the client needs a new one. */
 export const TOKEN_ENDS_SOON_MS = 60_000;
@@ -31,46 +36,103 @@ export const TOKEN_ENDS_SOON_MS = 60_000;
  * trying again can't mend is refused (a bad request, a bad token); a cursor at the end of a sealed stream is a 204, which
  * stops it; and what passes (the broker or the keys are away, the server drains) is a 200 whose `error` event says so.
  */
-export function eventsRoute(gate: Gate, listeners: Listeners, holds: TokenHolds): HttpRoute {
+export function eventsRoute(options: EventsOptions): HttpRoute {
   return {
     methods: ['GET'],
-    path: /^\/events\/(?<org>[^/]+)\/?$/,
+    path: EVENTS_PATH,
     cors: true,
     async handle({ request, response, params, query }: HttpCall) {
-      const orgId = parseOrgId(params['org'] ?? '', 'org_id');
-      const lastEventId = headerOf(request, 'last-event-id') ?? query.get('last_event_id') ?? '';
-      const channelIds = severalOf(query);
-      const { sink, tell, begin } =
-        channelIds === undefined
-          ? one(response, query.get('channel_id') ?? '', lastEventId)
-          : several(response, channelIds, lastEventId);
-      const token = query.get('token') ?? bearer(headerOf(request, 'authorization'));
-      const wantsControls = query.get('controls') === '1';
-      try {
-        const claims = await gate.authenticateListener(token);
-        const wantsDrainNotice = () => wantsControls || claims.expiresAtMs - Date.now() < TOKEN_ENDS_SOON_MS;
-        const held = {
-          sink,
-          tell(notice: TokenNotice) {
-            const said = wantsControls ? notice : inConduitsWords(notice);
-            if (said !== undefined) tell(said);
-          },
-        };
-        const joined = await holds.hold(claims, held, () =>
-          begin({ orgId, claims, wantsDrainNotice, gate, listeners }),
-        );
-        if (joined === 'at_end') {
-          response.writeHead(204);
-          response.end();
-        } else {
-          forgetHead(request);
-        }
-      } catch (error) {
-        if (!(error instanceof Refusal) || error.retryAfterMs === undefined) throw error;
-        sink.fail('unavailable');
+      const { headers } = request;
+      const makeSink: MakeSink = (face) => new ResponseSink(response, face);
+      if ((await listen({ orgId: params['org'] ?? '', query, headers, makeSink }, options)) === 'at_end') {
+        response.writeHead(204);
+        response.end();
+      } else {
+        forgetHead(request);
       }
     },
   };
+}
+
+/** The same on h2. */
+export function eventsOnH2(options: EventsOptions): H2Route {
+  return {
+    takes: (headers) => headers[':method'] === 'GET' && headers[':path']?.startsWith('/events/') === true,
+    handle({ stream, headers, pass }) {
+      const [path = '', query = ''] = splitAt(headers[':path'] ?? '', '?');
+      const orgId = EVENTS_PATH.exec(path)?.groups?.['org'];
+      // A body that comes after all has a deadline there.
+      if (orgId === undefined || !stream.endAfterHeaders) pass();
+      else void answerOnH2(stream, { orgId, query: new URLSearchParams(query), headers }, options);
+    },
+  };
+}
+
+const EVENTS_PATH = /^\/events\/(?<org>[^/]+)\/?$/;
+
+async function answerOnH2(stream: ServerHttp2Stream, request: EventsRequest, options: EventsOptions): Promise<void> {
+  const makeSink: MakeSink = (face) => new StreamSink(stream, face, CORS);
+  try {
+    const joined = await listen({ ...request, makeSink }, options);
+    if (joined === 'at_end' && !stream.destroyed) stream.respond({ ':status': 204, ...CORS }, { endStream: true });
+  } catch (error) {
+    const response = new H2Response(stream);
+    for (const [name, value] of Object.entries(CORS)) response.setHeader(name, value);
+    answerError(response, error, options.onError);
+  }
+}
+
+const CORS = { 'access-control-allow-origin': '*' };
+
+export interface EventsOptions {
+  readonly gate: Gate;
+  readonly listeners: Listeners;
+  readonly holds: TokenHolds;
+  readonly onError: (error: unknown) => void;
+}
+
+interface EventsRequest {
+  readonly orgId: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/**
+ * What lasts as long as its listener must hold on to nothing of the request: no closure that is made in here outlives it.
+ * @throws Refusal with nothing written
+ */
+async function listen(
+  { orgId: org, query, headers, makeSink }: EventsRequest & { readonly makeSink: MakeSink },
+  { gate, listeners, holds }: EventsOptions,
+): Promise<'following' | 'at_end' | 'told'> {
+  const orgId = parseOrgId(org, 'org_id');
+  const lastEventId = headerOf({ headers }, 'last-event-id') ?? query.get('last_event_id') ?? '';
+  const channelIds = severalOf(query);
+  const { sink, begin } =
+    channelIds === undefined
+      ? one(makeSink, query.get('channel_id') ?? '', lastEventId)
+      : several(makeSink, channelIds, lastEventId);
+  const token = query.get('token') ?? bearer(headerOf({ headers }, 'authorization'));
+  const wantsControls = query.get('controls') === '1';
+  try {
+    const claims = await gate.authenticateListener(token);
+    const wantsDrainNotice = wantsControls ? always : endsSoon(claims.expiresAtMs);
+    return await holds.hold(claims, new EventsResponse(sink, wantsControls), () =>
+      begin({ orgId, claims, wantsDrainNotice, gate, listeners }),
+    );
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.retryAfterMs === undefined) throw error;
+    sink.fail('unavailable');
+    return 'told';
+  }
+}
+
+function always(): boolean {
+  return true;
+}
+
+function endsSoon(expiresAtMs: number): () => boolean {
+  return () => expiresAtMs - Date.now() < TOKEN_ENDS_SOON_MS;
 }
 
 /** Who asks, once that is known. */
@@ -82,22 +144,21 @@ interface Asking {
   readonly listeners: Listeners;
 }
 
+type SpeakingSink = ByteSink<{ control(notice: ControlNotice, cursor: undefined): Uint8Array }>;
+
 /** What is asked for. */
 interface Asked {
-  readonly sink: Pick<ByteSink, 'fail' | 'end' | 'onGone' | 'isGone'>;
-  /** Beside the stream. */
-  tell(notice: ControlNotice): void;
+  readonly sink: SpeakingSink;
   begin(by: Asking): Promise<'following' | 'at_end'>;
 }
 
 /** @throws Refusal */
-function one(response: NodeServerResponse, channelId: string, lastEventId: string): Asked {
+function one(makeSink: MakeSink, channelId: string, lastEventId: string): Asked {
   if (!isUuid(channelId)) throw invalidField('channel_id', 'must be a UUID');
   const cursor = cursorOf(lastEventId);
-  const sink = new ByteSink(response, sseFace);
+  const sink = makeSink(sseFace);
   return {
     sink,
-    tell: (notice) => void sink.write(sink.wire.control(notice, undefined)),
     begin({ orgId, claims, wantsDrainNotice, gate, listeners }) {
       gate.requireClaims(claims, orgId, channelId);
       const channel = channelKey(orgId, channelId);
@@ -107,17 +168,32 @@ function one(response: NodeServerResponse, channelId: string, lastEventId: strin
 }
 
 /** @throws Refusal */
-function several(response: NodeServerResponse, channelIds: string[], cursor: string): Asked {
+function several(makeSink: MakeSink, channelIds: string[], cursor: string): Asked {
   if (parseCompositeCursor(cursor, []) === undefined) throw invalidField('last_event_id', OF_SEVERAL);
-  const sink = new ByteSink(response, manySseFace);
+  const sink = makeSink(manySseFace);
   return {
     sink,
-    tell: (notice) => void sink.write(sink.wire.control(notice)),
     begin({ orgId, claims, wantsDrainNotice, gate, listeners }) {
       const request = create(SubscribeManyRequestSchema, { orgId, channelIds, cursor });
       return subscribeMany(request, claims, { wire: sink.wire, sink, wantsDrainNotice }, gate, listeners);
     },
   };
+}
+
+/** Tells a listener of events about its token, in the words that it knows. */
+class EventsResponse implements HeldResponse {
+  readonly sink: SpeakingSink;
+  readonly #wantsControls: boolean;
+
+  constructor(sink: SpeakingSink, wantsControls: boolean) {
+    this.sink = sink;
+    this.#wantsControls = wantsControls;
+  }
+
+  tell(notice: TokenNotice): void {
+    const said = this.#wantsControls ? notice : inConduitsWords(notice);
+    if (said !== undefined) this.sink.write(this.sink.wire.control(said, undefined));
+  }
 }
 
 /**
@@ -142,4 +218,9 @@ function cursorOf(text: string): EntryId | undefined {
   const cursor = parseEntryId(text);
   if (cursor === undefined) throw invalidField('last_event_id', 'must be an event id, <ms>-<n>');
   return cursor;
+}
+
+function splitAt(text: string, separator: string): [string, string?] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + separator.length)];
 }

@@ -8,7 +8,7 @@ import type { ServiceParts } from '#lib/server/run-service.ts';
 import type { Logger } from '#lib/telemetry/logger.ts';
 import { cancelStream } from './cancel-stream.ts';
 import { Delivery } from './delivery.ts';
-import { eventsRoute } from './events.ts';
+import { eventsOnH2, eventsRoute } from './events.ts';
 import { Listeners } from './listeners.ts';
 import { subscribeManyResponses } from './many-channels.ts';
 import { renewToken } from './renew-token.ts';
@@ -46,12 +46,15 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
   });
   const listeners = new Listeners({ ...options, follower });
   const holds = new TokenHolds({ decisions: broker.decisions, cutExpired, onError });
+  const listening = { gate, listeners, holds, onError };
+  const calls = subscribeCalls(listening);
   const authorized = admit((headers) => gate.authenticateListener(bearer(headers.get('authorization') ?? undefined)));
   const starters = admit(async (headers) => ({ starter: await gate.authenticateStarter(headers) }));
   return {
     services: [StreamService],
-    http: [eventsRoute(gate, listeners, holds)],
-    rawRpcs: subscribeCalls({ gate, listeners, holds, onError }),
+    http: [eventsRoute(listening)],
+    rawRpcs: calls.rawRpcs,
+    h2Routes: [eventsOnH2(listening), ...calls.h2Routes],
     rpc(router) {
       router.rpc(
         StreamService.method.subscribe,

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import {
   type DescMessage,
   type DescMethodServerStreaming,
@@ -9,17 +10,19 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamClaims } from '#lib/auth/stream-token.ts';
 import { bearer, type Gate } from '#lib/server/gate.ts';
+import type { H2Route } from '#lib/server/h2-route.ts';
 import { REQUEST_TIMEOUT_MS, RPC_MAX_MESSAGE_BYTES } from '#lib/server/limits.ts';
-import type { NodeHandler } from '#lib/server/node-handler.ts';
 import { forgetHead, headerOf, type NodeServerRequest, type NodeServerResponse } from '#lib/server/node-http.ts';
 import { giveBack, type RawRpc, readBodyUpTo } from '#lib/server/raw-rpc.ts';
 import { toRpcError } from '#lib/server/rpc.ts';
-import { ByteSink } from './byte-sink.ts';
+import type { ByteSink } from './byte-sink.ts';
 import type { ControlNotice } from './delivery.ts';
 import type { Listeners } from './listeners.ts';
 import { subscribeMany } from './many-channels.ts';
 import { manyRpcFaces } from './many-rpc-wire.ts';
+import { ResponseSink } from './response-sink.ts';
 import { type RpcFace, rpcFaces } from './rpc-face.ts';
+import { StreamSink } from './stream-sink.ts';
 import { subscribe } from './subscribe.ts';
 import { type TokenHolds, tellingAll } from './token-holds.ts';
 
@@ -50,79 +53,110 @@ interface Subscription<I extends DescMessage, W> {
  * ordinary calls of gRPC, gRPC-Web and Connect's binary and JSON streams. The rest are {@link subscribeResponses} and
  * {@link subscribeManyResponses}.
  */
-export function subscribeCalls(options: SubscribeCallsOptions): RawRpc[] {
+export function subscribeCalls(options: SubscribeCallsOptions): { rawRpcs: RawRpc[]; h2Routes: H2Route[] } {
   const { gate, listeners } = options;
-  return [
-    rawRpc(options, {
-      method: StreamService.method.subscribe,
-      faces: rpcFaces,
-      begin: (request, claims, sink) => subscribe(request, claims, { wire: sink.wire, sink }, gate, listeners),
-    }),
-    rawRpc(options, {
-      method: StreamService.method.subscribeMany,
-      faces: manyRpcFaces,
-      begin: (request, claims, sink) =>
-        subscribeMany(request, claims, { wire: sink.wire, sink, wantsDrainNotice: () => true }, gate, listeners),
-    }),
-  ];
+  const one = waysIn(options, {
+    method: StreamService.method.subscribe,
+    faces: rpcFaces,
+    begin: (request, claims, sink) => subscribe(request, claims, { wire: sink.wire, sink }, gate, listeners),
+  });
+  const many = waysIn(options, {
+    method: StreamService.method.subscribeMany,
+    faces: manyRpcFaces,
+    begin: (request, claims, sink) =>
+      subscribeMany(request, claims, { wire: sink.wire, sink, wantsDrainNotice: () => true }, gate, listeners),
+  });
+  return { rawRpcs: [one.rawRpc, many.rawRpc], h2Routes: [one.h2Route, many.h2Route] };
 }
 
-function rawRpc<I extends DescMessage, W extends SpeakingWire>(
+function waysIn<I extends DescMessage, W extends SpeakingWire>(
   options: SubscribeCallsOptions,
   subscription: Subscription<I, W>,
-): RawRpc {
+): { rawRpc: RawRpc; h2Route: H2Route } {
   const { parent, name } = subscription.method;
+  const path = `/${parent.typeName}/${name}`;
   return {
-    path: `/${parent.typeName}/${name}`,
-    handle(request, response, pass) {
-      const call = ordinary(request, subscription.faces);
-      if (call === undefined) pass(request, response);
-      else void answer(subscription, call, request, response, pass, options);
+    rawRpc: {
+      path,
+      handle(request, response, pass) {
+        const call = ordinary(request, subscription.faces);
+        // What gets here on h2 is what the route below has passed on.
+        if (call === undefined || request.method !== 'POST' || request.httpVersionMajor === 2) {
+          pass(request, response);
+          return;
+        }
+        const passBody = (body: Buffer) => {
+          giveBack(request, body);
+          pass(request, response);
+        };
+        const sink = new ResponseSink(response, call.face);
+        void answer(subscription, { ...call, request, response, sink, pass: passBody }, options).then((joined) => {
+          if (joined === 'following') forgetHead(request);
+        });
+      },
+    },
+    h2Route: {
+      takes: (headers) => headers[':path'] === path && headers[':method'] === 'POST',
+      handle({ stream, headers, pass }) {
+        const call = ordinary({ headers, httpVersionMajor: 2 }, subscription.faces);
+        if (call === undefined) {
+          pass();
+          return;
+        }
+        const sink = new StreamSink(stream, call.face);
+        void answer(subscription, { ...call, request: stream, response: stream, sink, pass }, options);
+      },
     },
   };
 }
 
 interface Call<W> {
+  readonly headers: IncomingHttpHeaders;
   readonly face: RpcFace<W>;
   readonly timeoutMs: number | undefined;
 }
 
-function ordinary<W>(request: NodeServerRequest, faces: ReadonlyMap<string, RpcFace<W>>): Call<W> | undefined {
-  if (request.method !== 'POST') return undefined;
-  const face = faces.get(headerOf(request, 'content-type') ?? '');
-  if (face === undefined || (face.http2Only && request.httpVersionMajor !== 2)) return undefined;
-  if ((request.headers[face.encodingHeader] ?? 'identity') !== 'identity') return undefined;
-  const { timeoutMs, error } = face.parseTimeout(headerOf(request, face.timeoutHeader) ?? null);
-  return error === undefined ? { face, timeoutMs } : undefined;
+function ordinary<W>(
+  { headers, httpVersionMajor }: { readonly headers: IncomingHttpHeaders; readonly httpVersionMajor: number },
+  faces: ReadonlyMap<string, RpcFace<W>>,
+): Call<W> | undefined {
+  const face = faces.get(headerOf({ headers }, 'content-type') ?? '');
+  if (face === undefined || (face.http2Only && httpVersionMajor !== 2)) return undefined;
+  if ((headers[face.encodingHeader] ?? 'identity') !== 'identity') return undefined;
+  const { timeoutMs, error } = face.parseTimeout(headerOf({ headers }, face.timeoutHeader) ?? null);
+  return error === undefined ? { headers, face, timeoutMs } : undefined;
+}
+
+interface AnsweredCall<W> extends Call<W> {
+  readonly request: NodeServerRequest | ServerHttp2Stream;
+  readonly response: Pick<ServerHttp2Stream, 'on'> | NodeServerResponse;
+  readonly sink: ByteSink<W>;
+  pass(body: Buffer): void;
 }
 
 async function answer<I extends DescMessage, W extends SpeakingWire>(
   { method, begin }: Subscription<I, W>,
-  { face, timeoutMs }: Call<W>,
-  request: NodeServerRequest,
-  response: NodeServerResponse,
-  pass: NodeHandler,
+  { headers, face, timeoutMs, request, response, sink, pass }: AnsweredCall<W>,
   { gate, holds, onError }: SubscribeCallsOptions,
-): Promise<void> {
-  const sink = new ByteSink(response, face);
+): Promise<'following' | undefined> {
   try {
     if (timeoutMs !== undefined && timeoutMs <= MAX_TIMER_MS) endAfter(timeoutMs, sink, face, response);
-    const claims = await gate.authenticateListener(bearer(headerOf(request, 'authorization')));
+    const claims = await gate.authenticateListener(bearer(headerOf({ headers }, 'authorization')));
     const body = await readBodyUpTo(request, FRAME_HEAD_BYTES + RPC_MAX_MESSAGE_BYTES, REQUEST_TIMEOUT_MS);
-    if (body === undefined || sink.isGone) return;
+    if (body === undefined || sink.isGone) return undefined;
     const message = messageOf(method.input, body, face.json);
     if (message === undefined) {
       sink.letGo();
-      giveBack(request, body);
-      pass(request, response);
-      return;
+      pass(body);
+      return undefined;
     }
     const joined = await holds.hold(claims, tellingAll(sink, sink.wire), () => begin(message, claims, sink));
-    if (joined === 'at_end') sink.end();
-    else forgetHead(request);
+    if (joined === 'following') return joined;
+    sink.end();
   } catch (error) {
     sink.finish(face.ending(toRpcError(error, sink.isGone, onError)));
   }
+  return undefined;
 }
 
 /** Undefined: not a single plain frame with a message in it. */
@@ -140,7 +174,12 @@ function messageOf<I extends DescMessage>(schema: I, body: Buffer, json: boolean
 }
 
 /** The caller's own deadline, which its library keeps, too: both say the same. */
-function endAfter<W>(timeoutMs: number, sink: ByteSink<W>, face: RpcFace<W>, response: NodeServerResponse): void {
+function endAfter<W>(
+  timeoutMs: number,
+  sink: ByteSink<W>,
+  face: RpcFace<W>,
+  response: AnsweredCall<W>['response'],
+): void {
   const timer = setTimeout(() => {
     sink.finish(face.ending(new ConnectError('the operation timed out', Code.DeadlineExceeded)));
     sink.onGone();

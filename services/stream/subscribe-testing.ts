@@ -49,7 +49,7 @@ export async function serveBothWays(broker: Broker, more: { maxListeners?: numbe
   });
   const run = (part: typeof parts): Promise<RunningService> =>
     runService({ host: '127.0.0.1', port: 0, parts: [part], reflection: false, drainTimeoutMs: 400, logger });
-  const [ours, theirs] = [await run(parts), await run({ ...parts, rawRpcs: [] })];
+  const [ours, theirs] = [await run(parts), await run({ ...parts, rawRpcs: [], h2Routes: [] })];
   return {
     ours: ours.port,
     theirs: theirs.port,

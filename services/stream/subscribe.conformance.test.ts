@@ -14,7 +14,7 @@ import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { listen } from '#lib/server/listen.ts';
 import type { NodeHandler } from '#lib/server/node-handler.ts';
 import { refusalInterceptor } from '#lib/server/rpc.ts';
-import { ByteSink } from './byte-sink.ts';
+import { ResponseSink } from './response-sink.ts';
 import { HEARTBEAT } from './responses.ts';
 import { rpcFaces } from './rpc-face.ts';
 import { RpcSink } from './rpc-sink.ts';
@@ -373,7 +373,7 @@ function endingOurs(reason: 'unavailable' | 'too_slow'): NodeHandler {
   return (request, response) => {
     const face = rpcFaces.get(String(request.headers['content-type']));
     if (face === undefined) throw new Error('no face');
-    const sink = new ByteSink(response, face);
+    const sink = new ResponseSink(response, face);
     request.resume();
     sink.write(sink.wire.heartbeat);
     sink.fail(reason);
