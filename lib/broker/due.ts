@@ -67,7 +67,7 @@ export class Due<D> {
 
   #wait(waitMs: number): void {
     if (waitMs <= 0) this.#ask();
-    else this.#window = setTimeout(this.#ask, Math.ceil(waitMs)).unref();
+    else this.#window = setTimeout(() => this.#ask(), Math.ceil(waitMs)).unref();
   }
 
   #endWait(): void {
@@ -76,9 +76,9 @@ export class Due<D> {
     this.#waitingBytes = 0;
   }
 
-  readonly #ask = (): void => {
+  #ask(): void {
     this.#endWait();
     this.#isAsked = true;
     this.#onDue();
-  };
+  }
 }

@@ -18,8 +18,11 @@ export class LiveReaders<D> {
   readonly #together: (shared: readonly D[]) => readonly D[];
   readonly #readers = new Set<Reader<D>>();
   readonly #due: Due<D>;
-  /** Those that came while text waits, by what they have of it: they had it at once, and the others still wait. */
-  #ahead = new Map<EntryId, Set<Reader<D>>>();
+  /**
+   * Those that came while text waits, by what they have of it: they had it at once, and the others still wait. Most channels
+   * never have any.
+   */
+  #ahead: Map<EntryId, Set<Reader<D>>> | undefined;
 
   constructor({ together, onDue }: LiveReadersOptions<D>) {
     this.#together = together;
@@ -27,7 +30,7 @@ export class LiveReaders<D> {
   }
 
   get isEmpty(): boolean {
-    return this.#readers.size === 0 && this.#ahead.size === 0;
+    return this.#readers.size === 0 && this.#ahead === undefined;
   }
 
   /** True while text waits for its window to be over. */
@@ -43,8 +46,9 @@ export class LiveReaders<D> {
 
   delete(reader: Reader<D>): void {
     this.#readers.delete(reader);
-    if (this.#ahead.size === 0) return;
+    if (this.#ahead === undefined) return;
     for (const [at, readers] of this.#ahead) if (readers.delete(reader) && readers.size === 0) this.#ahead.delete(at);
+    if (this.#ahead.size === 0) this.#ahead = undefined;
   }
 
   /** It is due to all of them. */
@@ -62,7 +66,9 @@ export class LiveReaders<D> {
     const due = this.#due.take();
     if (due.length === 0) return;
     for (const shared of this.together(due)) for (const reader of this.#readers) reader.deliver(shared);
-    if (this.#ahead.size > 0) this.#deliverAhead(due);
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    if (ahead !== undefined) this.#deliverAhead(due, ahead);
   }
 
   control(notice: Notice, cursor: EntryId | undefined): void {
@@ -86,9 +92,7 @@ export class LiveReaders<D> {
     return shared.length > 1 ? this.#together(shared) : shared;
   }
 
-  #deliverAhead(due: readonly Shared<D>[]): void {
-    const ahead = this.#ahead;
-    this.#ahead = new Map();
+  #deliverAhead(due: readonly Shared<D>[], ahead: ReadonlyMap<EntryId, ReadonlySet<Reader<D>>>): void {
     for (const [at, readers] of ahead) {
       for (const reader of readers) this.#readers.add(reader);
       const next = due.findIndex(({ entry }) => entry.prev === at);
@@ -98,6 +102,7 @@ export class LiveReaders<D> {
   }
 
   #aheadAt(at: EntryId): Set<Reader<D>> {
+    this.#ahead ??= new Map();
     let readers = this.#ahead.get(at);
     if (readers === undefined) {
       readers = new Set();
