@@ -1,12 +1,19 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { Phase, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
-import { MAX_MESSAGE_BYTES, MAX_TEXT_BYTES, messageOf, messagesOfLines, parsePayload } from './messages.ts';
+import {
+  type LineOptions,
+  MAX_MESSAGE_BYTES,
+  MAX_TEXT_BYTES,
+  messageOf,
+  messagesOfLines,
+  parsePayload,
+} from './messages.ts';
 
 const channelId = '0b2d3f60-7c1a-4b52-9a55-0f6f3c1d2e4b';
 const lines = { orgId: 1n, channelId, firstSequence: 0n, json: false, start: true, end: true };
 
-async function collect(text: string, options: Partial<typeof lines> = {}): Promise<PublishRequest[]> {
+async function collect(text: string, options: Partial<LineOptions> = {}): Promise<PublishRequest[]> {
   async function* chunks() {
     yield Buffer.from(text);
   }
@@ -27,6 +34,11 @@ describe('messagesOfLines', () => {
       [Phase.END, 3n, undefined],
     ]);
     expect(new Set(messages.map((message) => message.messageId)).size).toBe(4);
+  });
+
+  it('says at the START that text may be joined, and nowhere else', async () => {
+    const messages = await collect('one\ntwo', { coalesceWindowMs: 50 });
+    expect(messages.map(({ coalesceWindowMs }) => coalesceWindowMs)).toEqual([50, undefined, undefined, undefined]);
   });
 
   it('goes on with a stream that has begun, and leaves it open', async () => {

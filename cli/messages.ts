@@ -21,15 +21,22 @@ export interface MessageFields {
   readonly sequence: bigint;
   readonly messageId?: string | undefined;
   readonly payload?: JsonObject | undefined;
+  readonly coalesceWindowMs?: number | undefined;
 }
 
 /** @throws InputError if the message is larger than a server takes. */
-export function messageOf({ messageId = crypto.randomUUID(), payload, ...fields }: MessageFields): PublishRequest {
+export function messageOf({
+  messageId = crypto.randomUUID(),
+  payload,
+  coalesceWindowMs,
+  ...fields
+}: MessageFields): PublishRequest {
   const message = create(PublishRequestSchema, {
     ...fields,
     messageId,
     clientTimestamp: timestampNow(),
     ...(payload === undefined ? {} : { payload }),
+    ...(coalesceWindowMs === undefined ? {} : { coalesceWindowMs }),
   });
   const bytes = toBinary(PublishRequestSchema, message).byteLength;
   if (bytes > MAX_MESSAGE_BYTES) {
@@ -60,6 +67,8 @@ export interface LineOptions {
   readonly json: boolean;
   readonly start: boolean;
   readonly end: boolean;
+  /** What START says of the text that follows. */
+  readonly coalesceWindowMs?: number | undefined;
 }
 
 /**
@@ -69,13 +78,15 @@ export interface LineOptions {
  */
 export async function* messagesOfLines(
   chunks: AsyncIterable<Uint8Array>,
-  { orgId, channelId, firstSequence, json, start, end }: LineOptions,
+  { orgId, channelId, firstSequence, json, start, end, coalesceWindowMs }: LineOptions,
 ): AsyncGenerator<PublishRequest> {
   let sequence = firstSequence;
   const next = (phase: Phase, payload?: JsonObject) =>
     messageOf({ orgId, channelId, phase, sequence: sequence++, payload });
 
-  if (start) yield next(Phase.START);
+  if (start) {
+    yield messageOf({ orgId, channelId, phase: Phase.START, sequence: sequence++, coalesceWindowMs });
+  }
   for await (const { text, endsLine, line } of splitLines(chunks, MAX_TEXT_BYTES)) {
     if (!json) {
       yield next(Phase.DELTA, { text });

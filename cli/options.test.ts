@@ -32,6 +32,19 @@ describe('parsePublishOptions', () => {
     });
   });
 
+  it('takes a window where there is a START to say it', () => {
+    for (const [text, windowMs] of [
+      ['1', 1],
+      ['10000', 10_000],
+    ] as const) {
+      for (const start of [['--lines'], ['--phase', 'start']]) {
+        expect(parsePublishOptions([...start, '--coalesce', text])).toMatchObject({
+          options: { coalesceWindowMs: windowMs },
+        });
+      }
+    }
+  });
+
   it('keeps text that looks like an option after --', () => {
     expect(parsePublishOptions(['--', '--lines'])).toMatchObject({ options: { what: { text: '--lines' } } });
   });
@@ -46,6 +59,11 @@ describe('parsePublishOptions', () => {
     [['--lines', 'text'], /no text beside it/],
     [['--lines', '--phase', 'end'], /not for --lines/],
     [['--no-end', 'text'], /go with --lines/],
+    [['--coalesce', '50', 'text'], /said by a START/],
+    [['--lines', '--no-start', '--coalesce', '50'], /said by a START/],
+    [['--lines', '--coalesce', '0'], /--coalesce must be/],
+    [['--lines', '--coalesce', '10001'], /--coalesce must be/],
+    [['--lines', '--coalesce', '1e3'], /--coalesce must be/],
     [['--nope'], /Unknown option '--nope'\.$/],
     [['--channel'], /--channel.*missing/],
   ])('says what is wrong with %j', (args, why) => {

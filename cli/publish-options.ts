@@ -19,6 +19,7 @@ What to publish
   --json                 the text, or each line, is a JSON object and the whole payload
   --phase <phase>        start, delta, end or error (delta)
   --sequence <n>         the message's sequence, or the first line's (0)
+  --coalesce <ms>        with START: its text may be delivered together, at most once in so many ms (1 to 10000)
   --message-id <uuid>    the message's id: sent again with the same phase and sequence, it is stored once
 
 Where to
@@ -43,6 +44,8 @@ export interface PublishOptions {
   readonly channelId: string | undefined;
   readonly json: boolean;
   readonly sequence: bigint;
+  /** What START says; undefined: nothing, or there is none. */
+  readonly coalesceWindowMs: number | undefined;
   readonly retryMs: number;
   readonly quiet: boolean;
   readonly what:
@@ -75,6 +78,7 @@ export function parsePublishOptions(args: readonly string[]): PublishOptionsResu
         json: { type: 'boolean', default: false },
         phase: { type: 'string' },
         sequence: { type: 'string', default: '0' },
+        coalesce: { type: 'string' },
         'message-id': { type: 'string' },
         url: { type: 'string' },
         org: { type: 'string' },
@@ -106,6 +110,12 @@ export function parsePublishOptions(args: readonly string[]): PublishOptionsResu
   } else if (values['no-start'] || values['no-end']) {
     return wrong('--no-start and --no-end go with --lines.');
   }
+  const hasStart = values.lines ? !values['no-start'] : phase === Phase.START;
+  if (values.coalesce !== undefined && !hasStart) return wrong('--coalesce is said by a START.');
+  const coalesceWindowMs = values.coalesce === undefined ? undefined : parseWindowMs(values.coalesce);
+  if (values.coalesce !== undefined && coalesceWindowMs === undefined) {
+    return wrong('--coalesce must be a whole number of ms, from 1 to 10000.');
+  }
 
   return {
     kind: 'options',
@@ -114,6 +124,7 @@ export function parsePublishOptions(args: readonly string[]): PublishOptionsResu
       channelId: values.channel,
       json: values.json,
       sequence,
+      coalesceWindowMs,
       retryMs: retrySec * 1000,
       quiet: values.quiet,
       what: values.lines
@@ -127,6 +138,11 @@ export function parsePublishOptions(args: readonly string[]): PublishOptionsResu
           },
     },
   };
+}
+
+function parseWindowMs(text: string): number | undefined {
+  const windowMs = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return windowMs >= 1 && windowMs <= 10_000 ? windowMs : undefined;
 }
 
 const PHASES = new Map<string, Phase>([

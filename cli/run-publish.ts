@@ -45,6 +45,7 @@ async function* publishLines(
     channelId: options.channelId ?? (await newChannel(session, options)),
     firstSequence: options.sequence,
     json: options.json,
+    coalesceWindowMs: options.coalesceWindowMs,
     start,
     end,
   });
@@ -72,6 +73,7 @@ async function oneMessage(session: Session, options: PublishOptions, one: One, i
     sequence: options.sequence,
     messageId: one.messageId,
     payload: text === undefined ? undefined : payloadOf(text, options.json),
+    coalesceWindowMs: options.coalesceWindowMs,
   };
   // What can't be published should not make a channel first: the size is checked with an id of the same length.
   if (options.channelId === undefined) messageOf({ ...fields, channelId: crypto.randomUUID() });

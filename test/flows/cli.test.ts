@@ -50,6 +50,19 @@ describe('a pipe from publish to listen', () => {
     expect(await runCli('listen', ['--channel', channel], env)).toEqual({ code: 0, out: lines, err: '' });
   });
 
+  it('says that lines may be joined, and they are the same text, early and late', async () => {
+    const channel = newChannel();
+    const early = startCli('listen', ['--channel', channel], env);
+    const lines = Array.from({ length: 450 }, (_, n) => `line ${n} 😀\n`).join('');
+    const flags = ['--channel', channel, '--lines', '--quiet', '--coalesce', '20'];
+    expect(await runCli('publish', flags, env, lines)).toEqual({ code: 0, out: '', err: '' });
+    expect(await runCli('listen', ['--channel', channel], env)).toEqual({ code: 0, out: lines, err: '' });
+    await until('the early one has all of it', () => early.out() === lines);
+    const json = await runCli('listen', ['--channel', channel, '--json'], env);
+    // START, text, END.
+    expect(json.out.trim().split('\n')).toHaveLength(3);
+  });
+
   it('ends the stream when the publisher is interrupted', async () => {
     const channel = newChannel();
     const listener = startCli('listen', ['--channel', channel], env);
