@@ -122,15 +122,23 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
       await using space = await newSpace();
       const topic = newTopic();
       const group = newGroup();
-      await using log = openIn(space, { retentionMs: 1500 });
+      await using log = openIn(space, { retentionMs: 3000 });
       const old = Array.from({ length: 1500 }, (_, n) => textRecord(topic, `${n}`, 'old'));
       await log.append(old);
       expect(await log.lag(group, [topic])).toBe(1500n);
       await until('the old ones are gone', async () => (await log.lag(group, [topic])) === 0n, RECOVERY_TIMEOUT_MS);
-      await log.append([textRecord(topic, 'k', 'new')]);
       await using collector = new Collector(log, [topic], { group });
-      await collector.has(1);
-      expect(collector.values).toEqual(['new']);
+      // One may be gone, too, before a group of a busy machine has formed.
+      await until(
+        'a new one is handled',
+        async () => {
+          await log.append([textRecord(topic, 'k', 'new')]);
+          await delay(300);
+          return collector.records.length > 0;
+        },
+        RECOVERY_TIMEOUT_MS,
+      );
+      expect(new Set(collector.values)).toEqual(new Set(['new']));
       expect(collector.records[0]?.offset).toBeGreaterThan(0n);
     });
   });
