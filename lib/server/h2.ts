@@ -69,6 +69,8 @@ export function createH2Server(handler: NodeHandler, limits: ListenLimits, route
         compatible?.call(server, stream, headers, ...rest);
         return;
       }
+      // An error closes it, too; without a listener it would be the process's.
+      stream.on('error', ignore);
       route.handle({ stream, headers, pass: (body) => answerCompatibly(stream, headers, rest[1], body, handler) });
     });
   }
@@ -115,6 +117,8 @@ function goAway(session: ServerHttp2Session): void {
   session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
   session.ping(close);
 }
+
+function ignore(): void {}
 
 function answerCompatibly(
   stream: ServerHttp2Stream,

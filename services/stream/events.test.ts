@@ -120,3 +120,21 @@ test('whoever resets its stream listens no more', async () => {
   session.destroy();
   await served.stop();
 });
+
+test('a stream that is reset before its refusal ends nothing but itself', async () => {
+  const session = connect(`http://127.0.0.1:${both.ours}`);
+  for (const path of [
+    '/events/1',
+    '/events/1?token=x&channel_id=x',
+    `/events/1?token=x&channel_id=${crypto.randomUUID()}`,
+  ]) {
+    for (const code of [0, 1, 2, 8]) {
+      const stream = session.request({ ':path': path });
+      stream.on('error', () => {});
+      stream.close(code);
+      await new Promise((resolve) => stream.on('close', resolve));
+    }
+    expect((await overH1(path)).status).toBeGreaterThan(399);
+  }
+  session.destroy();
+});

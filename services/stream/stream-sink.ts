@@ -17,8 +17,6 @@ export class StreamSink<W = Wire<Uint8Array>> extends ByteSink<W> {
     this.#more = more;
     stream.on('drain', this.#onDrained);
     stream.on('close', this.#onClosed);
-    // It closes, too; without a listener it would be the process's.
-    stream.on('error', this.#onClosed);
   }
 
   readonly #onDrained = (): void => this.drained();
@@ -63,7 +61,6 @@ export class StreamSink<W = Wire<Uint8Array>> extends ByteSink<W> {
   protected leave(): void {
     this.#stream.off('drain', this.#onDrained);
     this.#stream.off('close', this.#onClosed);
-    this.#stream.off('error', this.#onClosed);
   }
 
   #begin(): void {
