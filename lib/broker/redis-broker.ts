@@ -24,7 +24,7 @@ import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { type RedisTlsOptions, readTls } from './redis-options.ts';
 import { publishReplicated } from './redis-replicated.ts';
-import { CalledScript } from './redis-script-call.ts';
+import { CalledScript, EncodedArguments, encodeWord } from './redis-script-call.ts';
 import { PUBLISH_SCRIPT } from './redis-scripts.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
@@ -74,6 +74,9 @@ class RedisBroker implements Broker {
   readonly #commands: RedisCommands;
   readonly #live: RedisLive;
   readonly #activity: RedisActivity;
+  #encoded:
+    | { readonly rate: PublishRate; readonly idleTtlMs: number; readonly text: string; readonly count: number }
+    | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RedisBrokerOptions) {
@@ -128,21 +131,10 @@ class RedisBroker implements Broker {
     whenIdle: WhenIdle,
     timeoutMs: number,
   ): Promise<PublishResult[]> {
-    const { log, index, seal, live } = channelKeys(channel);
-    const counts = rate.counts ?? 'calls';
-    const sent: ScriptArguments = [log, index, seal, live, rate.name, rate.perSec, counts, ...this.#limits()];
-    for (const message of messages) {
-      const { data } = message;
-      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
-    }
-    const replicas = this.#waitReplicas;
     const reply =
-      replicas === 0
-        ? await this.#commands.start<PublishReply>(
-            (client, settle) => publishCall.send(client, sent, settle),
-            timeoutMs,
-          )
-        : await this.#commands.run((client) => publishReplicated(client, sent, replicas, timeoutMs), timeoutMs);
+      this.#waitReplicas === 0
+        ? await this.#sendPublish(channel, messages, rate, timeoutMs)
+        : await this.#sendReplicated(channel, messages, rate, timeoutMs);
     const results = messages.map((_, n) => publishResult(reply[2 * n], reply[2 * n + 1]));
     const at = results.findLastIndex(({ kind }) => kind === 'stored');
     const last = results[at];
@@ -152,6 +144,50 @@ class RedisBroker implements Broker {
       else if (whenIdle === 'ended') this.#activity.active(channel, entryIdMs(last.id));
     }
     return results;
+  }
+
+  #sendPublish(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    timeoutMs: number,
+  ): Promise<PublishReply> {
+    const { log, index, seal, live } = channelKeys(channel);
+    const settings = this.#settings(rate);
+    const keys = encodeWord(log) + encodeWord(index) + encodeWord(seal) + encodeWord(live);
+    const sent = new EncodedArguments(keys + settings.text, 4 + settings.count);
+    for (const message of messages) {
+      sent.addWord(messageKey(message));
+      sent.addBytes(message.data);
+      sent.addWord(messageKind(message));
+    }
+    return this.#commands.start((client, settle) => publishCall.send(client, log, sent, settle), timeoutMs);
+  }
+
+  #sendReplicated(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    timeoutMs: number,
+  ): Promise<PublishReply> {
+    const { log, index, seal, live } = channelKeys(channel);
+    const counts = rate.counts ?? 'calls';
+    const sent: ScriptArguments = [log, index, seal, live, rate.name, rate.perSec, counts, ...this.#limits()];
+    for (const message of messages) {
+      const { data } = message;
+      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
+    }
+    return this.#commands.run((client) => publishReplicated(client, sent, this.#waitReplicas, timeoutMs), timeoutMs);
+  }
+
+  /** What a publish is told beside its messages; the same for nearly all. */
+  #settings(rate: PublishRate): { readonly text: string; readonly count: number } {
+    const { idleTtlMs } = this.#activity;
+    if (this.#encoded?.rate === rate && this.#encoded.idleTtlMs === idleTtlMs) return this.#encoded;
+    const words = [rate.name, rate.perSec, rate.counts ?? 'calls', ...this.#limits()];
+    const text = words.map((word) => encodeWord(String(word))).join('');
+    this.#encoded = { rate, idleTtlMs, text, count: words.length };
+    return this.#encoded;
   }
 
   async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { Command } from 'ioredis';
-import type { RedisClient, ScriptArguments, ScriptReply, Settle } from './redis-client.ts';
+import type { RedisClient, ScriptReply, Settle } from './redis-client.ts';
 import { RedisTurns } from './redis-turns.ts';
 
 /**
@@ -11,7 +11,6 @@ import { RedisTurns } from './redis-turns.ts';
  */
 export class CalledScript {
   readonly sha: string;
-  readonly numberOfKeys: number;
   readonly #byText: string;
   readonly #byHash: string;
   /** Connections that were sent the text: whatever is written to them later may name it by its hash. */
@@ -19,26 +18,25 @@ export class CalledScript {
 
   constructor(lua: string, numberOfKeys: number) {
     this.sha = createHash('sha1').update(lua).digest('hex');
-    this.numberOfKeys = numberOfKeys;
-    const keys = `$1\r\n${numberOfKeys}\r\n`;
+    const keys = encodeWord(String(numberOfKeys));
     this.#byText = `$4\r\neval\r\n$${Buffer.byteLength(lua)}\r\n${lua}\r\n${keys}`;
-    this.#byHash = `$7\r\nevalsha\r\n$${this.sha.length}\r\n${this.sha}\r\n${keys}`;
+    this.#byHash = `$7\r\nevalsha\r\n${encodeWord(this.sha)}${keys}`;
   }
 
-  /** @param args The keys, and the rest. What isn't a Buffer is ASCII. */
-  send(client: RedisClient, args: ScriptArguments, settle: Settle<ScriptReply>): void {
+  /** @param key One of its keys. @param args All of them, and the rest. */
+  send(client: RedisClient, key: string, args: EncodedArguments, settle: Settle<ScriptReply>): void {
     const onReply: Settle<ScriptReply> = (error, reply) => {
       // Redis has forgotten it on a connection that lasts: scripts were flushed, or too many others came.
-      if (isUnknownScript(error)) client.sendCommand(new ScriptCall(this, args, settle));
+      if (isUnknownScript(error)) client.sendCommand(new ScriptCall(this, key, args, settle));
       else settle(error, reply);
     };
-    client.sendCommand(new ScriptCall(this, args, onReply));
+    client.sendCommand(new ScriptCall(this, key, args, onReply));
   }
 
-  encode(socket: Writable, args: ScriptArguments): Buffer {
-    if (this.#known.has(socket)) return encodeCommand(this.#byHash, args);
+  encode(socket: Writable, args: EncodedArguments): Buffer {
+    if (this.#known.has(socket)) return args.encode(this.#byHash);
     this.#known.add(socket);
-    return encodeCommand(this.#byText, args);
+    return args.encode(this.#byText);
   }
 
   forget(socket: Writable): void {
@@ -46,16 +44,72 @@ export class CalledScript {
   }
 }
 
+/** A word as Redis reads it: ASCII. */
+export function encodeWord(word: string): string {
+  return `$${word.length}\r\n${word}\r\n`;
+}
+
+/** Arguments, and how many they are. As text until they are sent: it is cheaper than lists of them. */
+export class EncodedArguments {
+  #count: number;
+  #text: string;
+  #size = 0;
+  // What comes before each of the bytes, as they can't be part of the text.
+  readonly #texts: string[] = [];
+  readonly #bytes: Uint8Array[] = [];
+
+  /** @param text So many words, as by {@link encodeWord}. */
+  constructor(text: string, count: number) {
+    this.#text = text;
+    this.#count = count;
+  }
+
+  addWord(word: string): void {
+    this.#count += 1;
+    this.#text += encodeWord(word);
+  }
+
+  addBytes(bytes: Uint8Array): void {
+    this.#count += 1;
+    const text = `${this.#text}$${bytes.length}\r\n`;
+    this.#texts.push(text);
+    this.#bytes.push(bytes);
+    this.#size += text.length + bytes.length;
+    this.#text = '\r\n';
+  }
+
+  /** `head`: three arguments that come before these. */
+  encode(head: string): Buffer {
+    const start = `*${3 + this.#count}\r\n${head}`;
+    const encoded = Buffer.allocUnsafe(start.length + this.#size + this.#text.length);
+    let at = writeAscii(encoded, start, 0);
+    for (const [n, bytes] of this.#bytes.entries()) {
+      at = writeAscii(encoded, this.#texts[n] ?? '', at);
+      encoded.set(bytes, at);
+      at += bytes.length;
+    }
+    writeAscii(encoded, this.#text, at);
+    return encoded;
+  }
+}
+
+/** Answers where it ends. */
+function writeAscii(target: Buffer, text: string, at: number): number {
+  // A length that is wrong would make Redis take what is sent for other commands.
+  if (target.write(text, at, 'utf8') !== text.length) throw new Error('an argument of a script that is not ASCII');
+  return at + text.length;
+}
+
 class ScriptCall extends Command {
   readonly #script: CalledScript;
-  readonly #arguments: ScriptArguments;
+  readonly #arguments: EncodedArguments;
   readonly #settle: Settle<ScriptReply>;
   /** Where it was written to last. */
   #socket: Writable | undefined;
 
-  constructor(script: CalledScript, args: ScriptArguments, settle: Settle<ScriptReply>) {
-    // By the keys the client finds the slot. It hangs what it is given on errors: so nothing of the rest.
-    super('evalsha', [script.sha, script.numberOfKeys, ...args.slice(0, script.numberOfKeys)]);
+  constructor(script: CalledScript, key: string, args: EncodedArguments, settle: Settle<ScriptReply>) {
+    // By a key the client finds the slot. It hangs what it is given on errors: so nothing of the rest.
+    super('evalsha', [script.sha, '1', key]);
     this.#script = script;
     this.#arguments = args;
     this.#settle = settle;
@@ -96,36 +150,4 @@ function isUnknownScript(error: unknown): boolean {
 
 function wordsOf(reply: unknown): ScriptReply {
   return (reply as (Buffer | number)[]).map((word) => (typeof word === 'number' ? word : word.toString('latin1')));
-}
-
-/** `head`: the first three arguments, encoded. */
-function encodeCommand(head: string, args: ScriptArguments): Buffer {
-  // Where a Buffer belongs, the text before it ends.
-  const texts: string[] = [];
-  const buffers: Buffer[] = [];
-  let text = `*${3 + args.length}\r\n${head}`;
-  let size = 0;
-  for (const arg of args) {
-    if (typeof arg === 'object') {
-      text += `$${arg.length}\r\n`;
-      size += text.length + arg.length;
-      texts.push(text);
-      buffers.push(arg);
-      text = '\r\n';
-    } else {
-      const word = typeof arg === 'string' ? arg : String(arg);
-      text += `$${word.length}\r\n${word}\r\n`;
-    }
-  }
-  texts.push(text);
-  const encoded = Buffer.allocUnsafe(size + text.length);
-  let at = 0;
-  for (const [n, part] of texts.entries()) {
-    // A length that is wrong would make Redis take what is sent for other commands.
-    if (Buffer.byteLength(part) !== part.length) throw new Error('an argument of a script that is not ASCII');
-    at += encoded.write(part, at, 'latin1');
-    const buffer = buffers[n];
-    if (buffer !== undefined) at += buffer.copy(encoded, at);
-  }
-  return encoded;
 }
