@@ -148,13 +148,39 @@ export function describeDecisionsContract(name: string, openHarness: () => Promi
       for (const { seen } of watchers) seen.end();
     });
 
-    test('what is made again is told again, as it counts', async () => {
+    test('what is made again is answered as it counts, and told nobody again', async () => {
       const decision = newDecision({ detail: 'first' });
-      await here.decisions.make(decision, TTL_MS);
+      const later = newDecision();
       const far = watched(there.decisions, decision.about);
-      await here.decisions.make({ ...decision, detail: 'second' }, TTL_MS);
+      const marker = watched(there.decisions, later.about);
+      await here.decisions.make(decision, TTL_MS);
       await until('it is told', () => far.told.length > 0);
-      expect(far.told.at(-1)?.detail).toBe('first');
+      for (let n = 0; n < 5; n += 1) {
+        expect(await here.decisions.make({ ...decision, detail: 'again', atMs: decision.atMs + n }, TTL_MS)).toEqual(
+          decision,
+        );
+      }
+      // What is told is told in its order.
+      await here.decisions.make(later, TTL_MS);
+      await until('what came later is told', () => marker.told.length > 0);
+      expect(far.told).toEqual([decision]);
+      far.end();
+      marker.end();
+    });
+
+    test('what counts anew is told anew', async () => {
+      const first = newDecision({
+        kind: 'token_renewed',
+        about: tokenKey(7n, randomUUID()),
+        atMs: 1000,
+        detail: 'one',
+      });
+      const far = watched(there.decisions, first.about);
+      await here.decisions.make(first, TTL_MS);
+      await here.decisions.make({ ...first, atMs: 2000, detail: 'two' }, TTL_MS);
+      await here.decisions.make({ ...first, atMs: 1500, detail: 'late' }, TTL_MS);
+      await until('the latest is told', () => far.told.at(-1)?.detail === 'two');
+      expect(far.told.map(({ detail }) => detail)).not.toContain('late');
       far.end();
     });
 

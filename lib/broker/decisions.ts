@@ -11,8 +11,8 @@ import type { ChannelKey } from './broker.ts';
  *    {@link TOLD_WITHIN_MS} while the broker answers, and as soon as it answers again. At least once.
  * 3. *Never silently missed.* Where a watcher's process can't know that it has heard everything (it began to follow, it
  *    was cut off for longer than the record of decisions reaches, the broker lost data) it is told to look: `onDoubt`.
- * 4. *Idempotent.* A `make` that failed may have happened; repeating it is safe. Of several for one subject the first
- *    counts for `cancelled`, the latest for the others.
+ * 4. *Idempotent.* A `make` that failed may have happened; repeating it is safe, and what was answered once is not told
+ *    again for its repetition. Of several for one subject the first counts for `cancelled`, the latest for the others.
  *
  * So whoever first watches and then finds misses nothing: what is decided after the find is told.
  */

@@ -34,13 +34,11 @@ export class MemoryDecisions implements Decisions {
     const key = subjectKey(decision);
     const known = this.#find(key, nowMs);
     const stays = known !== undefined && (keepsFirst(decision.kind) || known.atMs >= decision.atMs);
-    const counts = stays ? known : decision;
-    if (!stays) {
-      if (known === undefined) this.#makeRoom(nowMs);
-      this.#known.set(key, { decision, expiresAtMs: nowMs + ttlMs });
-    }
-    for (const watcher of [...this.#watchers]) watcher.onDecision(counts);
-    return counts;
+    if (stays) return known;
+    if (known === undefined) this.#makeRoom(nowMs);
+    this.#known.set(key, { decision, expiresAtMs: nowMs + ttlMs });
+    for (const watcher of [...this.#watchers]) watcher.onDecision(decision);
+    return decision;
   }
 
   async find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]> {

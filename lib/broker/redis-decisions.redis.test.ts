@@ -9,7 +9,7 @@ import type { Subject } from './decisions.ts';
 import { describeDecisionsContract, newDecision, watched } from './decisions-contract.ts';
 import { createRedisBroker } from './redis-broker.ts';
 import { redisForEachTest } from './redis-fixture.ts';
-import { DECISIONS_KEY, decisionKey } from './redis-keys.ts';
+import { DECISIONS_KEY, decisionKey, decisionToldKey } from './redis-keys.ts';
 
 const TTL_MS = 60_000;
 
@@ -143,6 +143,19 @@ describe('failures', () => {
     expect(ttlMs).toBeGreaterThan(0);
     expect(ttlMs).toBeLessThanOrEqual(TTL_MS);
     expect(await redis.server.admin.pttl(DECISIONS_KEY)).toBeGreaterThan(TTL_MS);
-    expect((await redis.server.admin.keys('*')).sort()).toEqual(['tideway:decisions', decisionKey(decision)].sort());
+    const keys = [decisionKey(decision), decisionToldKey(decision)];
+    expect((await redis.server.admin.keys('*')).sort()).toEqual(['tideway:decisions', ...keys].sort());
+    for (const key of keys) expect(await redis.server.admin.pttl(key)).toBeGreaterThan(0);
+  });
+
+  test('what is repeated adds no entry to the feed, but for one that nobody may have been told', async () => {
+    const broker = redis.open();
+    const decision = newDecision();
+    for (let n = 0; n < 3; n += 1) await broker.decisions.make(decision, TTL_MS);
+    expect(await redis.server.admin.xlen(DECISIONS_KEY)).toBe(1);
+    // As it is after a failure between the two.
+    await redis.server.admin.del(decisionToldKey(decision));
+    for (let n = 0; n < 3; n += 1) await broker.decisions.make(decision, TTL_MS);
+    expect(await redis.server.admin.xlen(DECISIONS_KEY)).toBe(2);
   });
 });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   DECISION_KINDS,
   type Decision,
@@ -8,7 +9,7 @@ import {
   type Subject,
 } from './decisions.ts';
 import { type RedisCommands, unavailable } from './redis-commands.ts';
-import { DECISIONS_KEY, decisionKey } from './redis-keys.ts';
+import { DECISIONS_KEY, decisionKey, decisionToldKey } from './redis-keys.ts';
 
 export const DEFAULT_POLL_INTERVAL_MS = 200;
 const PAGE = 1000;
@@ -17,13 +18,15 @@ const FEED_MAX_ENTRIES = 100_000;
 const FEED_TTL_MS = 24 * 60 * 60 * 1000;
 const FIRST_ID = '0-0';
 
-// Keeps what counts, `<at ms> <detail>`, and answers it.
+// Keeps what counts, `<at ms> <detail>`, and answers it, and whether it is known to be in the feed.
 const DECIDE_SCRIPT = `
 local known = redis.call('GET', KEYS[1])
-if known and (ARGV[1] == 'first' or tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[2])) then return known end
+if known and (ARGV[1] == 'first' or tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[2])) then
+  return {known, redis.call('GET', KEYS[2]) == redis.sha1hex(known) and 1 or 0}
+end
 local value = ARGV[2] .. ' ' .. ARGV[3]
 redis.call('SET', KEYS[1], value, 'PX', ARGV[4])
-return value
+return {value, 0}
 `;
 
 type FeedEntry = [id: string, fields: string[]];
@@ -51,13 +54,16 @@ export class RedisDecisions implements Decisions {
   async make(decision: Decision, ttlMs: number): Promise<Decision> {
     const { kind, about, atMs, detail } = decision;
     const keeps = keepsFirst(kind) ? 'first' : 'latest';
-    const value = await this.#commands.run((client) =>
-      client.eval(DECIDE_SCRIPT, 1, decisionKey(decision), keeps, atMs, detail, ttlMs),
-    );
+    const [key, toldKey] = [decisionKey(decision), decisionToldKey(decision)];
+    const reply = (await this.#commands.run((client) =>
+      client.eval(DECIDE_SCRIPT, 2, key, toldKey, keeps, atMs, detail, ttlMs),
+    )) as [value: string, isTold: number];
+    const [value, isTold] = reply;
     const counts = parse(kind, about, value);
     if (counts === undefined) throw unavailable(new Error('a decision that is not ours'));
-    // After the key: whoever watches and then finds nothing hears of it here. Also where the key had it already, as that
-    // it was told cannot be known.
+    // A repetition adds nothing, but for one of a decision whose telling failed, or may have.
+    if (isTold === 1) return counts;
+    // After the key: whoever watches and then finds nothing hears of it here.
     await this.#commands.run((client) =>
       Promise.all([
         client.xadd(DECISIONS_KEY, 'MAXLEN', '~', FEED_MAX_ENTRIES, '*', ...fieldsOf(counts)),
@@ -65,6 +71,9 @@ export class RedisDecisions implements Decisions {
       ]),
     );
     this.#tell(counts);
+    // Of this value: meanwhile another may count, which is not told yet. Without the mark, it is told once more.
+    const digest = createHash('sha1').update(value).digest('hex');
+    await this.#commands.run((client) => client.set(toldKey, digest, 'PX', ttlMs)).catch(() => undefined);
     return counts;
   }
 

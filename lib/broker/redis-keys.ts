@@ -15,6 +15,7 @@ import type { Subject } from './decisions.ts';
  * | `tideway:activity:{0}` … `{63}` | sorted set | open channels (`<org>:<channel>`) by the ms of their last entry |
  * | `tideway:{<org>:<channel>}:cancelled`, `:channel_revoked` | string | `<at ms> <detail>` |
  * | `tideway:{<org>/<digest of a token's id>}:token_revoked`, `:token_renewed` | string | the same |
+ * | …`:cancelled:told`, `:channel_revoked:told`, `:token_revoked:told`, `:token_renewed:told` | string | SHA-1 of the value that is in `tideway:decisions` |
  * | `tideway:decisions` | stream | every decision as it was made: `kind`, `about` (what is in the braces above), `value` |
  * | `tideway:settings` | hash | `idle_ms`, `interval_ms`: what governs the TTL of open logs |
  * | `tideway:ping:{0}` … `{7}` | string | written by health checks |
@@ -46,6 +47,10 @@ export function snapshotKeys(channel: ChannelKey): { readonly text: string; read
 
 export function decisionKey({ kind, about }: Subject): string {
   return `tideway:{${about}}:${kind}`;
+}
+
+export function decisionToldKey(subject: Subject): string {
+  return `${decisionKey(subject)}:told`;
 }
 
 export function activityKey(shard: number): string {
