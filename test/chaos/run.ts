@@ -85,7 +85,7 @@ export async function runChaos(options: RunOptions): Promise<Report> {
         await delay(Math.max(0, fault.atMs - sinceStart()));
         if (sinceStart() > lengthMs + 1_000) return;
         const begunMs = sinceStart();
-        totals.faults += 1;
+        totals.broken(fault);
         for (const { groups, breakBy } of broken) {
           if (groups.some(({ kinds }) => kinds.includes(fault.kind))) await breakBy(fault);
         }
@@ -129,6 +129,7 @@ export async function runChaos(options: RunOptions): Promise<Report> {
       clearTimeout(stopping);
     }
     say(`${topology}, seed ${seed}: ${totals.line(trouble)}`);
+    say(`broken: ${totals.kinds()}`);
     return { ...totals.report(), trouble };
   } finally {
     await world.stop();
@@ -138,10 +139,20 @@ export async function runChaos(options: RunOptions): Promise<Report> {
 
 class Totals {
   faults = 0;
+  readonly #kinds = new Map<string, number>();
   #streams = 0;
   #verdict = { ...FLAWLESS } as Record<keyof Verdict, number>;
   #counts = { ...NO_COUNTS } as Record<keyof Counts, number>;
   readonly #flaws: string[] = [];
+
+  broken({ kind }: Fault): void {
+    this.faults += 1;
+    this.#kinds.set(kind, (this.#kinds.get(kind) ?? 0) + 1);
+  }
+
+  kinds(): string {
+    return [...this.#kinds].map(([kind, count]) => `${kind} ${count}`).join(', ');
+  }
 
   /** The flaws that are reported. */
   add({ verdict, counts, flaws }: Judgement, when: string): readonly string[] {
