@@ -103,19 +103,21 @@ describe('a snapshot of which something was lost', () => {
     expect(said(await readAll(broker, channel))[1]).toBe('ab');
   });
 
-  test('all keys share their TTL', async () => {
+  test('its keys live as long as the log, sealed or not', async () => {
     const broker = redis.open();
     const channel = newChannel();
-    const { log } = channelKeys(channel);
     const { text, pieces } = snapshotKeys(channel);
     const { admin } = redis.server;
-    const expiries = () => Promise.all([log, text, pieces].map((key) => admin.pexpiretime(key)));
+    // Redis looks at its clock for each key: some milliseconds may lie between them.
+    const apartMs = async () => {
+      const keys = [channelKeys(channel).log, text, pieces];
+      const [logMs = 0, ...othersMs] = await Promise.all(keys.map((key) => admin.pexpiretime(key)));
+      expect(logMs).toBeGreaterThan(0);
+      return Math.max(...othersMs.map((ms) => Math.abs(ms - logMs)));
+    };
     await store(broker, channel, startOf(channel, 40), textOf(channel, 'a'));
-    const [idle, ...others] = await expiries();
-    expect(others).toEqual([idle, idle]);
+    expect(await apartMs()).toBeLessThan(10_000);
     await store(broker, channel, textOf(channel, 'b'), messageOf(channel, { phase: Phase.END }));
-    const [sealed, ...sealedOthers] = await expiries();
-    expect(sealedOthers).toEqual([sealed, sealed]);
-    expect(sealed).toBeLessThan(idle ?? 0);
+    expect(await apartMs()).toBeLessThan(10_000);
   });
 });
