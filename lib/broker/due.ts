@@ -57,6 +57,8 @@ export class Due<D> {
   /** All of it, in order; nothing waits then. */
   take(): readonly Shared<D>[] {
     const items = this.#items;
+    // Then nothing waits, either.
+    if (items.length === 0) return items;
     if (this.#hasText) this.#textAtMs = performance.now();
     this.#hasText = false;
     this.#items = [];

@@ -99,7 +99,7 @@ export class Follower<D extends object> {
 
   /** Delivers what is due in all channels, also text that waits: before readers are sent away. */
   deliverDue(): void {
-    for (const feed of this.#feeds.values()) feed.deliverDue();
+    for (const feed of this.#feeds.values()) this.#reporting(() => feed.deliverDue());
   }
 
   /** How many channels are followed at the moment. */
@@ -154,14 +154,16 @@ export class Follower<D extends object> {
   readonly #deliverDue = (): void => {
     const due = this.#due;
     this.#due = [];
-    for (const feed of due) {
-      try {
-        feed.turnOver();
-      } catch (error) {
-        this.#onError(error);
-      }
-    }
+    for (const feed of due) this.#reporting(() => feed.turnOver());
   };
+
+  #reporting(deliver: () => void): void {
+    try {
+      deliver();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
 
   async #checkTails(): Promise<void> {
     if (this.#checking) {
