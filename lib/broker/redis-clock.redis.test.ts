@@ -126,3 +126,11 @@ test('set back by an hour while a stream goes on: it is not idle, and its log li
   expect((await broker.endIdle(60_000, 10)).ended).toEqual([]);
   expect(await redis.server.admin.pttl(channelKeys(channel).log)).toBeLessThanOrEqual(360_000);
 });
+
+test('set ahead by more than a stream may be idle: it is taken for one whose producer is lost', async () => {
+  const broker = redis.open();
+  await broker.publish(channel, newMessage(), UNLIMITED);
+  expect((await broker.endIdle(120_000, 10)).ended).toEqual([]);
+  await setClock(200);
+  expect((await broker.endIdle(120_000, 10)).ended).toEqual([channel]);
+});
