@@ -67,6 +67,8 @@ export interface LineOptions {
   readonly json: boolean;
   readonly start: boolean;
   readonly end: boolean;
+  /** Asked at the end: true publishes END whatever `end` says. */
+  readonly mustEnd?: () => boolean;
   /** What START says of the text that follows. */
   readonly coalesceWindowMs?: number | undefined;
 }
@@ -78,7 +80,7 @@ export interface LineOptions {
  */
 export async function* messagesOfLines(
   chunks: AsyncIterable<Uint8Array>,
-  { orgId, channelId, firstSequence, json, start, end, coalesceWindowMs }: LineOptions,
+  { orgId, channelId, firstSequence, json, start, end, mustEnd, coalesceWindowMs }: LineOptions,
 ): AsyncGenerator<PublishRequest> {
   let sequence = firstSequence;
   const next = (phase: Phase, payload?: JsonObject) =>
@@ -96,5 +98,5 @@ export async function* messagesOfLines(
       yield next(Phase.DELTA, parsePayload(text, `Line ${line}`));
     }
   }
-  if (end) yield next(Phase.END);
+  if (end || mustEnd?.()) yield next(Phase.END);
 }

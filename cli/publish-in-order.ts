@@ -18,6 +18,8 @@ export interface PublishInOrderOptions {
   /** Bounds the time without an acknowledgement. */
   readonly backoff: Backoff;
   readonly listener: OutageListener;
+  /** A listener wants the stream to stop. Once a call; after another call begins, again. */
+  readonly onCancelled?: (reason: string) => void;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface PublishInOrderOptions {
 export async function* publishInOrder(
   client: Pick<Client<typeof PublishService>, 'publishStream'>,
   messages: AsyncIterable<PublishRequest>,
-  { token, backoff, listener }: PublishInOrderOptions,
+  { token, backoff, listener, onCancelled }: PublishInOrderOptions,
 ): AsyncGenerator<PublishResponse> {
   const outbox = new Outbox(messages, MAX_UNACKNOWLEDGED);
   let reached = false;
@@ -43,8 +45,11 @@ export async function* publishInOrder(
     try {
       const responses = client.publishStream(call.requests(), { ...bearer(token), signal: call.signal });
       for await (const response of responses) {
-        // That a listener wants it to stop answers nothing.
-        if (response.result.case === 'cancelled') continue;
+        // It answers no message.
+        if (response.result.case === 'cancelled') {
+          onCancelled?.(response.result.value.reason);
+          continue;
+        }
         const published = call.acknowledged(response);
         reached = true;
         if (backoff.failing) listener.onRecovery();

@@ -33,6 +33,7 @@ Where to
 
 Ids of stored messages go to standard output, everything else to standard error. If standard output closes, publishing
 goes on. Ctrl-C ends the input of --lines: what was read is published, then END; a second one stops at once.
+A listener who cancels the stream ends the input of --lines, too.
 
 Tideway ends a stream to which nothing is published for two minutes (its CLEANUP_STREAM_IDLE_SEC), so that of a quiet
 \`tail -f\` too.

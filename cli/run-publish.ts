@@ -5,6 +5,7 @@ import type { PublishResponse } from '#gen/tideway/stream/v1/publish_service_pb.
 import { bearer, CALL_TIMEOUT_MS, startStream } from './edge.ts';
 import { readText } from './lines.ts';
 import { InputError, MAX_TEXT_BYTES, messageOf, messagesOfLines, parsePayload } from './messages.ts';
+import { printable } from './output.ts';
 import { publishInOrder } from './publish-in-order.ts';
 import type { PublishOptions } from './publish-options.ts';
 import { withRetries } from './retry.ts';
@@ -13,7 +14,8 @@ import { EXIT, pasteable } from './usage.ts';
 
 /**
  * Publishes what the options say, from `input` where they say so, and writes the ids of what is stored.
- * `stop` ends the input: what was read is published.
+ * `stop` ends the input, and so does a listener who cancels the stream: what was read is published, and then, as nothing else
+ * will end the stream, its END.
  */
 export async function runPublish(
   session: Session,
@@ -23,7 +25,7 @@ export async function runPublish(
 ): Promise<number> {
   const published =
     options.what.kind === 'lines'
-      ? publishLines(session, options, options.what, readUntil(input, stop))
+      ? publishLines(session, options, options.what, input, stop)
       : publishOne(session, await oneMessage(session, options, options.what, input));
   for await (const { id } of published) {
     if (!options.quiet) await session.stdout.write(`${id}\n`);
@@ -38,8 +40,11 @@ async function* publishLines(
   session: Session,
   options: PublishOptions,
   { start, end }: Lines,
-  chunks: AsyncIterable<Uint8Array>,
+  input: Readable,
+  stop: AbortSignal,
 ): AsyncGenerator<PublishResponse> {
+  const cancelled = new AbortController();
+  const chunks = readUntil(input, AbortSignal.any([stop, cancelled.signal]));
   const messages = messagesOfLines(chunks, {
     orgId: session.target.orgId,
     channelId: options.channelId ?? (await newChannel(session, options)),
@@ -48,9 +53,16 @@ async function* publishLines(
     coalesceWindowMs: options.coalesceWindowMs,
     start,
     end,
+    mustEnd: () => cancelled.signal.aborted,
   });
   const { edge, target, backoff, listener } = session;
-  yield* publishInOrder(edge.publisher, messages, { token: target.publishToken, backoff, listener });
+  const onCancelled = (reason: string) => {
+    if (cancelled.signal.aborted) return;
+    cancelled.abort();
+    const said = printable(reason.trim()).replaceAll('\n', ' ');
+    void session.stderr.write(`A listener cancelled the stream${said === '' ? '' : `: ${said}`}. It ends here.\n`);
+  };
+  yield* publishInOrder(edge.publisher, messages, { token: target.publishToken, backoff, listener, onCancelled });
 }
 
 async function* publishOne(session: Session, message: PublishRequest): AsyncGenerator<PublishResponse> {

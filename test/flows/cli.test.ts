@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cliHome, runCli, startCli } from '../support/cli.ts';
 import { freePort } from '../support/free-port.ts';
-import { type Story, startStory } from '../support/story.ts';
+import { type Story, startStory, startStream } from '../support/story.ts';
 import { until } from '../support/until.ts';
 
 let story: Story;
@@ -74,6 +74,25 @@ describe('a pipe from publish to listen', () => {
     publisher.kill('SIGINT');
     expect(await publisher.exited).toBe(0);
     expect(await listener.exited).toBe(0);
+  });
+
+  it('ends the stream when a listener cancels it, also where it would have stayed open', async () => {
+    const { token, channel_id } = await startStream(story.url, { allow_cancel: true });
+    const listener = startCli('listen', ['--channel', channel_id], env);
+    const publisher = startCli('publish', ['--channel', channel_id, '--lines', '--no-end'], env);
+    publisher.write('one\n');
+    await until('it is there', () => listener.out() === 'one\n');
+    const response = await fetch(`${story.url}/v1/organizations/1/channels/${channel_id}:cancel`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` },
+      body: JSON.stringify({ reason: 'enough\u001b[2J\nof it' }),
+    });
+    expect(response.status).toBe(200);
+    expect(await publisher.exited).toBe(0);
+    expect(await listener.exited).toBe(0);
+    expect(publisher.err()).toBe('A listener cancelled the stream: enough\ufffd[2J of it. It ends here.\n');
+    // START, the line, END.
+    expect(publisher.out().trim().split('\n')).toHaveLength(3);
   });
 
   it('carries JSON both ways', async () => {
