@@ -3,8 +3,8 @@ import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 /**
  * What coalescing asks of an encoded PublishRequest, read in place: what the generated code would say at many times the
  * cost, and text-delta.conformance.test.ts holds it against that. Undefined is also the answer for everything that is not
- * of the usual form (fields that are there twice, unknown ones, long names, other encodings of the same): such a message counts as one
- * that can't be joined, which is always right. That strings are UTF-8 is left to whoever takes messages in.
+ * of the usual form (fields that are there twice, unknown ones, long names, other encodings of the same): such a message
+ * counts as one that can't be joined, which is always right. That strings are UTF-8 is left to whoever takes messages in.
  */
 
 /** Where the bytes of a text delta have the name of its one field, and its text. Ends are exclusive. */
