@@ -10,8 +10,8 @@ export interface HttpRoute {
   readonly methods: readonly string[];
   /** Matched against the path alone. Named groups arrive as `params`. */
   readonly path: RegExp;
-  /** Answers with `Access-Control-Allow-Origin: *`, and preflights. */
-  readonly cors: boolean;
+  /** Answers with `Access-Control-Allow-Origin: *`, and preflights. `by_handler`: what it answers itself says so already. */
+  readonly cors: boolean | 'by_handler';
   /** A Refusal that is thrown, or the store's, becomes the answer; anything else a 500 that says nothing. */
   handle(call: HttpCall): Promise<void> | void;
 }
@@ -79,18 +79,22 @@ export function routeHttp(
     for (const route of routes) {
       const match = route.path.exec(path);
       if (match === null) continue;
-      if (route.cors) response.setHeader('Access-Control-Allow-Origin', '*');
       const method = request.method ?? '';
+      const isAnswered = route.methods.includes(method);
+      if (route.cors === true || (route.cors === 'by_handler' && !isAnswered)) allowAnyOrigin(response);
       if (route.cors && method === 'OPTIONS') {
         answerPreflight(route, response);
         return;
       }
-      if (!route.methods.includes(method)) {
+      if (!isAnswered) {
         response.setHeader('Allow', route.methods.join(', '));
         refuse(response, new Refusal('method_not_allowed'));
         return;
       }
-      const fail = (error: unknown) => answerError(response, error, onError);
+      const fail = (error: unknown) => {
+        if (route.cors === 'by_handler' && !response.headersSent) allowAnyOrigin(response);
+        answerError(response, error, onError);
+      };
       try {
         route.handle(new Call(request, response, match.groups ?? {}, url, question))?.catch(fail);
       } catch (error) {
@@ -103,6 +107,10 @@ export function routeHttp(
     if (path.startsWith('/v1/')) sendJson(response, refusal.status, { code: refusal.code, message: refusal.message });
     else refuse(response, refusal);
   };
+}
+
+function allowAnyOrigin(response: NodeServerResponse): void {
+  response.setHeader('Access-Control-Allow-Origin', '*');
 }
 
 /** Answers with a Refusal, the store's too; with a 500 for anything else, of which `onError` hears. */

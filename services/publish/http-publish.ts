@@ -4,8 +4,8 @@ import type { PublishClaims } from '#lib/auth/publish-token.ts';
 import type { Broker, PublishRate } from '#lib/broker/broker.ts';
 import { endOfTurn } from '#lib/server/end-of-turn.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
-import { type HttpCall, type HttpRoute, sendText } from '#lib/server/http-route.ts';
-import { headerOf, readBody } from '#lib/server/node-http.ts';
+import type { HttpCall, HttpRoute } from '#lib/server/http-route.ts';
+import { headerOf, type NodeServerResponse, readBody } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import { checkMessage, MAX_MESSAGE_BYTES, type MessageHead, publishMessage, tooLarge } from './publish-message.ts';
 import { scanMessage } from './scan-message.ts';
@@ -18,18 +18,29 @@ export function httpPublishRoute(gate: Gate, broker: Broker, rate: PublishRate):
   return {
     methods: ['POST'],
     path: /^\/publish\/(?<org>[^/]+)\/(?<channel>[^/]+)\/?$/,
-    cors: true,
+    cors: 'by_handler',
     async handle({ request, response, params }: HttpCall) {
       const admitted = gate.authenticatePublisher(headerOf(request, 'authorization'));
       const claims = admitted instanceof Promise ? await admitted : admitted;
       const data = await readBody(request, MAX_MESSAGE_BYTES, tooLarge);
       const head = headOf(data, params, gate, claims);
       const { id, duplicate } = await publishMessage(broker, head, data, rate);
-      if (duplicate) response.setHeader('Tideway-Duplicate', 'true');
       await endOfTurn();
-      sendText(response, 200, id);
+      sendId(response, id, duplicate);
     },
   };
+}
+
+/** All at once, and one byte a character: headers that are set one by one, and text that is to be looked through, cost more. */
+function sendId(response: NodeServerResponse, id: string, duplicate: boolean): void {
+  if (response.headersSent || response.writableEnded) return;
+  response.writeHead(200, {
+    'Access-Control-Allow-Origin': '*',
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': id.length,
+    ...(duplicate && { 'Tideway-Duplicate': 'true' }),
+  });
+  response.end(id, 'latin1');
 }
 
 /** What can't be scanned is decoded, to be understood or to be told what is wrong with it. @throws Refusal */
