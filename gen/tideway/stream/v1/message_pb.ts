@@ -74,13 +74,13 @@ export type PublishRequest = Message$1<"tideway.stream.v1.PublishRequest"> & {
   orgId: bigint;
 
   /**
-   * On START: text deltas of the stream may be delivered together, for whoever publishes a message a token. A text delta is
-   * a DELTA whose payload has one field, and that a string: `{"text": "Hel"}`. Those that follow each other with the same
-   * field may reach a listener as one message: their strings joined in order, with the message_id, the sequence and the
-   * event id of the last of them. A listener gets text at most once in so many ms, the first without delay; other messages
-   * are not held up, and come behind the text before them. Who joins late gets what there was already joined, also where
-   * its messages are too old to be retained one by one. Not set: every message arrives as it was published. Means nothing
-   * on other phases.
+   * On START: text deltas of the stream may be delivered together, for whoever publishes a message a token. A text delta
+   * is a DELTA whose payload has one field, named in at most 64 bytes, and that a string: `{"text": "Hel"}`. Those that
+   * follow each other with the same field may reach a listener as one message: their strings joined in order, with the
+   * message_id, the sequence and the event id of the last of them. A listener gets text at most once in so many ms, the
+   * first without delay; other messages are not held up, and come behind the text before them. Who joins late gets what
+   * there was already joined, also where its messages are too old to be retained one by one. Not set: every message
+   * arrives as it was published. Means nothing on other phases.
    *
    * @generated from field: optional uint32 coalesce_window_ms = 8;
    */
