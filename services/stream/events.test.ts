@@ -23,8 +23,12 @@ interface Answer {
   readonly body: string;
 }
 
+/** Answers that have begun. */
+let begun = 0;
+
 async function overH1(path: string, init: RequestInit = {}): Promise<Answer> {
   const response = await fetch(`http://127.0.0.1:${both.ours}${path}`, init);
+  begun++;
   return answerOf(response.status, Object.fromEntries(response.headers), await response.text());
 }
 
@@ -32,6 +36,7 @@ async function overH2(path: string, headers: Record<string, string> = {}): Promi
   const session = connect(`http://127.0.0.1:${both.ours}`);
   const stream = session.request({ ':path': path, ...headers });
   const [answered] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+  begun++;
   let body = '';
   for await (const part of stream) body += String(part);
   session.destroy();
@@ -137,4 +142,26 @@ test('a stream that is reset before its refusal ends nothing but itself', async 
     expect((await overH1(path)).status).toBeGreaterThan(399);
   }
   session.destroy();
+});
+
+test('who is revoked is told in its words, over either protocol', async () => {
+  const id = crypto.randomUUID();
+  const token = await both.token(id);
+  await broker.publish(channelKey(ORG_ID, id), newMessage(), { name: 'unary', perSec: 0 });
+  const path = `/events/1?token=${token}&channel_id=${id}`;
+  begun = 0;
+  const answers = [path, `${path}&controls=1`].flatMap((asked) => [overH1(asked), overH2(asked)]);
+  const revoked = {
+    kind: 'channel_revoked',
+    about: channelKey(ORG_ID, id),
+    atMs: Date.now() + 1000,
+    detail: '',
+  } as const;
+  await vi.waitFor(() => expect(begun).toBe(4));
+  await broker.decisions.make(revoked, 60_000);
+  const [plain, plainH2, told, toldH2] = await Promise.all(answers);
+  expect(plainH2).toEqual(plain);
+  expect(toldH2).toEqual(told);
+  expect(plain?.body).not.toContain('token_revoked');
+  expect(told?.body).toContain('"control_type":"token_revoked"');
 });

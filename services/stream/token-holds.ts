@@ -207,11 +207,11 @@ export class TokenHolds {
   }
 
   #finish(hold: Hold, type: TokenNotice['type']): void {
-    const { sink, tell } = hold.response;
+    const { response } = hold;
     this.#release(hold);
-    tell({ type });
-    sink.end();
-    sink.onGone();
+    response.tell({ type });
+    response.sink.end();
+    response.sink.onGone();
   }
 
   #release(hold: Hold): void {
