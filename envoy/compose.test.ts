@@ -42,7 +42,8 @@ function service(name: string): ComposeService {
 
 /** The settings that a program can ask for: the names that stand in its source, and the compound ones. */
 function settingsOf(...folders: string[]): Set<string> {
-  const names = new Set<string>(['NODE_ENV']);
+  // Node's own.
+  const names = new Set<string>(['NODE_ENV', 'NODE_OPTIONS']);
   for (const folder of folders) {
     for (const file of readdirSync(join(root, folder)).filter((name) => /(?<!\.test)\.ts$/.test(name))) {
       for (const [, name = ''] of read(join(folder, file)).matchAll(/'([A-Z][A-Z0-9_]{2,})'/g)) names.add(name);
