@@ -7,6 +7,7 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { RetryInfoSchema } from '#gen/google/rpc/error_details_pb.ts';
 import { Phase, type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
+import { adviceFor } from '../../cli/failure.ts';
 import type { Checker } from './checker.ts';
 
 /** How one publish ended. */
@@ -53,7 +54,11 @@ export function grpcFace(baseUrl: string, token: string): Face {
       const problem = ConnectError.from(error);
       const wait = problem.findDetails(RetryInfoSchema)[0]?.retryDelay;
       const retryAfterMs = wait === undefined ? undefined : Number(wait.seconds) * 1000 + wait.nanos / 1e6;
-      return { kind: 'refused', code: Code[problem.code] ?? '', text: problem.rawMessage, retryAfterMs };
+      // As the command line has it: a connection that dies under a call, without a status of anybody's.
+      const wasCut =
+        [Code.Internal, Code.Unknown, Code.Canceled].includes(problem.code) && adviceFor(problem).kind === 'retry';
+      const code = wasCut ? 'no answer' : (Code[problem.code] ?? '');
+      return { kind: 'refused', code, text: problem.rawMessage, retryAfterMs };
     }
   });
 }

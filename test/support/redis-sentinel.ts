@@ -14,12 +14,17 @@ export interface RedisSentinelServers extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+export interface SentinelOptions extends Pick<RedisServerOptions, 'args' | 'ownClock'> {
+  /** How long a master may be silent before another takes over. */
+  readonly downAfterMs?: number;
+}
+
 const MASTER_NAME = 'tideway';
 const START_TIMEOUT_MS = 40_000;
 
 export async function startRedisSentinel(
   password: string,
-  { args = [], ...options }: Pick<RedisServerOptions, 'args' | 'ownClock'> = {},
+  { args = [], downAfterMs = 500, ...options }: SentinelOptions = {},
 ): Promise<RedisSentinelServers> {
   const started: RedisServer[] = [];
   const stop = async () => {
@@ -43,7 +48,7 @@ export async function startRedisSentinel(
       sentinelConfig: [
         `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${master.port} 1`,
         `sentinel auth-pass ${MASTER_NAME} ${password}`,
-        `sentinel down-after-milliseconds ${MASTER_NAME} 500`,
+        `sentinel down-after-milliseconds ${MASTER_NAME} ${downAfterMs}`,
         `sentinel failover-timeout ${MASTER_NAME} 2000`,
       ],
     });
