@@ -1,7 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { describe, expect, test } from 'vitest';
 import { BEFORE_ALL, type EntryId } from '#lib/broker/entry-id.ts';
-import { Book, FLAWLESS, judge } from './judge.ts';
+import { acknowledgement, Book, FLAWLESS, judge } from './judge.ts';
 import type { LogEntry } from './log-view.ts';
 import { Random } from './random.ts';
 import { partsOf, type Wording, wordingFor } from './wording.ts';
@@ -120,7 +120,7 @@ function judgeLeap({
   books: Book[];
   losesNothing?: boolean;
 }) {
-  const acknowledged = [1, 2, 3, 4].map(id);
+  const acknowledged = [1, 2, 3, 4].map((n) => acknowledgement(id(n), n));
   const mayHaveExpired = (seen: string) => seen === id(1) || seen === id(2);
   return judge({ log: newLog, promises, books, mayHaveExpired, acknowledged, losesNothing });
 }
@@ -148,9 +148,23 @@ describe('a clock that leapt', () => {
   });
 
   test('what is missing within the log that began anew is lost by Redis', () => {
-    const acknowledged = [1, 2, 3, 4].map(id);
+    const acknowledged = [1, 2, 3, 4].map((n) => acknowledgement(id(n), n));
     const judgement = judge({ log: logOf(1, 3, 4), promises, books: [], mayHaveExpired: () => true, acknowledged });
     expect(judgement.counts).toMatchObject({ expired: 0, redisLost: 1 });
+  });
+
+  test('a log whose ids were those of one before is not taken for it', () => {
+    const ids = new Map([1, 2, 3, 4, 5].map((n) => [n, new Set([id([1, 2, 3, 1, 9][n - 1] ?? 0)])]));
+    const newLog = [
+      { id: id(1), prev: BEFORE_ALL, sequence: 4 },
+      { id: id(9), prev: id(1), sequence: 5 },
+    ];
+    const acknowledged = [...ids].map(([n, [one]]) => acknowledgement(one ?? '', n));
+    const book = bookOf(1, ['expired', '']);
+    book.record(id(1), 4);
+    book.record(id(9), 5);
+    const options = { promises: ids, mayHaveExpired: () => true, acknowledged, losesNothing: true };
+    expect(judge({ ...options, log: newLog, books: [book] }).verdict).toEqual(FLAWLESS);
   });
 
   test('what was acknowledged again after it had expired is not double', () => {
@@ -166,7 +180,12 @@ describe('a clock that leapt', () => {
       promises: again,
       books: [],
       mayHaveExpired,
-      acknowledged: [1, 2, 3, 4].map(id),
+      acknowledged: [
+        acknowledgement(id(1), 1),
+        acknowledgement(id(2), 2),
+        acknowledgement(id(3), 2),
+        acknowledgement(id(4), 3),
+      ],
     });
     expect(judgement).toMatchObject({ verdict: FLAWLESS, counts: { expired: 1, redisLost: 0 } });
   });

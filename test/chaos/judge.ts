@@ -109,10 +109,15 @@ export interface Case {
   readonly books: readonly Book[];
   /** Nothing may, by default. */
   readonly mayHaveExpired?: MayHaveExpired;
-  /** What was acknowledged, by id, in this order. Needed where something may have expired. */
+  /** What was acknowledged, as {@link acknowledgement} has it, in this order. Needed where something may have expired. */
   readonly acknowledged?: readonly string[];
   /** Redis loses nothing, so that a listener is told of whatever it misses, wherever that is now. */
   readonly losesNothing?: boolean;
+}
+
+/** An id alone says too little: a clock that is set back after a log expired gives the ids of that one again. */
+export function acknowledgement(id: string, sequence: number): string {
+  return `${sequence} at ${id}`;
 }
 
 export interface Judgement {
@@ -125,7 +130,7 @@ export interface Judgement {
 export function judge(options: Case): Judgement {
   const { log, promises, books, mayHaveExpired = () => false, acknowledged = [], losesNothing = false } = options;
   const view = new LogView(log, promises, mayHaveExpired);
-  const order = new Map(acknowledged.map((id, n) => [id, n]));
+  const order = new Map(acknowledged.map((one, n) => [one, n]));
   const expired = expiredOf(view, promises, mayHaveExpired, order);
   const flaws: string[] = [];
   const verdict = { ...FLAWLESS } as Mutable<Verdict>;
@@ -158,12 +163,18 @@ function expiredOf(
 ): Expired {
   const [first] = log.entries;
   // Trimmed, the log does not say where it began.
-  const begunAt = first?.prev === BEFORE_ALL ? (order.get(first.id) ?? 0) : Number.POSITIVE_INFINITY;
+  const begunAt =
+    first?.prev === BEFORE_ALL ? (order.get(acknowledgement(first.id, first.sequence)) ?? 0) : Number.POSITIVE_INFINITY;
   const stored = new Set(log.entries.map(({ sequence }) => sequence));
-  const isExpired = (id: string) =>
-    !log.stands(id as EntryId) && mayHaveExpired(id) && (order.get(id) ?? Number.POSITIVE_INFINITY) < begunAt;
-  const expired = [...promises].filter(([sequence, ids]) => !stored.has(sequence) && [...ids].every(isExpired));
-  return new Map(expired.map(([sequence, ids]) => [sequence, Math.max(...[...ids].map((id) => order.get(id) ?? 0))]));
+  const placeOf = (id: string, sequence: number) => order.get(acknowledgement(id, sequence));
+  const isExpired = (id: string, sequence: number) =>
+    !log.stands(id as EntryId) && mayHaveExpired(id) && (placeOf(id, sequence) ?? Number.POSITIVE_INFINITY) < begunAt;
+  const expired = new Map<number, number>();
+  for (const [sequence, ids] of promises) {
+    if (stored.has(sequence) || ![...ids].every((id) => isExpired(id, sequence))) continue;
+    expired.set(sequence, Math.max(...[...ids].map((id) => placeOf(id, sequence) ?? 0)));
+  }
+  return expired;
 }
 
 function judgeLog(log: LogView, promises: Promises, expired: Expired, counts: Mutable<Counts>, find: Find): void {
@@ -200,7 +211,7 @@ function judgeSilence(book: Book, expired: Expired, order: ReadonlyMap<string, n
       latest = undefined;
       continue;
     }
-    const place = order.get(event.id);
+    const place = order.get(acknowledgement(event.id, event.sequence));
     if (place === undefined) continue;
     for (const [sequence, at] of missing) {
       if (latest === undefined || at < latest || at > place) continue;

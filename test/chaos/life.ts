@@ -4,7 +4,7 @@ import { Phase, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts
 import type { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { Deployment } from '../support/deployment.ts';
 import { newMessage } from '../support/publishers.ts';
-import { Book, type Judgement, judge, type PartsOf } from './judge.ts';
+import { acknowledgement, Book, type Judgement, judge, type PartsOf } from './judge.ts';
 import { habitsFor, listen } from './listening.ts';
 import { type Producer, type Publishing, WAYS_IN } from './publishing.ts';
 import type { Random } from './random.ts';
@@ -65,9 +65,9 @@ export async function live(options: LifeOptions): Promise<Judgement> {
   const failures = (await Promise.all(listening)).filter((failure) => failure !== undefined);
 
   const { log } = await whenItAnswers(() => readLog(channel.id));
-  const { promises, acknowledgedIds } = story;
+  const { promises, acknowledgements } = story;
   const losesNothing = options.redisLosesNothing;
-  const acknowledged = [...acknowledgedIds];
+  const acknowledged = [...acknowledgements];
   const { verdict, counts, flaws } = judge({ log, promises, books, mayHaveExpired, acknowledged, losesNothing });
   return {
     verdict: { ...verdict, stuck: verdict.stuck + failures.length },
@@ -103,7 +103,7 @@ class Story implements Producer {
   readonly paceMs: number;
   readonly promises = new Map<number, Set<string>>();
   /** In the order in which they were. */
-  readonly acknowledgedIds = new Set<string>();
+  readonly acknowledgements = new Set<string>();
   readonly #orgId: bigint;
   readonly #count: number;
   readonly #ending: AbortSignal;
@@ -150,7 +150,7 @@ class Story implements Producer {
   acknowledged(message: PublishRequest, id: string): void {
     this.#acknowledged = message;
     this.#onSeen(id);
-    this.acknowledgedIds.add(id);
+    this.acknowledgements.add(acknowledgement(id, Number(message.sequence)));
     const sequence = Number(message.sequence);
     const ids = this.promises.get(sequence);
     if (ids === undefined) this.promises.set(sequence, new Set([id]));
