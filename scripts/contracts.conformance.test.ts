@@ -34,7 +34,7 @@ describe('a copy of the contracts', () => {
 
   test('breaks nobody as it is, and with a new field', async () => {
     expect(await breaking(image, copy)).toEqual({ ok: true, output: '' });
-    edit('uint64 org_id = 7', 'string note = 8;\n  uint64 org_id = 7');
+    edit('uint64 org_id = 7', 'string note = 1000;\n  uint64 org_id = 7');
     expect(await breaking(image, copy)).toEqual({ ok: true, output: '' });
   });
 
