@@ -178,6 +178,31 @@ describe('a Cluster', () => {
     }
   });
 
+  test('a master stands still for longer than its connection lasts: publishes to the others go on as ever', async () => {
+    // Nobody takes over, and the others serve what is theirs.
+    await using alone = await startRedisCluster({ args: ['--cluster-require-full-coverage', 'no'] });
+    const commandTimeoutMs = 500;
+    const broker = open(alone.url, { commandTimeoutMs });
+    const channels = Array.from({ length: 12 }, newChannel);
+    await Promise.all(channels.map((channel) => publishes(broker, channel)));
+    const homes = await Promise.all(channels.map((channel) => masterOf(channel, alone.masters)));
+    const [silent] = homes;
+    const concerned = channels.filter((_, n) => homes[n] === silent);
+    const others = channels.filter((_, n) => homes[n] !== silent);
+    silent?.pause();
+    try {
+      const untilMs = performance.now() + 6 * commandTimeoutMs;
+      while (performance.now() < untilMs) {
+        // Once its connection is gone, the others are asked for it first, and send back to the one that is silent.
+        const asked = Promise.allSettled(concerned.map((channel) => publishes(broker, channel)));
+        for (let n = 0; n < 10; n++) await Promise.all(others.map((channel) => publishes(broker, channel)));
+        expect((await asked).map(({ status }) => status)).toEqual(concerned.map(() => 'rejected'));
+      }
+    } finally {
+      silent?.resume();
+    }
+  });
+
   test('a master dies with what its replica never got: publishes heal, and the log goes on from there', async () => {
     const broker = open(servers.url, { commandTimeoutMs: 500 });
     const channel = newChannel();

@@ -104,7 +104,7 @@ class ScriptCall extends Command {
   readonly #script: CalledScript;
   readonly #arguments: EncodedArguments;
   readonly #settle: Settle<ScriptReply>;
-  /** Where it was written to last. */
+  /** Where it was written to and is not answered. */
   #socket: Writable | undefined;
 
   constructor(script: CalledScript, key: string, args: EncodedArguments, settle: Settle<ScriptReply>) {
@@ -120,11 +120,18 @@ class ScriptCall extends Command {
 
   /** Called by the client for each connection that it writes this to. */
   override toWritable(socket: object): Buffer {
-    // Redirected: the one before has answered.
-    this.#leave();
-    this.#socket = socket as Writable;
-    const encoded = this.#script.encode(this.#socket, this.#arguments);
-    RedisTurns.of(this.#socket).enter();
+    const connection = socket as Writable;
+    const encoded = this.#script.encode(connection, this.#arguments);
+    this.#socket = connection;
+    RedisTurns.of(connection).enter();
+    const settle = this.reject;
+    // The client may follow a redirection with it, to a node that is silent: this connection has answered, and must not wait.
+    this.reject = (error: Error) => {
+      this.reject = settle;
+      if (isUnknownScript(error)) this.#script.forget(connection);
+      this.#leave();
+      settle.call(this, error);
+    };
     return encoded;
   }
 
@@ -132,7 +139,6 @@ class ScriptCall extends Command {
     if (this.isSettled) return;
     this.isSettled = true;
     this.isResolved = error === undefined;
-    if (this.#socket !== undefined && isUnknownScript(error)) this.#script.forget(this.#socket);
     this.#leave();
     if (error !== undefined) this.#settle(error);
     else this.#settle(undefined, wordsOf(reply));
