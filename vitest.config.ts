@@ -73,7 +73,7 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 120_000,
           // Each has servers of its own on free ports, and mostly waits for them.
-          maxWorkers: 2,
+          maxWorkers: 3,
         },
       },
       {

@@ -13,7 +13,8 @@ import { check, tests } from './lib/test-steps.mjs';
 
 /**
  * Stages one after the other, the lanes of a stage beside each other, the steps of a lane one after the other. The story
- * tests mostly wait, for processes that start and for time that passes: what works beside them takes the cores meanwhile.
+ * tests mostly wait, for processes that start and for time that passes: what works beside them takes the cores meanwhile. Unit
+ * tests would only be slowed down by that, and are the first that a developer wants to know of.
  * @type {readonly (readonly (readonly Step[])[])[]}
  */
 const stages = [
@@ -23,10 +24,10 @@ const stages = [
     [check('types', 'tsc', '-p', '.'), check('types of the page', 'tsc', '-p', 'console')],
     [check('architecture', 'node', 'scripts/check-architecture.mjs')],
   ],
+  [[tests('unit tests', 'unit')]],
   [
     [tests('story tests through real Envoy', 'flows')],
     [
-      tests('unit tests', 'unit'),
       tests('fast paths beside the generated code', 'conformance'),
       tests('suites on SQLite, with threads and kills', 'sqlite'),
       tests('broker suites on real Redis', 'redis'),
