@@ -31,9 +31,8 @@ const stages = [
       tests('fast paths beside the generated code', 'conformance'),
       tests('suites on SQLite, with threads and kills', 'sqlite'),
       tests('broker suites on real Redis', 'redis'),
-      tests('store suites on real PostgreSQL', 'postgres'),
-      tests('log suites on real Kafka', 'kafka'),
     ],
+    [tests('store suites on real PostgreSQL', 'postgres'), tests('log suites on real Kafka', 'kafka')],
   ],
   // Alone: it breaks a whole deployment in a few seconds, and has to see it recover in as few.
   [[tests('failure tests, their short form', 'chaos')]],

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { Phase, type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import { coalesceWindowMs, findTextDelta, MAX_NAME_BYTES } from './text-delta.ts';
 
-const RUNS = 20_000;
+const RUNS = 5_000;
 
 const text = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 60 }),

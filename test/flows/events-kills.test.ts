@@ -17,7 +17,7 @@ import { until } from '../support/until.ts';
 // kill -9 of everything on the path of an event, in turn, while events come. EVENTS_KILL_SECONDS makes it longer, and
 // EVENTS_KILL_SEED says in which order and when.
 
-const EVENTS_PER_SEC = Number(process.env['EVENTS_KILL_RATE'] ?? 500);
+const EVENTS_PER_SEC = Number(process.env['EVENTS_KILL_RATE'] ?? 300);
 const SECONDS = Number(process.env['EVENTS_KILL_SECONDS'] ?? 10);
 const SEED = Number(process.env['EVENTS_KILL_SEED'] ?? 5);
 const TIMEOUT_MS = SECONDS * 5_000 + 180_000;
