@@ -1,4 +1,18 @@
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import {
+  CHANNEL_ID,
+  CLIENT_TIMESTAMP,
+  COALESCE_WINDOW_MS,
+  FIELD_NAME,
+  FIELD_VALUE,
+  MESSAGE_ID,
+  ORG_ID,
+  PAYLOAD,
+  PHASE,
+  SEQUENCE,
+  STRUCT_FIELD,
+  VALUE_STRING,
+} from './message-tags.ts';
 
 /**
  * What coalescing asks of an encoded PublishRequest, read in place: what the generated code would say at many times the
@@ -46,21 +60,7 @@ export function coalesceWindowMs(data: Uint8Array): number | undefined {
   return windowMs >= 1 && windowMs <= MAX_WINDOW_MS ? windowMs : undefined;
 }
 
-// Tags: field number and wire type in one byte.
-const CHANNEL_ID = 0x0a;
-const MESSAGE_ID = 0x12;
-const CLIENT_TIMESTAMP = 0x1a;
-const PHASE = 0x20;
-const SEQUENCE = 0x28;
-const PAYLOAD = 0x32;
-const ORG_ID = 0x38;
-const COALESCE_WINDOW_MS = 0x40;
 const MAX_TAG = COALESCE_WINDOW_MS;
-
-const STRUCT_FIELD = 0x0a;
-const FIELD_NAME = 0x0a;
-const FIELD_VALUE = 0x12;
-const VALUE_STRING = 0x1a;
 
 /** Where the scan stands, and what it has found. One for all scans: none is ever interrupted by another. */
 let at = 0;

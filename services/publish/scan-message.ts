@@ -1,5 +1,18 @@
 import { isUtf8 } from 'node:buffer';
 import type { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import {
+  CHANNEL_ID,
+  CLIENT_TIMESTAMP,
+  FIELD_NAME,
+  FIELD_VALUE,
+  MESSAGE_ID,
+  ORG_ID,
+  PAYLOAD,
+  PHASE,
+  SEQUENCE,
+  STRUCT_FIELD,
+  VALUE_STRING,
+} from '#lib/broker/message-tags.ts';
 import { MAX_PAYLOAD_DEPTH, type MessageHead } from './publish-message.ts';
 
 /**
@@ -69,23 +82,11 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Message
   };
 }
 
-// Tags: field number and wire type in one byte.
-const CHANNEL_ID = 0x0a;
-const MESSAGE_ID = 0x12;
-const CLIENT_TIMESTAMP = 0x1a;
-const PHASE = 0x20;
-const SEQUENCE = 0x28;
-const PAYLOAD = 0x32;
-const ORG_ID = 0x38;
-
+// Tags of what only this reads.
 const TIMESTAMP_SECONDS = 0x08;
 const TIMESTAMP_NANOS = 0x10;
-const STRUCT_FIELD = 0x0a;
-const FIELD_KEY = 0x0a;
-const FIELD_VALUE = 0x12;
 const VALUE_NULL = 0x08;
 const VALUE_NUMBER = 0x11;
-const VALUE_STRING = 0x1a;
 const VALUE_BOOL = 0x20;
 const VALUE_STRUCT = 0x2a;
 const VALUE_LIST = 0x32;
@@ -151,7 +152,7 @@ function skipStruct(data: Buffer, end: number, depth: number): boolean {
   while (at < end) {
     if (data[at++] !== STRUCT_FIELD) return false;
     const fieldEnd = readLength(data, end);
-    if (fieldEnd < 0 || at >= fieldEnd || data[at++] !== FIELD_KEY || !skipText(data, fieldEnd)) return false;
+    if (fieldEnd < 0 || at >= fieldEnd || data[at++] !== FIELD_NAME || !skipText(data, fieldEnd)) return false;
     if (at >= fieldEnd || data[at++] !== FIELD_VALUE) return false;
     if (readLength(data, fieldEnd) !== fieldEnd || !skipValue(data, fieldEnd, depth + 1)) return false;
   }
