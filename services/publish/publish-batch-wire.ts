@@ -1,6 +1,7 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { type PublishBatchResult, PublishBatchResultSchema } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import type { MessageHead } from './publish-message.ts';
+import { publishResponseLength, writePublishResponse } from './publish-response-wire.ts';
 import { scanMessage } from './scan-message.ts';
 
 /** A message of a batch, in place. */
@@ -10,7 +11,6 @@ export interface BatchedMessage {
 }
 
 const FIELD_1 = 0x0a;
-const DUPLICATE = 0x10;
 /** More are no length of ours. */
 const MAX_LENGTH_BYTES = 4;
 
@@ -68,18 +68,12 @@ export function encodeBatchResults(results: readonly PublishBatchResult[]): Buff
       out.set(refusal, at);
       at += refusal.byteLength;
     } else if (result.case === 'published') {
-      const { id, duplicate } = result.value;
-      const length = 2 + id.length + (duplicate ? 2 : 0);
+      const published = result.value;
+      const length = publishResponseLength(published);
       out[at++] = 2 + length;
       out[at++] = FIELD_1;
       out[at++] = length;
-      out[at++] = FIELD_1;
-      out[at++] = id.length;
-      at += out.write(id, at, 'latin1');
-      if (duplicate) {
-        out[at++] = DUPLICATE;
-        out[at++] = 1;
-      }
+      at = writePublishResponse(out, at, published);
     }
   }
   return out.subarray(0, at);

@@ -4,6 +4,7 @@ import { PublishStreamResponseSchema } from '#gen/tideway/stream/v1/publish_serv
 import { FRAME_HEAD_BYTES } from '#lib/server/rpc-frames.ts';
 import type { Cancelled } from './cancel-watches.ts';
 import type { PipelineAnswer } from './pipeline.ts';
+import { publishResponseLength, writePublishResponse } from './publish-response-wire.ts';
 import { resultOf } from './publish-stream.ts';
 
 /** Of an acknowledgement: its frame's head, a position of 8 bytes, an id of 41, and what is around them. */
@@ -11,8 +12,6 @@ const MAX_ACKNOWLEDGEMENT_BYTES = 80;
 
 const POSITION = 0x08;
 const PUBLISHED = 0x12;
-const ID = 0x0a;
-const DUPLICATE = 0x10;
 
 /** The same of what was cancelled. */
 export function encodeCancelled(cancelled: readonly Cancelled[]): Buffer {
@@ -59,16 +58,9 @@ export function encodeAnswers(position: number, answers: readonly PipelineAnswer
         for (; rest > 0x7f; rest = Math.floor(rest / 128)) out[at++] = (rest % 128) | 0x80;
         out[at++] = rest;
       }
-      const { id, duplicate } = answer;
       out[at++] = PUBLISHED;
-      out[at++] = 2 + id.length + (duplicate ? 2 : 0);
-      out[at++] = ID;
-      out[at++] = id.length;
-      at += out.write(id, at, 'latin1');
-      if (duplicate) {
-        out[at++] = DUPLICATE;
-        out[at++] = 1;
-      }
+      out[at++] = publishResponseLength(answer);
+      at = writePublishResponse(out, at, answer);
     }
     out[start] = 0;
     out.writeUInt32BE(at - start - FRAME_HEAD_BYTES, start + 1);
