@@ -3,7 +3,7 @@ import type { RedisServer } from '../support/redis.ts';
 import { moveSlot, startRedisCluster } from '../support/redis-cluster.ts';
 import { until } from '../support/until.ts';
 import type { Fault } from './plan.ts';
-import { command, inTime, type RedisWorld } from './redis-world.ts';
+import { command, inTime, networkCuts, type RedisWorld } from './redis-world.ts';
 
 const WHOLE_DEADLINE_MS = 40_000;
 
@@ -38,7 +38,9 @@ export async function startClusterWorld(): Promise<RedisWorld> {
       WHOLE_DEADLINE_MS,
     );
 
+  const network = networkCuts(({ choice }) => chosen(choice));
   const effects: Record<string, (fault: Fault) => Promise<void>> = {
+    ...network.effects,
     'primary killed': async ({ forMs, choice }) => {
       const killed = await chosen(choice);
       await killed.kill();
@@ -70,9 +72,6 @@ export async function startClusterWorld(): Promise<RedisWorld> {
         await inTime(moveSlot(Number(await from.admin.cluster('KEYSLOT', key)), from, to), 10_000);
       }
     },
-    'pub/sub killed': async ({ choice }) => command(await chosen(choice), 'CLIENT', 'KILL', 'TYPE', 'pubsub'),
-    'connections killed': async ({ choice }) => command(await chosen(choice), 'CLIENT', 'KILL', 'TYPE', 'normal'),
-    'replication cut': async ({ choice }) => command(await chosen(choice), 'CLIENT', 'KILL', 'TYPE', 'replica'),
   };
   return {
     url: cluster.url,
@@ -84,12 +83,7 @@ export async function startClusterWorld(): Promise<RedisWorld> {
         everyMs: [3_000, 6_000],
         forMs: [200, 4_000],
       },
-      {
-        name: 'network',
-        kinds: ['pub/sub killed', 'connections killed', 'replication cut'],
-        everyMs: [1_500, 5_000],
-        forMs: [0, 0],
-      },
+      network.group,
     ],
     breakBy: async (fault) => effects[fault.kind]?.(fault),
     async serverOf(key) {

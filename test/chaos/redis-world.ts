@@ -57,3 +57,29 @@ export async function command(server: RedisServer, ...words: [string, ...(string
   const [name, ...args] = words;
   await inTime(server.admin.call(name, ...args)).catch(() => undefined);
 }
+
+type Effect = (fault: Fault) => Promise<void>;
+
+/** What is cut on the network of a deployment with replicas. `serverFor`: whose connections. */
+export function networkCuts(serverFor: (fault: Fault) => Promise<RedisServer>): {
+  readonly group: FaultGroup;
+  readonly effects: Readonly<Record<string, Effect>>;
+} {
+  const cut =
+    (type: string): Effect =>
+    async (fault) =>
+      command(await serverFor(fault), 'CLIENT', 'KILL', 'TYPE', type);
+  return {
+    group: {
+      name: 'network',
+      kinds: ['pub/sub killed', 'connections killed', 'replication cut'],
+      everyMs: [1_500, 5_000],
+      forMs: [0, 0],
+    },
+    effects: {
+      'pub/sub killed': cut('pubsub'),
+      'connections killed': cut('normal'),
+      'replication cut': cut('replica'),
+    },
+  };
+}

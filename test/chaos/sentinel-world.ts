@@ -3,7 +3,7 @@ import type { RedisServer } from '../support/redis.ts';
 import { startRedisSentinel } from '../support/redis-sentinel.ts';
 import { until } from '../support/until.ts';
 import type { Fault } from './plan.ts';
-import { command, inTime, type RedisWorld } from './redis-world.ts';
+import { command, inTime, networkCuts, type RedisWorld } from './redis-world.ts';
 
 const WHOLE_DEADLINE_MS = 30_000;
 const FAILOVER_DEADLINE_MS = 15_000;
@@ -33,7 +33,9 @@ export async function startSentinelWorld(): Promise<RedisWorld> {
   const untilFailedOver = (from: RedisServer) =>
     until('the replica took over', async () => (await primary()) !== from, FAILOVER_DEADLINE_MS);
 
+  const network = networkCuts(primary);
   const effects: Record<string, (fault: Fault) => Promise<void>> = {
+    ...network.effects,
     'primary killed': async ({ forMs }) => {
       const killed = await primary();
       await killed.kill();
@@ -64,9 +66,6 @@ export async function startSentinelWorld(): Promise<RedisWorld> {
       paused.resume();
       await untilWhole();
     },
-    'pub/sub killed': async () => command(await primary(), 'CLIENT', 'KILL', 'TYPE', 'pubsub'),
-    'connections killed': async () => command(await primary(), 'CLIENT', 'KILL', 'TYPE', 'normal'),
-    'replication cut': async () => command(await primary(), 'CLIENT', 'KILL', 'TYPE', 'replica'),
   };
   return {
     url: redis.url,
@@ -78,12 +77,7 @@ export async function startSentinelWorld(): Promise<RedisWorld> {
         everyMs: [3_000, 6_000],
         forMs: [200, 4_000],
       },
-      {
-        name: 'network',
-        kinds: ['pub/sub killed', 'connections killed', 'replication cut'],
-        everyMs: [1_500, 5_000],
-        forMs: [0, 0],
-      },
+      network.group,
     ],
     breakBy: async (fault) => effects[fault.kind]?.(fault),
     async serverOf() {

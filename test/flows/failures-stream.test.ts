@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ControlType } from '#gen/tideway/stream/v1/message_pb.ts';
-import { Checker, FLAWLESS } from '../support/checker.ts';
-import { type Crowd, gatherCrowd } from '../support/crowd.ts';
+import { Checker } from '../support/checker.ts';
+import { expectFlawlessEnd, gatherCrowd, untilPublished } from '../support/crowd.ts';
 import { type Deployment, startDeployment } from '../support/deployment.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import type { SseListener } from '../support/sse-listener.ts';
@@ -42,25 +42,6 @@ function largestBin(listeners: readonly SseListener[]): number {
 }
 
 /** A few messages more on every channel. */
-async function untilPublished({ publishers }: Crowd): Promise<void> {
-  const before = publishers.map(({ acknowledged }) => acknowledged);
-  await until('publishing goes on', () =>
-    publishers.every(({ acknowledged }, n) => acknowledged >= (before[n] ?? 0) + 2),
-  );
-}
-
-/** What is true of every listener in the end, whatever happened to it. */
-async function finish(crowd: Crowd, checker: Checker): Promise<void> {
-  await crowd.end();
-  const browsers = [...crowd.plain, ...crowd.withControls];
-  // After END a browser reconnects, is answered 204, and stops.
-  await until('every browser has stopped', () => browsers.every(({ state }) => state === 'stopped'));
-  expect(checker.verdict()).toEqual(FLAWLESS);
-  expect(crowd.publishers.flatMap(({ refusals }) => refusals)).toEqual([]);
-  expect(crowd.typed.filter(({ hasEnded, failure }) => !hasEnded || failure !== undefined)).toEqual([]);
-  expect(browsers.flatMap(({ errors }) => errors)).toEqual([]);
-}
-
 test('SIGTERM of one of two stream replicas under 1,000 listeners: all move on, spread, and miss nothing', async () => {
   const checker = new Checker();
   const crowd = await gatherCrowd(deployment, checker, CROWD);
@@ -89,7 +70,7 @@ test('SIGTERM of one of two stream replicas under 1,000 listeners: all move on, 
   for (const { controls, codes } of movedTyped) {
     expect({ controls, codes }).toEqual({ controls: [ControlType.SERVER_DRAINING], codes: [0] });
   }
-  await finish(crowd, checker);
+  await expectFlawlessEnd(crowd, checker);
 });
 
 test('kill -9 of one of two stream replicas under 1,000 listeners: all resume, and miss nothing', async () => {
@@ -104,5 +85,5 @@ test('kill -9 of one of two stream replicas under 1,000 listeners: all resume, a
     return moved(browsers).length > 0 && browsers.every(({ state }) => state === 'open');
   });
   await untilPublished(crowd);
-  await finish(crowd, checker);
+  await expectFlawlessEnd(crowd, checker);
 });

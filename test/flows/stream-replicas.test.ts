@@ -6,8 +6,8 @@ import { channelKey } from '#lib/broker/broker.ts';
 import { channelKeys } from '#lib/broker/redis-keys.ts';
 import { edgeSizes } from '../../envoy/limits.ts';
 import { CHANNEL_HEADER } from '../../envoy/stream-affinity.ts';
-import { Checker, FLAWLESS } from '../support/checker.ts';
-import { type Crowd, gatherCrowd } from '../support/crowd.ts';
+import { Checker } from '../support/checker.ts';
+import { type Crowd, expectFlawlessEnd, gatherCrowd, untilPublished } from '../support/crowd.ts';
 import { type Channel, type Deployment, listenBySse, startDeployment } from '../support/deployment.ts';
 import { startEdge } from '../support/edge.ts';
 import { listen } from '../support/events.ts';
@@ -169,13 +169,6 @@ test('EDGE_STREAM_AFFINITY=none spreads every channel', async () => {
 const CROWD = { channels: 20, plain: 5, withControls: 1, typed: 1, publishPauseMs: 400 };
 
 /** A few messages more on every channel. */
-async function untilPublished({ publishers }: Crowd): Promise<void> {
-  const before = publishers.map(({ acknowledged }) => acknowledged);
-  await until('publishing goes on', () =>
-    publishers.every(({ acknowledged }, n) => acknowledged >= (before[n] ?? 0) + 2),
-  );
-}
-
 async function untilMoved(crowd: Crowd): Promise<void> {
   const browsers = [...crowd.plain, ...crowd.withControls];
   await until('those who were cut are back', () => {
@@ -186,17 +179,6 @@ async function untilMoved(crowd: Crowd): Promise<void> {
       )
     );
   });
-}
-
-async function finish(crowd: Crowd): Promise<void> {
-  await untilPublished(crowd);
-  await crowd.end();
-  const browsers = [...crowd.plain, ...crowd.withControls];
-  await until('every browser has stopped', () => browsers.every(({ state }) => state === 'stopped'));
-  expect(checker.verdict()).toEqual(FLAWLESS);
-  expect(crowd.publishers.flatMap(({ refusals }) => refusals)).toEqual([]);
-  expect(crowd.typed.filter(({ hasEnded, failure }) => !hasEnded || failure !== undefined)).toEqual([]);
-  expect(browsers.flatMap(({ errors }) => errors)).toEqual([]);
 }
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
@@ -215,7 +197,8 @@ test.each(['SIGTERM', 'SIGKILL'] as const)(
     });
     await deployment.restart('stream', 0);
     await deployment.untilInUse('stream', 0);
-    await finish(crowd);
+    await untilPublished(crowd);
+    await expectFlawlessEnd(crowd, checker);
   },
 );
 

@@ -1,4 +1,5 @@
-import type { Checker } from './checker.ts';
+import { expect } from 'vitest';
+import { type Checker, FLAWLESS } from './checker.ts';
 import { type Channel, type Deployment, listenByRpc, listenBySse } from './deployment.ts';
 import { httpFace, SteadyPublisher } from './publishers.ts';
 import { grpcListenerClient, type RpcListener } from './rpc-listener.ts';
@@ -62,4 +63,23 @@ export async function gatherCrowd(deployment: Deployment, checker: Checker, size
       await until('every listener has its END', () => listeners.every(({ hasEnded }) => hasEnded), 20_000);
     },
   };
+}
+
+export async function untilPublished({ publishers }: Crowd): Promise<void> {
+  const before = publishers.map(({ acknowledged }) => acknowledged);
+  await until('publishing goes on', () =>
+    publishers.every(({ acknowledged }, n) => acknowledged >= (before[n] ?? 0) + 2),
+  );
+}
+
+/** What is true of every listener in the end, whatever happened to it. */
+export async function expectFlawlessEnd(crowd: Crowd, checker: Checker): Promise<void> {
+  await crowd.end();
+  const browsers = [...crowd.plain, ...crowd.withControls];
+  // After END a browser reconnects, is answered 204, and stops.
+  await until('every browser has stopped', () => browsers.every(({ state }) => state === 'stopped'));
+  expect(checker.verdict()).toEqual(FLAWLESS);
+  expect(crowd.publishers.flatMap(({ refusals }) => refusals)).toEqual([]);
+  expect(crowd.typed.filter(({ hasEnded, failure }) => !hasEnded || failure !== undefined)).toEqual([]);
+  expect(browsers.flatMap(({ errors }) => errors)).toEqual([]);
 }
