@@ -136,6 +136,11 @@ describe('a clock that leapt', () => {
     });
   });
 
+  test('who was told that everything up to the seal has expired misses nothing, though a failover brings it back', () => {
+    const books = [bookOf(['expired', id(4)]), bookOf(1, 2, ['expired', id(4)]), bookOf(1, 2, 4)];
+    expect(judgeLeap({ newLog: log, books }).verdict).toEqual({ ...FLAWLESS, lost: 1 });
+  });
+
   test('who is told nothing has lost what expired', () => {
     expect(judgeLeap({ newLog: logOf(3, 4), books: [bookOf(1, 3, 4)] }).verdict).toEqual({ ...FLAWLESS, lost: 1 });
     // Where a failover may have taken it back nobody could tell.
@@ -224,6 +229,19 @@ describe('text that came together', () => {
 
   test('what was never acknowledged and is not in the log was taken back', () => {
     expect(verdictOn(bookOfParts([1, 9, 2], [3, 4]))).toEqual(FLAWLESS);
+  });
+
+  test('what came joined and was taken back is not looked for where the log has it since', () => {
+    // Read at 100-9, joined with one that nobody acknowledged; both were said again to a Redis whose clock is behind.
+    const book = new Book('channel', 'somebody', { partsOf: (joined, sequence) => (joined ? [2, 3] : [sequence]) });
+    book.record(id(7), 1);
+    book.record(id(9), 3, {});
+    book.control({ type: 'reset', cursor: '', firstId: '' });
+    for (const n of [1, 2]) book.record(id(n), n);
+    book.record(id(3), 3);
+    book.record(id(4), 4);
+    book.hasEnded = true;
+    expect(verdictOn(book)).toEqual(FLAWLESS);
   });
 
   test('what nobody published is found', () => {

@@ -233,7 +233,7 @@ function judgeBook(
   const idOf = new Map<number, EntryId>();
   /** Received, and nobody knows at which id. */
   const without = new Set<number>();
-  const excused: [after: EntryId, before: EntryId][] = [];
+  const excused: Range[] = [];
   let at: EntryId = BEFORE_ALL;
   /** Since the log went back, or nowhere: what is next need not be later than what was. */
   let isAnew = false;
@@ -275,7 +275,7 @@ function judgeBook(
         break;
       case 'reset':
         counts.resets += 1;
-        excused.push([BEFORE_ALL, cursor], [cursor, cursor]);
+        excused.push(...upTo(cursor));
         got.clear();
         [at, isAnew] = [cursor, true];
         break;
@@ -287,12 +287,14 @@ function judgeBook(
         break;
     }
   }
+  // The last that it was told: it left, and a failover may have brought the log back since.
+  if (hasExpired) excused.push(...upTo(at));
   if (!book.hasEnded && log.entries.length > 0)
     find('stuck', `at ${at}, and the log ends at ${log.entries.at(-1)?.id}`);
   const isExcused = (id: EntryId) =>
     excused.some(([after, before]) => {
-      const isResetCursor = after === before && id === after;
-      return isResetCursor || (compareEntryIds(id, after) > 0 && compareEntryIds(id, before) < 0);
+      const isCursor = after === before && id === after;
+      return isCursor || (compareEntryIds(id, after) > 0 && compareEntryIds(id, before) < 0);
     });
   // It heard an END that Redis took back: it listens no more, and nobody can tell it.
   const last = book.events.findLast((event) => event.kind === 'message');
@@ -306,6 +308,17 @@ function judgeBook(
     if (!idOf.has(sequence) && !without.has(sequence) && !isExcused(id))
       find('lost', `${sequence} at ${id} (after ${log.prevOf(id)}) was not received: ${around(book, id)}`);
   }
+}
+
+/** Both exclusive, but where they are the same. */
+type Range = readonly [after: EntryId, before: EntryId];
+
+/** Inclusive. */
+function upTo(cursor: EntryId): Range[] {
+  return [
+    [BEFORE_ALL, cursor],
+    [cursor, cursor],
+  ];
 }
 
 /** What a listener got where it should have got an entry. */

@@ -49,14 +49,17 @@ export class LogView {
   }
 
   /**
-   * Where a message is that came as a part of another at `before`, to somebody who stood at `after`. One that is in the log
-   * and came from elsewhere is where the log has it; undefined: one that was there and is known to nobody any more.
+   * Where a message is that came as a part of another at `before`, to somebody who stood at `after`. Undefined: it was there
+   * and is known to nobody any more. Joined text is of one log: what has since gone to another log than the message it came
+   * with was read where that was.
    */
   placeOf(sequence: number, after: EntryId, before: EntryId): EntryId | undefined {
     const stored = this.entries.filter((entry) => entry.sequence === sequence).map(({ id }) => id);
     const known = [...stored, ...(this.#promises.get(sequence) ?? [])] as EntryId[];
     const between = known.filter((id) => compareEntryIds(id, after) > 0 && compareEntryIds(id, before) < 0);
-    return between.find((id) => this.stands(id)) ?? between[0] ?? stored.find((id) => compareEntryIds(id, after) <= 0);
+    const [first] = between;
+    if (first !== undefined) return between.find((id) => this.stands(id)) ?? first;
+    return this.stands(before) ? stored.find((id) => compareEntryIds(id, after) <= 0) : undefined;
   }
 
   prevOf(id: EntryId): EntryId | undefined {
