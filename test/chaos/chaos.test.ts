@@ -8,6 +8,8 @@ import { type Report, runChaos, type Topology } from './run.ts';
 const { CHAOS_SEED, CHAOS_SECONDS, CHAOS_TOPOLOGY } = process.env;
 /** As in `npm test`: two runs beside each other. */
 const isShort = CHAOS_SECONDS === undefined;
+/** `npm test` breaks the same each time: what it finds is in the change. Other seeds are for long runs. */
+const SHORT_SEED = 1_199_697_528;
 const seconds = Number(CHAOS_SECONDS ?? 8);
 const topologies = (CHAOS_TOPOLOGY?.split(',') ?? ['single', 'sentinel', 'cluster']) as Topology[];
 // Streams end, servers stop, and the machine may be busy.
@@ -18,12 +20,11 @@ async function run(
   redisLosesNothing: boolean,
   env: Readonly<Record<string, string>> = {},
 ): Promise<Report> {
-  const seed = CHAOS_SEED === undefined ? randomInt(2 ** 31) : Number(CHAOS_SEED);
+  const seed = Number(CHAOS_SEED ?? (isShort ? SHORT_SEED : randomInt(2 ** 31)));
   const name = [topology, ...Object.entries(env).map(([setting, value]) => `${setting}=${value}`)].join(', ');
   const say = (line: string) => void process.stdout.write(`chaos, ${name}: ${line}\n`);
   say(`CHAOS_SEED=${seed} CHAOS_SECONDS=${seconds} CHAOS_TOPOLOGY=${topology}`);
-  const report = await runChaos({ topology, seed, seconds, redisLosesNothing, env, say });
-  return report;
+  return runChaos({ topology, seed, seconds, redisLosesNothing, env, say });
 }
 
 function expectFlawless({ verdict, flaws, trouble, counts }: Report): void {

@@ -16,7 +16,7 @@ describe('with nobody behind it', () => {
 
   beforeAll(async () => {
     const nobody = [await freePort()];
-    edge = await startEdge({ publish: nobody, stream: nobody, web: nobody });
+    edge = await startEdge({ publish: nobody, stream: nobody, web: nobody }, {}, 'checked');
   });
   afterAll(() => edge.stop());
 

@@ -34,13 +34,19 @@ export interface Edge {
   stop(): Promise<void>;
 }
 
-const READY_DEADLINE_MS = 20_000;
+/** A deadline for what hangs, not for what is slow: the machine may be busy. */
+const READY_DEADLINE_MS = 60_000;
 
 /**
  * Real Envoy on a free port, with the product's configuration, in front of the given processes. When it resolves, Envoy
- * has looked at the health of each of them once.
+ * sends requests to all of them: on a busy machine one may be too late for the first look at its health, which alone takes
+ * it out for a second. `checked`: it has looked at each once, whatever it found.
  */
-export async function startEdge(upstreams: EdgeUpstreams, changes: EdgeChanges = {}): Promise<Edge> {
+export async function startEdge(
+  upstreams: EdgeUpstreams,
+  changes: EdgeChanges = {},
+  until: 'healthy' | 'checked' = 'healthy',
+): Promise<Edge> {
   const envoy = await ensureEnvoy();
   const folder = mkdtempSync(join(tmpdir(), 'tideway-edge-'));
   const socketPath = join(folder, 'admin.sock');
@@ -85,6 +91,7 @@ export async function startEdge(upstreams: EdgeUpstreams, changes: EdgeChanges =
   });
   try {
     const port = await Promise.race([listeningPort(socketPath), ended]);
+    if (until === 'healthy') await Promise.race([allHealthy(socketPath), ended]);
     return { url: `http://127.0.0.1:${port}`, port, output, admin: (path) => askAdmin(socketPath, path), stop };
   } catch (error) {
     await stop();
@@ -107,6 +114,19 @@ async function listeningPort(socketPath: string): Promise<number> {
   }
   const { listener_statuses: statuses } = JSON.parse(await askAdmin(socketPath, '/listeners?format=json'));
   return statuses[0].local_address.socket_address.port_value;
+}
+
+async function allHealthy(socketPath: string): Promise<void> {
+  const endMs = performance.now() + READY_DEADLINE_MS;
+  for (;;) {
+    const hosts = (await askAdmin(socketPath, '/clusters'))
+      .split('\n')
+      .filter((line) => line.includes('::health_flags::'));
+    const missing = hosts.filter((line) => !line.endsWith('::healthy'));
+    if (missing.length === 0) return;
+    if (performance.now() > endMs) throw new Error(`Envoy sends nothing to ${missing.join(', ')}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 function askAdmin(socketPath: string, path: string): Promise<string> {

@@ -89,6 +89,7 @@ export async function startService(
     }
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
+  if (child.exitCode !== null) throw new Error(`${name} ended, and another answers at its port ${port}: ${output}`);
   return service;
 }
 
