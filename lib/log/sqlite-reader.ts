@@ -1,5 +1,7 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
+import type { BroadcastChannel } from 'node:worker_threads';
 import { type LogRecord, LogUnavailableError } from './log.ts';
+import { openChanges } from './sqlite-changes.ts';
 import { openForReading, recordsTable } from './sqlite-log-file.ts';
 
 /** Where a topic's records are. */
@@ -12,8 +14,8 @@ export interface SqlitePartition {
   readonly nextOffset: number;
 }
 
-/** What an idle reader costs is this look at a number, so many times a second. */
-const POLL_MS = 10;
+/** For what other processes write: this one's are heard of at once. An idle reader costs this look at a number. */
+const POLL_MS = 100;
 
 /** One connection for the readers of a thread. Each read is a short one: a long one would let the write-ahead log grow. */
 export class SqliteReader {
@@ -22,10 +24,13 @@ export class SqliteReader {
   readonly #partitions: StatementSync;
   readonly #records = new Map<number, StatementSync>();
   readonly #listeners = new Set<{ readonly version: number; readonly onChange: () => void }>();
+  readonly #changes: BroadcastChannel;
   #poll: NodeJS.Timeout | undefined;
 
   constructor(dataDir: string) {
     this.#database = openForReading(dataDir);
+    this.#changes = openChanges(dataDir);
+    this.#changes.onmessage = () => this.#look();
     this.#dataVersion = this.#database.prepare('pragma data_version');
     this.#partitions = this.#database.prepare(
       `select t.name as topic, t.id as topicId, p.partition, p.id, p.next_offset as nextOffset
@@ -43,7 +48,9 @@ export class SqliteReader {
   onceChanged(version: number, onChange: () => void): () => void {
     const listener = { version, onChange };
     this.#listeners.add(listener);
-    this.#poll ??= setTimeout(() => this.#look(), POLL_MS);
+    // What was written since it had that version was heard of before.
+    if (this.#hasChanged(version)) setImmediate(() => this.#look());
+    else this.#poll ??= setTimeout(() => this.#look(), POLL_MS);
     return () => void this.#listeners.delete(listener);
   }
 
@@ -76,6 +83,7 @@ export class SqliteReader {
 
   close(): void {
     clearTimeout(this.#poll);
+    this.#changes.close();
     if (this.#database.isOpen) this.#database.close();
   }
 
@@ -96,20 +104,24 @@ export class SqliteReader {
     return statement;
   }
 
-  #look(): void {
-    this.#poll = undefined;
-    let version: number | undefined;
+  /** Also when it can't be read: whoever waits finds out by reading. */
+  #hasChanged(version: number): boolean {
     try {
-      version = this.version();
+      return this.version() !== version;
     } catch {
-      // Whoever waits finds out by reading.
+      return true;
     }
+  }
+
+  #look(): void {
+    clearTimeout(this.#poll);
+    this.#poll = undefined;
     for (const listener of this.#listeners) {
-      if (listener.version === version) continue;
+      if (!this.#hasChanged(listener.version)) continue;
       this.#listeners.delete(listener);
       listener.onChange();
     }
-    if (this.#listeners.size > 0) this.#poll ??= setTimeout(() => this.#look(), POLL_MS);
+    if (this.#listeners.size > 0) this.#poll = setTimeout(() => this.#look(), POLL_MS);
   }
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { type PackedRecords, unpack } from './packed-records.ts';
+import { openChanges } from './sqlite-changes.ts';
 import { createRecordsTable, openForWriting, partitionOf, recordsTable, SQLITE_PARTITIONS } from './sqlite-log-file.ts';
 import { SqliteRetention } from './sqlite-retention.ts';
 
@@ -131,6 +132,7 @@ function serve(port: MessagePort, data: WriterData): void {
   }
   const writer = new WriterThread(database);
   const retention = new SqliteRetention(database, data);
+  const changes = openChanges(data.dataDir);
   const answer = (act: () => void) => {
     let failure: string | undefined;
     try {
@@ -143,13 +145,15 @@ function serve(port: MessagePort, data: WriterData): void {
   port.on('message', (request: WriterRequest) => {
     switch (request.kind) {
       case 'append':
-        return answer(() => writer.append(request.packed, request.timeoutMs));
+        answer(() => writer.append(request.packed, request.timeoutMs));
+        return changes.postMessage(undefined);
       case 'ping':
         return answer(() => writer.ping(request.timeoutMs));
       case 'close':
         retention.close();
         // Folds the write-ahead log into the file, where nobody else has it open.
         answer(() => database.close());
+        changes.close();
         port.close();
     }
   });
