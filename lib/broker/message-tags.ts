@@ -15,4 +15,11 @@ export const STRUCT_FIELD = 0x0a;
 export const FIELD_NAME = 0x0a;
 export const FIELD_VALUE = 0x12;
 /** Of google.protobuf.Value. */
+export const VALUE_NULL = 0x08;
+export const VALUE_NUMBER = 0x11;
 export const VALUE_STRING = 0x1a;
+export const VALUE_BOOL = 0x20;
+export const VALUE_STRUCT = 0x2a;
+export const VALUE_LIST = 0x32;
+/** Of google.protobuf.ListValue. */
+export const LIST_VALUE = 0x0a;

@@ -2,13 +2,13 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { type PublishRequest, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import type { PublishClaims } from '#lib/auth/publish-token.ts';
 import type { Broker, PublishRate } from '#lib/broker/broker.ts';
+import { type MessageHead, scanMessage } from '#lib/broker/scan-message.ts';
 import { endOfTurn } from '#lib/server/end-of-turn.ts';
 import { type Gate, parseOrgId } from '#lib/server/gate.ts';
 import type { HttpCall, HttpRoute } from '#lib/server/http-route.ts';
 import { headerOf, type NodeServerResponse, readBody } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
-import { checkMessage, MAX_MESSAGE_BYTES, type MessageHead, publishMessage, tooLarge } from './publish-message.ts';
-import { scanMessage } from './scan-message.ts';
+import { checkMessage, MAX_MESSAGE_BYTES, publishMessage, tooLarge } from './publish-message.ts';
 
 /**
  * Conduit's form: `POST /publish/{org_id}/{channel_id}` with an encoded PublishRequest, answered with the entry's id as

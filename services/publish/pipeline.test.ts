@@ -4,10 +4,11 @@ import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type Broker, BrokerUnavailableError, type PublishRate } from '#lib/broker/broker.ts';
 import { BEFORE_ALL } from '#lib/broker/entry-id.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
+import type { MessageHead } from '#lib/broker/scan-message.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import { until } from '../../test/support/until.ts';
 import { MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Pipeline, type PipelineAnswer } from './pipeline.ts';
-import { channelOf, type MessageHead } from './publish-message.ts';
+import { channelOf } from './publish-message.ts';
 
 /** A run that hangs is told as a failure, with what was sent, before the search for a shorter one is ended. */
 const MAX_RUN_MS = 10_000;

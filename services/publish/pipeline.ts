@@ -10,9 +10,10 @@ import {
   type PublishResult,
 } from '#lib/broker/broker.ts';
 import { messageKey } from '#lib/broker/message-key.ts';
+import type { MessageHead } from '#lib/broker/scan-message.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import type { Cancelled, CancelWatch, CancelWatches } from './cancel-watches.ts';
-import { channelOf, type MessageHead, type Published, publishedOf, toStore } from './publish-message.ts';
+import { channelOf, type Published, publishedOf, toStore } from './publish-message.ts';
 
 /** What of one call may wait for answers; beyond it the call is not read. */
 export const MAX_WAITING_MESSAGES = 256;

@@ -2,7 +2,8 @@ import { create, type JsonObject } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import { Phase, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
-import { checkMessage, MAX_MESSAGE_BYTES, MAX_PAYLOAD_DEPTH, publishMessage } from './publish-message.ts';
+import { MAX_PAYLOAD_DEPTH } from '#lib/broker/scan-message.ts';
+import { checkMessage, MAX_MESSAGE_BYTES, publishMessage } from './publish-message.ts';
 
 const RATE = { name: 'unary', perSec: 2 } as const;
 

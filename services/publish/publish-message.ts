@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
-import type { Phase, PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
+import type { PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   type Broker,
   BrokerUnavailableError,
@@ -10,25 +10,12 @@ import {
   type PublishResult,
 } from '#lib/broker/broker.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
+import { MAX_PAYLOAD_DEPTH, type MessageHead } from '#lib/broker/scan-message.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 
 /** Conduit's limit, on the encoded PublishRequest. */
 export const MAX_MESSAGE_BYTES = 16_384;
-/** What protobuf readers with the usual limit of 100 nested messages can read: a level of a Struct takes three. */
-export const MAX_PAYLOAD_DEPTH = 32;
-
 export type Published = { readonly id: EntryId; readonly duplicate: boolean };
-
-/** What of a message decides where it goes, and whether it is stored. */
-export interface MessageHead {
-  readonly orgId: bigint;
-  /** In lower case. */
-  readonly channelId: string;
-  /** In lower case. */
-  readonly messageId: string;
-  readonly phase: Phase;
-  readonly sequence: bigint;
-}
 
 /**
  * Holds a decoded message that keeps the contract's rules to the limits that these can't say.

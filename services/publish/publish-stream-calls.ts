@@ -3,6 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { PublishService, PublishStreamRequestSchema } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import type { PublishClaims } from '#lib/auth/publish-token.ts';
+import { scanMessage } from '#lib/broker/scan-message.ts';
 import { RPC_MAX_MESSAGE_BYTES } from '#lib/server/limits.ts';
 import { headerOf, type NodeServerRequest, type NodeServerResponse } from '#lib/server/node-http.ts';
 import type { RawRpc } from '#lib/server/raw-rpc.ts';
@@ -12,7 +13,6 @@ import { connectEndFrame, FrameReader, grpcTrailers } from '#lib/server/rpc-fram
 import { Pipeline } from './pipeline.ts';
 import { acceptDecoded, type PublishStreamContext, requireUnexpired } from './publish-stream.ts';
 import { encodeAnswers, encodeCancelled } from './publish-stream-answers.ts';
-import { scanMessage } from './scan-message.ts';
 
 export interface PublishStreamCallsOptions extends Omit<PublishStreamContext, 'claims'> {
   /** Aborted when this server drains. */

@@ -2,7 +2,8 @@ import type { Face } from './byte-sink.ts';
 import type { Delivery } from './delivery.ts';
 import { type ManyWire, manyWires } from './many-wire.ts';
 import { sseFace } from './sse-face.ts';
-import { controlData, sseWire, streamData } from './sse-wire.ts';
+import { controlData, sseWire } from './sse-wire.ts';
+import { streamDataOf } from './stream-data.ts';
 
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array();
@@ -18,8 +19,10 @@ const { wire, chunkWire } = manyWires({
   opening: sseWire.opening,
   heartbeat: sseWire.heartbeat,
   goodbye: sseWire.goodbye,
-  entry: ({ message }: Delivery) =>
-    message === undefined ? NOTHING : encoder.encode(`event: stream\ndata: ${streamData(message)}\n\n`),
+  entry(delivery: Delivery) {
+    const data = streamDataOf(delivery);
+    return data === undefined ? NOTHING : encoder.encode(`event: stream\ndata: ${data}\n\n`);
+  },
   control: (notice, channelId) => encoder.encode(`event: control\ndata: ${controlData(notice, channelId)}\n\n`),
   cursorHead: () => CURSOR_HEAD,
   cursorEnd: BLOCK_END,

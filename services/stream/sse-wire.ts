@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { PhaseSchema, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
 import { type ControlNotice, concatBytes, type Delivery, leavesCursor, type Wire } from './delivery.ts';
+import { streamDataOf } from './stream-data.ts';
 
 /** What an EventSource waits before it reconnects: Conduit's first words. */
 const RETRY_MS = 500;
@@ -9,7 +9,6 @@ const RETRY_MS = 500;
 const RETRY_AWAY_MS = 3_000;
 
 const encoder = new TextEncoder();
-const phaseNames = new Map<number, string>(PhaseSchema.values.map(({ number, name }) => [number, name]));
 
 /**
  * Conduit's server-sent events. All that comes from outside is JSON in them, so no CR or LF of a publisher can end a
@@ -21,11 +20,12 @@ export const sseWire = {
   heartbeat: encoder.encode(':\n\n'),
 
   entry(delivery: Delivery): Uint8Array {
-    const { entry, message } = delivery;
+    const { entry } = delivery;
     if (entry.kind === 'producer_lost') return control({ type: 'producer_lost' }, entry.id);
     // Not ours: an id alone moves the cursor and tells nobody anything.
-    if (message === undefined) return encoder.encode(`id: ${entry.id}\n\n`);
-    return encoder.encode(`event: stream\nid: ${entry.id}\ndata: ${streamData(message)}\n\n`);
+    const data = streamDataOf(delivery);
+    if (data === undefined) return encoder.encode(`id: ${entry.id}\n\n`);
+    return encoder.encode(`event: stream\nid: ${entry.id}\ndata: ${data}\n\n`);
   },
 
   control,
@@ -45,15 +45,6 @@ function control(notice: ControlNotice, cursor: EntryId | undefined): Uint8Array
   // An empty id would take the cursor away.
   const id = cursor === undefined && leavesCursor(notice) ? '' : `id: ${cursor ?? ''}\n`;
   return encoder.encode(`event: control\n${id}data: ${controlData(notice)}\n\n`);
-}
-
-export function streamData({ messageId, channelId, phase, sequence, payload }: PublishRequest): string {
-  // By hand, as a uint64 sequence is a JSON number with all its digits, which JSON.stringify has no way to write.
-  return (
-    `{"event_type":"stream","message_id":"${messageId.toLowerCase()}"` +
-    `,"channel_id":"${channelId.toLowerCase()}","phase":"${phaseNames.get(phase)}"` +
-    `,"sequence":${sequence},"payload":${JSON.stringify(payload ?? null)}}`
-  );
 }
 
 /** `channelId` where the listener has several. */

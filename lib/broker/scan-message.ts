@@ -5,15 +5,40 @@ import {
   CLIENT_TIMESTAMP,
   FIELD_NAME,
   FIELD_VALUE,
+  LIST_VALUE,
   MESSAGE_ID,
   ORG_ID,
   PAYLOAD,
   PHASE,
   SEQUENCE,
   STRUCT_FIELD,
+  VALUE_BOOL,
+  VALUE_LIST,
+  VALUE_NULL,
+  VALUE_NUMBER,
   VALUE_STRING,
-} from '#lib/broker/message-tags.ts';
-import { MAX_PAYLOAD_DEPTH, type MessageHead } from './publish-message.ts';
+  VALUE_STRUCT,
+} from './message-tags.ts';
+
+/** What protobuf readers with the usual limit of 100 nested messages can read: a level of a Struct takes three. */
+export const MAX_PAYLOAD_DEPTH = 32;
+
+/** What of a message decides where it goes, and whether it is stored. */
+export interface MessageHead {
+  readonly orgId: bigint;
+  /** In lower case. */
+  readonly channelId: string;
+  /** In lower case. */
+  readonly messageId: string;
+  readonly phase: Phase;
+  readonly sequence: bigint;
+}
+
+export interface ScannedMessage extends MessageHead {
+  /** Where its bytes have the payload, a Struct; 0 without one. Exclusive at its end. */
+  readonly payloadStart: number;
+  readonly payloadEnd: number;
+}
 
 /**
  * Reads a PublishRequest in place, between `start` and `end`. What it answers, the generated code, the contract's rules
@@ -24,14 +49,15 @@ import { MAX_PAYLOAD_DEPTH, type MessageHead } from './publish-message.ts';
  * is so for everything that is wrong, and for everything rare: fields that are there twice, unknown ones, other encodings
  * of the same. So no error is worded here, and nothing has to be read here as others read it.
  */
-export function scanMessage(data: Buffer, start = 0, end = data.length): MessageHead | undefined {
+export function scanMessage(data: Buffer, start = 0, end = data.length): ScannedMessage | undefined {
   let channelAt = -1;
   let messageAt = -1;
   let phase = -1;
   let sequence = -1;
   let orgId = -1;
   let hasTimestamp = false;
-  let hasPayload = false;
+  let payloadStart = 0;
+  let payloadEnd = 0;
   at = start;
   while (at < end) {
     switch (data[at++]) {
@@ -58,9 +84,10 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Message
         if (sequence < 0) return undefined;
         break;
       case PAYLOAD: {
-        const payloadEnd = readLength(data, end);
-        if (hasPayload || payloadEnd < 0 || !skipStruct(data, payloadEnd, 1)) return undefined;
-        hasPayload = true;
+        if (payloadStart > 0) return undefined;
+        payloadEnd = readLength(data, end);
+        payloadStart = at;
+        if (payloadEnd < 0 || !skipStruct(data, payloadEnd, 1)) return undefined;
         break;
       }
       case ORG_ID:
@@ -79,18 +106,14 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Message
     phase: phase as Phase,
     sequence: BigInt(Math.max(sequence, 0)),
     orgId: BigInt(Math.max(orgId, 0)),
+    payloadStart,
+    payloadEnd,
   };
 }
 
 // Tags of what only this reads.
 const TIMESTAMP_SECONDS = 0x08;
 const TIMESTAMP_NANOS = 0x10;
-const VALUE_NULL = 0x08;
-const VALUE_NUMBER = 0x11;
-const VALUE_BOOL = 0x20;
-const VALUE_STRUCT = 0x2a;
-const VALUE_LIST = 0x32;
-const LIST_VALUE = 0x0a;
 
 const UUID_LENGTH = 36;
 const HYPHEN = 0x2d;
