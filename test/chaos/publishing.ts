@@ -27,6 +27,8 @@ export interface Trouble {
   retried: number;
   /** Refusals that nothing in a run is a reason for. */
   readonly unexpected: string[];
+  /** Aborted: nobody tries again. */
+  readonly givenUp: AbortSignal;
 }
 
 export const WAYS_IN = ['http', 'grpc', 'json', 'batch', 'stream'] as const;
@@ -114,7 +116,7 @@ async function beforeRetry(afterMs: number | undefined, unexpected: string | und
   if (unexpected !== undefined) {
     if (trouble.unexpected.length < 100) trouble.unexpected.push(unexpected);
   }
-  await delay(Math.min(Math.max(afterMs ?? 0, MIN_WAIT_MS), MAX_WAIT_MS));
+  await delay(Math.min(Math.max(afterMs ?? 0, MIN_WAIT_MS), MAX_WAIT_MS), undefined, { signal: trouble.givenUp });
 }
 
 type Headers = Readonly<Record<string, string>>;

@@ -52,7 +52,8 @@ export async function runChaos(options: RunOptions): Promise<Report> {
   const { topology, seed, seconds, redisLosesNothing, env = {}, say } = options;
   const clock = openStepClock();
   const world = await WORLDS[topology]();
-  const trouble: Trouble = { retried: 0, unexpected: [] };
+  const givenUp = new AbortController();
+  const trouble: Trouble = { retried: 0, unexpected: [], givenUp: givenUp.signal };
   const clocks = redisClockFaults(world.servers);
   const notes = [
     ...world.notes,
@@ -127,6 +128,8 @@ export async function runChaos(options: RunOptions): Promise<Report> {
     } finally {
       clearInterval(saying);
       clearTimeout(stopping);
+      // Where one of them failed, the others would go on.
+      givenUp.abort();
     }
     say(`${topology}, seed ${seed}: ${totals.line(trouble)}`);
     say(`broken: ${totals.kinds()}`);

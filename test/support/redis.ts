@@ -1,8 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import { openRedisClock, type StepClock } from './chaos-clock.ts';
@@ -53,6 +55,7 @@ export interface RedisTlsFiles extends AsyncDisposable {
 }
 
 const START_TIMEOUT_MS = 30_000;
+const ANSWER_MS = 1_000;
 const HOST = '127.0.0.1';
 
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
@@ -85,7 +88,17 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     clock?.stop();
     await rm(folder, { recursive: true, force: true });
   };
-  const ready = () => until('Redis answers', async () => (await admin.ping()) === 'PONG', START_TIMEOUT_MS);
+  const ready = async () => {
+    const starting = child;
+    // A server that has ended is asked for ever.
+    const answer = () => Promise.race([admin.ping(), delay(ANSWER_MS, 'none', { ref: false })]);
+    await until(
+      'Redis answers',
+      async () => starting.exitCode !== null || (await answer()) === 'PONG',
+      START_TIMEOUT_MS,
+    );
+    if (starting.exitCode !== null) throw new Error(`Redis ended at its start:\n${lastWords(folder)}`);
+  };
   try {
     await ready();
   } catch (error) {
@@ -111,6 +124,14 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+function lastWords(folder: string): string {
+  try {
+    return readFileSync(join(folder, 'redis.log'), 'utf8').split('\n').slice(-6).join('\n');
+  } catch {
+    return '';
+  }
 }
 
 /** A certificate for 127.0.0.1 that is its own authority. */
