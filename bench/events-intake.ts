@@ -78,7 +78,7 @@ async function product(throughEdge: boolean): Promise<void> {
         web: ports,
       })
     : undefined;
-  const log = openLog({ dataDir: dir });
+  const log = await openLog({ dataDir: dir });
   try {
     const api = new JsonApi(`http://127.0.0.1:${port}`, development.api_token);
     const dsn = new URL(development.dsn);

@@ -31,7 +31,7 @@ const say = (text: string) => process.stdout.write(`${text}\n`);
 const generator = fork(join(import.meta.dirname, 'events-load.ts'));
 const monolith = await startMonolith({ RELAY_QUEUE_MAX_BYTES: String(QUEUE_BYTES) });
 const { development, dir, port, pid } = monolith;
-const log = openLog({ dataDir: dir });
+const log = await openLog({ dataDir: dir });
 try {
   const api = new JsonApi(`http://127.0.0.1:${port}`, development.api_token);
   const dsn = new URL(development.dsn);

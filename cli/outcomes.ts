@@ -30,7 +30,7 @@ async function main(command: OutcomesCommand, env: Env): Promise<number> {
   if (command.kind === 'help') return say(stdout, OUTCOMES_HELP, EXIT.ok);
   if (command.kind === 'wrong') return say(stderr, `${command.why} --help tells more.`, EXIT.usage);
   try {
-    const log = openLog(logSettings(env));
+    const log = await openLog(logSettings(env));
     try {
       return await run(command, log, env);
     } finally {

@@ -8,7 +8,7 @@ export interface AppendUntilKilled {
 }
 
 async function main({ log: options, topic, keys }: AppendUntilKilled): Promise<void> {
-  const log = openLog(options);
+  const log = await openLog(options);
   await Promise.all(
     Array.from({ length: keys }, async (_, key) => {
       for (let number = 0; ; number++) {

@@ -9,8 +9,9 @@ export interface ConsumeUntilKilled {
   readonly batchMs: number;
 }
 
-function main({ log: options, topic, group, batchMs }: ConsumeUntilKilled): void {
-  openLog(options).consume({
+async function main({ log: options, topic, group, batchMs }: ConsumeUntilKilled): Promise<void> {
+  const log = await openLog(options);
+  log.consume({
     group,
     topics: [topic],
     maxBatchRecords: 5,
@@ -23,4 +24,4 @@ function main({ log: options, topic, group, batchMs }: ConsumeUntilKilled): void
   });
 }
 
-main(JSON.parse(process.argv[2] ?? '{}') as ConsumeUntilKilled);
+await main(JSON.parse(process.argv[2] ?? '{}') as ConsumeUntilKilled);

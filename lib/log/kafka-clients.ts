@@ -1,31 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { Admin, type BaseOptions, Consumer, compatibilityPartitioner, Producer } from '@platformatic/kafka';
+import type { KafkaSettings, KafkaTls } from './kafka-settings.ts';
 import { LogUnavailableError } from './log.ts';
-
-export interface KafkaSettings {
-  /** `host:port`, of some of the cluster. */
-  readonly brokers: readonly string[];
-  readonly tls?: KafkaTls | undefined;
-  readonly sasl?: KafkaSasl | undefined;
-}
-
-export interface KafkaTls {
-  readonly caFile?: string | undefined;
-  readonly certFile?: string | undefined;
-  readonly keyFile?: string | undefined;
-  /** Where the certificate has another name than the address. */
-  readonly serverName?: string | undefined;
-}
-
-export interface KafkaSasl {
-  readonly mechanism: KafkaMechanism;
-  readonly username: string;
-  readonly password: string;
-}
-
-export const KAFKA_MECHANISMS = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const;
-export type KafkaMechanism = (typeof KAFKA_MECHANISMS)[number];
 
 /** A member of a group that is not heard of for so long is none any more. */
 const SESSION_TIMEOUT_MS = 10_000;

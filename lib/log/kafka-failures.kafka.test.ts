@@ -26,7 +26,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     await using proxy = await startProxy();
     await using kafka = await startKafka({ advertisedPort: proxy.port });
     proxy.target = kafka.port;
-    const log = openLog({ kafka: { brokers: [`127.0.0.1:${proxy.port}`] } });
+    const log = await openLog({ kafka: { brokers: [`127.0.0.1:${proxy.port}`] } });
     const topic = newTopic();
     await log.append([textRecord(topic, 'k', '0')]);
     let number = 1;
@@ -46,7 +46,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
 
   test('a broker that stands still costs deadlines, and all goes on when it goes on', async () => {
     await using kafka = await startKafka();
-    const log = openLog({ kafka: { brokers: [kafka.brokers] }, appendDeadlineMs: 1500 });
+    const log = await openLog({ kafka: { brokers: [kafka.brokers] }, appendDeadlineMs: 1500 });
     const topic = newTopic();
     const acknowledged: string[] = [];
     const append = async (value: string) => {
@@ -78,7 +78,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
   });
 
   test('records that retention took before they were handled are passed over', async () => {
-    const log = openLog({ kafka: { brokers: [shared.brokers] }, retentionMs: 1500, partitions: 1 });
+    const log = await openLog({ kafka: { brokers: [shared.brokers] }, retentionMs: 1500, partitions: 1 });
     const topic = newTopic();
     const group = newGroup();
     // Each may be gone before a group of a busy machine has formed.
@@ -104,7 +104,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
   });
 
   test('a topic that somebody deleted is made anew, with another id', async () => {
-    const log = openLog({ kafka: { brokers: [shared.brokers] }, appendDeadlineMs: 2000 });
+    const log = await openLog({ kafka: { brokers: [shared.brokers] }, appendDeadlineMs: 2000 });
     const topic = newTopic();
     await until(
       'it is made',
@@ -132,7 +132,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     await using kafka = await startKafka({ secured: { ...tls, username, password } });
     const settings = { brokers: [kafka.brokers], tls: { caFile: tls.caFile } };
     const sasl = { mechanism: 'PLAIN', username, password } as const;
-    const log = openLog({ kafka: { ...settings, sasl } });
+    const log = await openLog({ kafka: { ...settings, sasl } });
     const topic = newTopic();
     await log.append([textRecord(topic, 'k', 'v')]);
     await using collector = new Collector(log, [topic]);
@@ -144,7 +144,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
       { brokers: settings.brokers, sasl },
       { brokers: settings.brokers, tls: {}, sasl },
     ]) {
-      const stranger = openLog({ kafka: kafkaSettings, appendDeadlineMs: 3000 });
+      const stranger = await openLog({ kafka: kafkaSettings, appendDeadlineMs: 3000 });
       const error = await stranger.append([textRecord(topic, 'k', 'v')]).catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(LogUnavailableError);
       expect((error as Error).message).not.toContain('password');
@@ -154,7 +154,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
   });
 
   test('where there is no Kafka everything says so in time, and closing takes no longer', async () => {
-    const log = openLog({ kafka: { brokers: [`127.0.0.1:${await freePort()}`] }, appendDeadlineMs: 500 });
+    const log = await openLog({ kafka: { brokers: [`127.0.0.1:${await freePort()}`] }, appendDeadlineMs: 500 });
     await using collector = new Collector(log, ['topic']);
     await expect(log.ping(1000)).rejects.toBeInstanceOf(LogUnavailableError);
     await expect(log.append([textRecord('topic', 'k', 'v')])).rejects.toBeInstanceOf(LogUnavailableError);

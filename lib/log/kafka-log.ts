@@ -1,8 +1,9 @@
 import { AppendQueue } from './append-queue.ts';
 import { KafkaAppender } from './kafka-appender.ts';
-import { closeQuietly, KafkaClients, type KafkaSettings, unavailable } from './kafka-clients.ts';
+import { closeQuietly, KafkaClients, unavailable } from './kafka-clients.ts';
 import { KafkaConsumer } from './kafka-consumer.ts';
 import { KafkaReader, OutOfRangeError } from './kafka-reader.ts';
+import { DEFAULT_KAFKA_PARTITIONS, DEFAULT_KAFKA_REPLICAS, type KafkaSettings } from './kafka-settings.ts';
 import { type KafkaTopicSettings, KafkaTopics } from './kafka-topics.ts';
 import {
   type AppendLimits,
@@ -21,9 +22,6 @@ export interface KafkaLogOptions extends Partial<KafkaTopicSettings> {
   readonly limits?: AppendLimits | undefined;
   readonly appendDeadlineMs?: number | undefined;
 }
-
-export const DEFAULT_KAFKA_PARTITIONS = 8;
-export const DEFAULT_KAFKA_REPLICAS = 1;
 
 const READ_BYTES = 1024 * 1024;
 const READ_WAIT_MS = 500;

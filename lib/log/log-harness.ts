@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { until } from '../../test/support/until.ts';
+import { openKafkaLog } from './kafka-log.ts';
 import type { AppendLimits, ConsumeOptions, Log, LogBatch, LogConsumer, LogRecord, NewRecord } from './log.ts';
-import { type OpenLogOptions, openLog } from './open-log.ts';
+import type { OpenLogOptions } from './open-log.ts';
+import { openSqliteLog } from './sqlite-log.ts';
 
 /** What the suite needs of an implementation: a place to itself. */
 export interface LogSpace extends AsyncDisposable {
@@ -19,7 +21,8 @@ export interface TestLogOptions {
 }
 
 export function openIn(space: LogSpace, options: TestLogOptions = {}): Log & AsyncDisposable {
-  const log = openLog({ ...space.options, ...options });
+  const all = { ...space.options, ...options };
+  const log = all.kafka === undefined ? openSqliteLog(all) : openKafkaLog(all);
   return Object.assign(log, { [Symbol.asyncDispose]: () => log.close() });
 }
 

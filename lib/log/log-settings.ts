@@ -1,6 +1,12 @@
 import { ConfigError, type Env } from '#lib/server/env.ts';
-import { KAFKA_MECHANISMS, type KafkaSasl, type KafkaSettings, type KafkaTls } from './kafka-clients.ts';
-import { DEFAULT_KAFKA_PARTITIONS, DEFAULT_KAFKA_REPLICAS } from './kafka-log.ts';
+import {
+  DEFAULT_KAFKA_PARTITIONS,
+  DEFAULT_KAFKA_REPLICAS,
+  KAFKA_MECHANISMS,
+  type KafkaSasl,
+  type KafkaSettings,
+  type KafkaTls,
+} from './kafka-settings.ts';
 import { DEFAULT_RETENTION_MS } from './log.ts';
 import type { OpenLogOptions } from './open-log.ts';
 

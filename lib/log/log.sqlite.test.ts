@@ -129,5 +129,5 @@ test('a folder that can not be written to is said at once', async () => {
   await using log = openIn(space);
   await log.append([textRecord('t', 'k', 'v')]);
   const dataDir = logFile(space.options.dataDir);
-  expect(() => openLog({ dataDir })).toThrow(LogUnavailableError);
+  await expect(openLog({ dataDir })).rejects.toThrow(LogUnavailableError);
 });

@@ -1,4 +1,4 @@
-import { type KafkaLogOptions, openKafkaLog } from './kafka-log.ts';
+import type { KafkaLogOptions } from './kafka-log.ts';
 import type { Log } from './log.ts';
 import { openSqliteLog, type SqliteLogOptions } from './sqlite-log.ts';
 
@@ -7,6 +7,9 @@ export type OpenLogOptions =
   | (KafkaLogOptions & { readonly dataDir?: string | undefined });
 
 /** The log that a deployment has: Kafka where it names some, else a file of its own. @throws LogUnavailableError */
-export function openLog(options: OpenLogOptions): Log {
-  return options.kafka === undefined ? openSqliteLog(options) : openKafkaLog(options);
+export async function openLog(options: OpenLogOptions): Promise<Log> {
+  if (options.kafka === undefined) return openSqliteLog(options);
+  // Half of all modules of a process are this client's, on each thread that loads it.
+  const { openKafkaLog } = await import('./kafka-log.ts');
+  return openKafkaLog(options);
 }

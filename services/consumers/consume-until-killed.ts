@@ -6,7 +6,7 @@ import type { ThreadData } from './thread-messages.ts';
 /** A program for the suite of kills: consumes, until it is killed. */
 async function main({ log: logOptions, store: storeOptions }: ThreadData): Promise<void> {
   const store = await openEventStore(storeOptions);
-  const log = openLog(logOptions);
+  const log = await openLog(logOptions);
   const live = { publish: () => undefined, close: async () => undefined };
   startConsumers({ log, store, live, reports: ({ message }) => console.log(message), now: Date.now });
   console.log('consuming');

@@ -37,7 +37,7 @@ export function describeKills(name: string, { newSpace, rounds, maxLifeMs }: Kil
     async () => {
       await using space = await newSpace();
       const { data } = space;
-      const log = openLog(data.log);
+      const log = await openLog(data.log);
       // Its schema is there before two processes begin at once.
       const store = await openEventStore(data.store);
       const events: string[] = [];

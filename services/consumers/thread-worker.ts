@@ -15,7 +15,7 @@ async function run(port: MessagePort, data: ThreadData): Promise<void> {
   const reports = (report: Extract<FromThread, { kind: 'report' }>['report']) => send({ kind: 'report', report });
   const live = new PortLivePublisher({ send: (summaries) => send({ kind: 'live', summaries }), reports });
   const store = await openEventStore(data.store);
-  const log = openLog(data.log);
+  const log = await openLog(data.log);
   const consumers = startConsumers({ log, store, live, reports, now: Date.now });
 
   async function stop(): Promise<void> {

@@ -80,7 +80,7 @@ await runMain('tideway', async () => {
     starters: common.isProduction ? [...startersOf(start, apiTokens), accounts.callers] : 'anybody',
   });
   const cache = openConfigCache({ store, redis: common.broker, onError, ...config.cache });
-  const log = openLog(logSettings(env));
+  const log = await openLog(logSettings(env));
   const events = await openEventStore({ ...storeSettings(env), readOnly: true });
   const reports = reportTo(logger);
   const live = createBrokerLivePublisher({ broker, reports });

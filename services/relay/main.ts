@@ -22,7 +22,7 @@ await runMain('relay', async () => {
   const settings = relaySettings(env, await developmentKeys(env));
   const port = env.port('RELAY_PORT', 9006);
   const source = await openSource(env, settings, (error) => logger.warn({ err: error }, 'project configs'));
-  const log = openLog(sharedLogSettings(env));
+  const log = await openLog(sharedLogSettings(env));
   return runService({
     ...common,
     broker: undefined,

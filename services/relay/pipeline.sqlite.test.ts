@@ -15,7 +15,7 @@ import { item, openPipelineOn, received } from './pipeline-testing.ts';
 
 async function openFolder(appendDeadlineMs?: number): Promise<{ readonly log: Log; readonly file: string }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'tideway-pipeline-'));
-  const log = openLog({ dataDir, appendDeadlineMs });
+  const log = await openLog({ dataDir, appendDeadlineMs });
   onTestFinished(async () => {
     await log.close();
     await rm(dataDir, { recursive: true, force: true });
