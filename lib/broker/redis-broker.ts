@@ -1,3 +1,4 @@
+import { Cluster } from 'ioredis';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   type Broker,
@@ -243,11 +244,11 @@ class RedisBroker implements Broker {
   }
 
   async ping(timeoutMs: number): Promise<void> {
-    // In a Cluster one shard that is away must not take the others out of service.
-    await this.#commands.run(
-      (client) => Promise.any(pingKeys().map((key) => client.set(key, '1', 'PX', 60_000))),
-      timeoutMs,
-    );
+    await this.#commands.run((client) => {
+      // In a Cluster one shard that is away must not take the others out of service.
+      const keys = client instanceof Cluster ? pingKeys() : pingKeys().slice(0, 1);
+      return Promise.any(keys.map((key) => client.set(key, '1', 'PX', 60_000)));
+    }, timeoutMs);
   }
 
   close(): Promise<void> {

@@ -18,7 +18,7 @@ import type { Subject } from './decisions.ts';
  * | …`:cancelled:told`, `:channel_revoked:told`, `:token_revoked:told`, `:token_renewed:told` | string | SHA-1 of the value that is in `tideway:decisions` |
  * | `tideway:decisions` | stream | every decision as it was made: `kind`, `about` (what is in the braces above), `value` |
  * | `tideway:settings` | hash | `idle_ms`, `interval_ms`: what governs the TTL of open logs |
- * | `tideway:ping:{0}` … `{7}` | string | written by health checks |
+ * | `tideway:ping:{0}` … `{7}` | string | written by health checks; the first alone where there is no Cluster |
  */
 export interface ChannelKeys {
   readonly log: string;

@@ -42,6 +42,8 @@ export interface Report {
 /** Streams that are alive at the same time. */
 const STREAMS = 8;
 const LONGEST_STREAM_MS = 15_000;
+/** From one fault of a group to its next: where each takes longer than planned, nothing would work in between. */
+const REST_MS = 2_000;
 const SAY_EVERY_MS = 10_000;
 const MAX_FLAWS = 50;
 /** Faults that a flaw is reported with. */
@@ -82,8 +84,10 @@ export async function runChaos(options: RunOptions): Promise<Report> {
     const ending = new AbortController();
 
     const breakAll = async (faults: readonly Fault[]) => {
+      let restMs = 0;
       for (const fault of faults) {
-        await delay(Math.max(0, fault.atMs - sinceStart()));
+        await delay(Math.max(restMs, fault.atMs - sinceStart()));
+        restMs = REST_MS;
         if (sinceStart() > lengthMs + 1_000) return;
         const begunMs = sinceStart();
         totals.broken(fault);
