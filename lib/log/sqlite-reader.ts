@@ -49,7 +49,7 @@ export class SqliteReader {
     const listener = { version, onChange };
     this.#listeners.add(listener);
     // What was written since it had that version was heard of before.
-    if (this.#hasChanged(version)) setImmediate(() => this.#look());
+    if (this.#versionNow() !== version) setImmediate(() => this.#look());
     else this.#poll ??= setTimeout(() => this.#look(), POLL_MS);
     return () => void this.#listeners.delete(listener);
   }
@@ -104,24 +104,25 @@ export class SqliteReader {
     return statement;
   }
 
-  /** Also when it can't be read: whoever waits finds out by reading. */
-  #hasChanged(version: number): boolean {
-    try {
-      return this.version() !== version;
-    } catch {
-      return true;
-    }
-  }
-
   #look(): void {
     clearTimeout(this.#poll);
     this.#poll = undefined;
+    const version = this.#versionNow();
     for (const listener of this.#listeners) {
-      if (!this.#hasChanged(listener.version)) continue;
+      if (listener.version === version) continue;
       this.#listeners.delete(listener);
       listener.onChange();
     }
-    if (this.#listeners.size > 0) this.#poll = setTimeout(() => this.#look(), POLL_MS);
+    if (this.#listeners.size > 0) this.#poll ??= setTimeout(() => this.#look(), POLL_MS);
+  }
+
+  /** Undefined where it can't be read: whoever waits finds out by reading. */
+  #versionNow(): number | undefined {
+    try {
+      return this.version();
+    } catch {
+      return undefined;
+    }
   }
 }
 
