@@ -172,6 +172,26 @@ describe('a clock that leapt', () => {
     expect(judge({ ...options, log: newLog, books: [book] }).verdict).toEqual(FLAWLESS);
   });
 
+  test('what expired before its publisher was answered may stand behind what came meanwhile', () => {
+    // 2 was at 100-2, and heard there; 3 began a new log, and 2 was sent again.
+    const newLog = [
+      { id: id(5), prev: BEFORE_ALL, sequence: 3 },
+      { id: id(6), prev: id(5), sequence: 2 },
+    ];
+    const later = new Map([
+      [1, new Set([id(1)])],
+      [2, new Set([id(6)])],
+      [3, new Set([id(5)])],
+    ]);
+    const heard = bookOf(1, 2, ['expired', '']);
+    heard.record(id(5), 3);
+    heard.record(id(6), 2);
+    const mayHaveExpired = (seen: string) => seen === id(1) || seen === id(2);
+    const judged = { log: newLog, promises: later, mayHaveExpired, acknowledged: [acknowledgement(id(1), 1)] };
+    expect(judge({ ...judged, books: [heard] }).verdict).toEqual(FLAWLESS);
+    expect(judge({ ...judged, books: [] }).verdict).toEqual({ ...FLAWLESS, outOfOrder: 1 });
+  });
+
   test('what was acknowledged again after it had expired is not double', () => {
     const again = new Map(promises).set(2, new Set([id(2), id(3)])).set(3, new Set([id(4)]));
     again.delete(4);

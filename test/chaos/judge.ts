@@ -140,7 +140,7 @@ export function judge(options: Case): Judgement {
     flaws.push(`${kind}: ${words}`);
   };
 
-  judgeLog(view, promises, expired, counts, find);
+  judgeLog(view, promises, expired, goneOnce(view, books), counts, find);
   for (const book of books) {
     const findHere: Find = (kind, words) => find(kind, `${book.name}: ${words}`);
     if (losesNothing) judgeSilence(book, expired, order, findHere);
@@ -177,7 +177,23 @@ function expiredOf(
   return expired;
 }
 
-function judgeLog(log: LogView, promises: Promises, expired: Expired, counts: Mutable<Counts>, find: Find): void {
+/** Sequences that somebody received from where they stand no more. */
+function goneOnce(log: LogView, books: readonly Book[]): ReadonlySet<number> {
+  const gone = new Set<number>();
+  for (const event of books.flatMap(({ events }) => events)) {
+    if (event.kind === 'message' && !log.stands(event.id)) for (const sequence of event.parts) gone.add(sequence);
+  }
+  return gone;
+}
+
+function judgeLog(
+  log: LogView,
+  promises: Promises,
+  expired: Expired,
+  gone: ReadonlySet<number>,
+  counts: Mutable<Counts>,
+  find: Find,
+): void {
   const stored = new Map<number, EntryId>();
   let latest = -1;
   for (const { id, sequence } of log.entries) {
@@ -185,8 +201,10 @@ function judgeLog(log: LogView, promises: Promises, expired: Expired, counts: Mu
     if (ids === undefined) find('unknown', `${sequence} at ${id} was never acknowledged`);
     if (stored.has(sequence)) find('double', `${sequence} is stored at ${stored.get(sequence)} and ${id}`);
     stored.set(sequence, id);
-    // What Redis had lost and was sent again stands behind what came meanwhile.
-    if (sequence < latest && ids?.size === 1) find('outOfOrder', `${sequence} is stored behind ${latest}`);
+    // What Redis had lost, or let expire, and was sent again stands behind what came meanwhile; also where nobody had been
+    // told yet that it was stored.
+    const isAgain = ids?.size !== 1 || gone.has(sequence);
+    if (sequence < latest && !isAgain) find('outOfOrder', `${sequence} at ${id} is stored behind ${latest}`);
     latest = Math.max(latest, sequence);
   }
   for (const [sequence, ids] of promises) {
