@@ -45,6 +45,12 @@ export const H2_MAX_INVALID_FRAMES = 100;
 export const H2_MAX_REJECTED_STREAMS = 100;
 export const H2_MAX_SETTINGS_ENTRIES = 32;
 
+/**
+ * Connections that wait to be taken. Node's 511 is full within a moment when thousands of listeners come back at once, and who is
+ * dropped then tries again after a second, and three. The kernel has the last word (net.core.somaxconn, 4096 as a rule).
+ */
+export const ACCEPT_BACKLOG = 4_096;
+
 /** Of one RPC message before it is decoded: well above what is accepted, so that a refusal can name the field. */
 export const RPC_MAX_MESSAGE_BYTES = 64 * 1024;
 

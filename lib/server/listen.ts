@@ -4,7 +4,7 @@ import { tellProtocol } from './first-bytes.ts';
 import { createH1ResponseClass, rejectManyHeaders } from './h1.ts';
 import { createH2Server } from './h2.ts';
 import type { H2Route } from './h2-route.ts';
-import { DEFAULT_LISTEN_LIMITS, type ListenLimits, TCP_KEEP_ALIVE_MS } from './limits.ts';
+import { ACCEPT_BACKLOG, DEFAULT_LISTEN_LIMITS, type ListenLimits, TCP_KEEP_ALIVE_MS } from './limits.ts';
 import type { NodeHandler } from './node-handler.ts';
 
 export interface ListenOptions {
@@ -144,7 +144,7 @@ function listenOn(server: Server, host: string, port: number): Promise<void> {
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(error.code === 'EADDRINUSE' ? new PortTakenError(host, port) : error);
     });
-    server.listen({ host, port }, () => {
+    server.listen({ host, port, backlog: ACCEPT_BACKLOG }, () => {
       server.removeAllListeners('error');
       resolve();
     });
