@@ -5,7 +5,7 @@ import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { activeTimers, aliveObjects, Churn } from './churn-testing.ts';
 
 /** CHURN_CHANNELS=100000 is the long form. */
-const CHANNELS = Number(process.env['CHURN_CHANNELS'] ?? 4_000);
+const CHANNELS = Number(process.env['CHURN_CHANNELS'] ?? 2_000);
 /** What the test runner, and what is just being done, may have more or fewer of. */
 const UNRELATED = 20;
 const MAX_TOTAL_BYTES = CHANNELS * 8 * 1024;
