@@ -33,7 +33,9 @@ export async function ensureEnvoy(env = process.env) {
  */
 export function envoyArguments(config) {
   // Without hot restart several can run on one machine.
-  return ['-c', config, '--disable-hot-restart', '--concurrency', '2', '--log-level', 'warn'];
+  // That it was told to end is no warning.
+  const quiet = ['--log-level', 'warn', '--component-log-level', 'main:error'];
+  return ['-c', config, '--disable-hot-restart', '--concurrency', '2', ...quiet];
 }
 
 /**

@@ -1,6 +1,8 @@
-import { createClient, createRouterTransport } from '@connectrpc/connect';
+import { Code, ConnectError, createClient, createRouterTransport } from '@connectrpc/connect';
 import { expect, onTestFinished, test } from 'vitest';
 import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
+import { Refusal } from '#lib/server/refusal.ts';
+import { refusalInterceptor } from '#lib/server/rpc.ts';
 import { until } from '../../test/support/until.ts';
 import { LookupWatch } from './lookup-watch.ts';
 
@@ -28,4 +30,31 @@ test('a watch that goes silent is begun again', async () => {
   await until('it has begun three times', () => sinces.length === 3);
   expect(sinces).toEqual(['', 'c1', 'c2']);
   expect(errors.length).toBeGreaterThanOrEqual(2);
+});
+
+test('a service that drains is gone back to, without a word', async () => {
+  let calls = 0;
+  const transport = createRouterTransport(
+    (router) => {
+      router.service(ConfigService, {
+        async *watchProjectConfigs() {
+          calls += 1;
+          yield { cursor: `c${calls}` };
+          throw calls < 3 ? new Refusal('draining') : new Refusal('broker_away');
+        },
+      });
+    },
+    { router: { interceptors: [refusalInterceptor(() => undefined)] } },
+  );
+  const errors: unknown[] = [];
+  const watch = new LookupWatch({
+    client: createClient(ConfigService, transport),
+    headers: { Authorization: 'Bearer token' },
+    onChange() {},
+    onReset() {},
+    onError: (error) => errors.push([calls, ConnectError.from(error).code]),
+  });
+  onTestFinished(() => watch.stop());
+  await until('it is told that there is another reason', () => errors.length > 0);
+  expect(errors[0]).toEqual([3, Code.Unavailable]);
 });

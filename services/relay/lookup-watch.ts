@@ -1,5 +1,6 @@
 import type { Client } from '@connectrpc/connect';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { ErrorInfoSchema } from '#gen/google/rpc/error_details_pb.ts';
 import type { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
 
 export interface LookupWatchOptions {
@@ -46,12 +47,13 @@ export class LookupWatch {
         await this.#watch();
       } catch (error) {
         if (signal.aborted) return;
-        if (this.#failures === 0) this.#options.onError(error);
+        const problem = ConnectError.from(error);
+        if (this.#failures === 0 && !isDraining(problem)) this.#options.onError(error);
         // It is none that this service knows. The next watch begins with a reset.
-        if (ConnectError.from(error).code === Code.InvalidArgument) this.#cursor = '';
+        if (problem.code === Code.InvalidArgument) this.#cursor = '';
         this.#failures += 1;
       }
-      // A drained service ends it in good order; beside others it must not be asked again by all at once.
+      // A service that drains ends it; beside others it must not be asked again by all at once.
       const mostMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures);
       await pause(mostMs * (0.5 + Math.random() / 2), signal);
     }
@@ -81,6 +83,11 @@ export class LookupWatch {
       this.#stopped.signal.removeEventListener('abort', stop);
     }
   }
+}
+
+/** It goes as it should, this one's own process among others: nothing that anybody has to look at. */
+function isDraining(problem: ConnectError): boolean {
+  return problem.findDetails(ErrorInfoSchema).some(({ reason }) => reason === 'DRAINING');
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

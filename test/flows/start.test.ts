@@ -131,8 +131,11 @@ describe('npm start', () => {
 
   test.each(['SIGINT', 'SIGTERM'] as const)('ends on %s, with everything that it started', async (signal) => {
     const running = await startAndWait();
+    const before = running.output().length;
     running.process.kill(signal);
     expect(await running.ended).toBe(0);
+    // It is what was asked for: no part of it has anything to warn of.
+    expect(running.output().slice(before)).not.toMatch(/"level":|\[(?:warning|error|critical)\]/);
     await nothingIsLeft();
   });
 
