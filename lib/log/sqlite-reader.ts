@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import type { BroadcastChannel } from 'node:worker_threads';
 import { type LogRecord, LogUnavailableError } from './log.ts';
-import { openChanges } from './sqlite-changes.ts';
+import { changesName, openChanges } from './sqlite-changes.ts';
 import { openForReading, recordsTable } from './sqlite-log-file.ts';
 
 /** Where a topic's records are. */
@@ -24,13 +24,14 @@ export class SqliteReader {
   readonly #partitions: StatementSync;
   readonly #records = new Map<number, StatementSync>();
   readonly #listeners = new Set<{ readonly version: number; readonly onChange: () => void }>();
-  readonly #changes: BroadcastChannel;
+  readonly #changesName: string;
+  /** Where somebody waits. */
+  #changes: BroadcastChannel | undefined;
   #poll: NodeJS.Timeout | undefined;
 
   constructor(dataDir: string) {
     this.#database = openForReading(dataDir);
-    this.#changes = openChanges(dataDir);
-    this.#changes.onmessage = () => this.#look();
+    this.#changesName = changesName(dataDir);
     this.#dataVersion = this.#database.prepare('pragma data_version');
     this.#partitions = this.#database.prepare(
       `select t.name as topic, t.id as topicId, p.partition, p.id, p.next_offset as nextOffset
@@ -48,7 +49,11 @@ export class SqliteReader {
   onceChanged(version: number, onChange: () => void): () => void {
     const listener = { version, onChange };
     this.#listeners.add(listener);
-    // What was written since it had that version was heard of before.
+    if (this.#changes === undefined) {
+      this.#changes = openChanges(this.#changesName);
+      this.#changes.onmessage = () => this.#look();
+    }
+    // What was written since it had that version was heard of before, if at all.
     if (this.#versionNow() !== version) setImmediate(() => this.#look());
     else this.#poll ??= setTimeout(() => this.#look(), POLL_MS);
     return () => void this.#listeners.delete(listener);
@@ -83,7 +88,7 @@ export class SqliteReader {
 
   close(): void {
     clearTimeout(this.#poll);
-    this.#changes.close();
+    this.#changes?.close();
     if (this.#database.isOpen) this.#database.close();
   }
 

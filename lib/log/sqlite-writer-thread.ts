@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { type PackedRecords, unpack } from './packed-records.ts';
-import { openChanges } from './sqlite-changes.ts';
+import { changesName, openChanges } from './sqlite-changes.ts';
 import { createRecordsTable, openForWriting, partitionOf, recordsTable, SQLITE_PARTITIONS } from './sqlite-log-file.ts';
 import { SqliteRetention } from './sqlite-retention.ts';
 
@@ -132,7 +132,7 @@ function serve(port: MessagePort, data: WriterData): void {
   }
   const writer = new WriterThread(database);
   const retention = new SqliteRetention(database, data);
-  const changes = openChanges(data.dataDir);
+  const changes = openChanges(changesName(data.dataDir));
   const answer = (act: () => void) => {
     let failure: string | undefined;
     try {
