@@ -12,16 +12,19 @@ function decoded(data: Uint8Array): string {
   return streamData(fromBinary(PublishRequestSchema, data));
 }
 
+/** False where it is left to the generated code. */
+function isRead(data: Buffer): boolean {
+  const json = readStreamData(data);
+  if (json !== undefined) expect(json).toBe(decoded(data));
+  return json !== undefined;
+}
+
 describe('a message that is read in place', () => {
   test('says what the decoded one does', async () => {
     let read = 0;
     await fc.assert(
       fc.property(usual, (fields) => {
-        const data = encode(fields);
-        const json = readStreamData(data);
-        if (json === undefined) return;
-        read += 1;
-        expect(json).toBe(decoded(data));
+        read += Number(isRead(encode(fields)));
       }),
       { numRuns: RUNS },
     );
@@ -33,11 +36,7 @@ describe('a message that is read in place', () => {
     let read = 0;
     await fc.assert(
       fc.property(usual, changes, (fields, made) => {
-        const data = changed(encode(fields), made);
-        const json = readStreamData(data);
-        if (json === undefined) return;
-        read += 1;
-        expect(json).toBe(decoded(data));
+        read += Number(isRead(changed(encode(fields), made)));
       }),
       { numRuns: RUNS },
     );

@@ -1,3 +1,4 @@
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { PhaseSchema, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
 import { VALUE_BOOL, VALUE_LIST, VALUE_NULL, VALUE_NUMBER, VALUE_STRING } from '#lib/broker/message-tags.ts';
 import { scanMessage } from '#lib/broker/scan-message.ts';
@@ -10,7 +11,7 @@ import type { Delivery } from './delivery.ts';
  */
 export function streamDataOf(delivery: Delivery): string | undefined {
   const { data, entry } = delivery;
-  if (entry.kind === 'message' && data.byteLength > 0) {
+  if (entry.kind === 'message') {
     const read = readStreamData(Buffer.from(data.buffer, data.byteOffset, data.byteLength));
     if (read !== undefined) return read;
   }
@@ -38,34 +39,94 @@ export function readStreamData(data: Buffer): string | undefined {
   const scanned = scanMessage(data);
   if (scanned === undefined) return undefined;
   const { messageId, channelId, phase, sequence, payloadStart, payloadEnd } = scanned;
-  at = payloadStart;
-  const payload = payloadStart === 0 ? 'null' : readStruct(data, payloadEnd);
+  const reader = new PayloadReader(data);
+  reader.pos = payloadStart;
+  const payload = payloadStart === 0 ? 'null' : reader.struct(payloadEnd);
   return payload === undefined ? undefined : spell(messageId, channelId, phase, sequence, payload);
-}
-
-/** Where the reading stands. One for all: none is ever interrupted by another. What is read was scanned before. */
-let at = 0;
-
-/** Undefined where an object would have its fields in another order, or fewer. */
-function readStruct(data: Buffer, end: number): string | undefined {
-  let json = '';
-  const names: string[] = [];
-  while (at < end) {
-    skipTagAndLength(data);
-    at++;
-    const name = readText(data);
-    if (isMoved(name) || names.includes(name) || names.length === MAX_FIELDS) return undefined;
-    names.push(name);
-    skipTagAndLength(data);
-    const value = readValue(data);
-    if (value === undefined) return undefined;
-    json += json === '' ? `${name}:${value}` : `,${name}:${value}`;
-  }
-  return `{${json}}`;
 }
 
 /** More would be looked through for each name. */
 const MAX_FIELDS = 32;
+
+/** Spells what was scanned before. Undefined where an object would have its fields in another order, or fewer. */
+class PayloadReader extends BinaryReader {
+  readonly #data: Buffer;
+
+  constructor(data: Buffer) {
+    super(data);
+    this.#data = data;
+  }
+
+  struct(end: number): string | undefined {
+    let json = '';
+    const names: string[] = [];
+    while (this.pos < end) {
+      this.#skipTagAndLength();
+      this.uint32();
+      const name = this.#text();
+      if (isMoved(name) || names.includes(name) || names.length === MAX_FIELDS) return undefined;
+      names.push(name);
+      this.#skipTagAndLength();
+      const value = this.#value();
+      if (value === undefined) return undefined;
+      json += json === '' ? `${name}:${value}` : `,${name}:${value}`;
+    }
+    return `{${json}}`;
+  }
+
+  #list(end: number): string | undefined {
+    let json = '';
+    while (this.pos < end) {
+      this.#skipTagAndLength();
+      const value = this.#value();
+      if (value === undefined) return undefined;
+      json += json === '' ? value : `,${value}`;
+    }
+    return `[${json}]`;
+  }
+
+  #value(): string | undefined {
+    switch (this.uint32()) {
+      case VALUE_NULL:
+        this.uint32();
+        return 'null';
+      case VALUE_NUMBER:
+        return JSON.stringify(this.double());
+      case VALUE_STRING:
+        return this.#text();
+      case VALUE_BOOL:
+        return this.bool() ? 'true' : 'false';
+      case VALUE_LIST:
+        return this.#list(this.#end());
+      default:
+        return this.struct(this.#end());
+    }
+  }
+
+  /** As JSON, in quotes. */
+  #text(): string {
+    const end = this.#end();
+    const start = this.pos;
+    this.pos = end;
+    return isPlain(this.#data, start, end)
+      ? `"${this.#data.toString('latin1', start, end)}"`
+      : JSON.stringify(this.#data.toString('utf8', start, end));
+  }
+
+  #skipTagAndLength(): void {
+    this.uint32();
+    this.uint32();
+  }
+
+  /** Reads a length, and answers where what has it ends. */
+  #end(): number {
+    const length = this.uint32();
+    return this.pos + length;
+  }
+}
+
+const DIGIT_0 = 0x30;
+const DIGIT_9 = 0x39;
 
 /** In quotes. An object has what looks like an index before all else, and its prototype nowhere. */
 function isMoved(name: string): boolean {
@@ -73,75 +134,17 @@ function isMoved(name: string): boolean {
   return (first >= DIGIT_0 && first <= DIGIT_9) || name === '"__proto__"';
 }
 
-const DIGIT_0 = 0x30;
-const DIGIT_9 = 0x39;
-
-function readList(data: Buffer, end: number): string | undefined {
-  let json = '';
-  while (at < end) {
-    skipTagAndLength(data);
-    const value = readValue(data);
-    if (value === undefined) return undefined;
-    json += json === '' ? value : `,${value}`;
-  }
-  return `[${json}]`;
-}
-
-function readValue(data: Buffer): string | undefined {
-  switch (data[at++]) {
-    case VALUE_NULL:
-      readVarint(data);
-      return 'null';
-    case VALUE_NUMBER:
-      at += 8;
-      return JSON.stringify(data.readDoubleLE(at - 8));
-    case VALUE_STRING:
-      return readText(data);
-    case VALUE_BOOL:
-      return readVarint(data) === 1 ? 'true' : 'false';
-    case VALUE_LIST:
-      return readList(data, readEnd(data));
-    default:
-      return readStruct(data, readEnd(data));
-  }
-}
-
 /** Up to about here a loop is faster than what is made for text of any length. */
 const SHORT_TEXT_BYTES = 64;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/** As JSON, in quotes. */
-function readText(data: Buffer): string {
-  const end = readEnd(data);
-  const start = at;
-  at = end;
-  if (end - start > SHORT_TEXT_BYTES) return JSON.stringify(data.toString('utf8', start, end));
+/** Whether it is its own JSON, as far as that is quickly seen. */
+function isPlain(data: Buffer, start: number, end: number): boolean {
+  if (end - start > SHORT_TEXT_BYTES) return false;
   for (let n = start; n < end; n++) {
     const byte = data[n] as number;
-    if (byte < 0x20 || byte > 0x7e || byte === QUOTE || byte === BACKSLASH) {
-      return JSON.stringify(data.toString('utf8', start, end));
-    }
+    if (byte < 0x20 || byte > 0x7e || byte === QUOTE || byte === BACKSLASH) return false;
   }
-  return `"${data.toString('latin1', start, end)}"`;
-}
-
-function skipTagAndLength(data: Buffer): void {
-  at++;
-  readVarint(data);
-}
-
-/** Reads a length, and answers where what has it ends. */
-function readEnd(data: Buffer): number {
-  const length = readVarint(data);
-  return at + length;
-}
-
-function readVarint(data: Buffer): number {
-  let value = 0;
-  for (let shift = 0; ; shift += 7) {
-    const byte = data[at++] as number;
-    value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) return value;
-  }
+  return true;
 }
