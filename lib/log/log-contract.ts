@@ -35,7 +35,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     const open = (options?: TestLogOptions) => openIn(space, options);
 
     test('records of a key are in one partition, in the order of their appends, with rising offsets', async () => {
-      await using log = open();
+      await using log = await open();
       const topic = newTopic();
       const keys = Array.from({ length: 20 }, (_, key) => `key-${key}`);
       const appends: Promise<void>[] = [];
@@ -63,7 +63,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('records come out as they went in, with the time of their append', async () => {
-      await using log = open();
+      await using log = await open();
       const topics = [newTopic(), newTopic()];
       const [first = '', second = ''] = topics;
       const beforeMs = Date.now();
@@ -90,7 +90,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('a consumer that waits hears of a new record, also of a new topic', async () => {
-      await using log = open();
+      await using log = await open();
       const topic = newTopic();
       await using collector = new Collector(log, [topic]);
       await delay(50);
@@ -102,9 +102,9 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('a topic that several are the first to append to is made once', async () => {
-      await using first = open();
-      await using second = open();
-      await using third = open();
+      await using first = await open();
+      await using second = await open();
+      await using third = await open();
       const topic = newTopic();
       const logs = [first, second, third];
       await Promise.all(logs.map((log, n) => log.append([textRecord(topic, 'a', `${n}`)])));
@@ -114,7 +114,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('a batch is within its limits, or one record', async () => {
-      await using log = open();
+      await using log = await open();
       const topic = newTopic();
       const sizes = [100, 100, 100, 5000, 100, 100, 100, 100, 100];
       await log.append(sizes.map((size) => ({ topic, key: Buffer.from('k'), value: Buffer.alloc(size) })));
@@ -129,7 +129,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('one batch at a time, and one that failed comes again, before what follows it', async () => {
-      await using log = open();
+      await using log = await open();
       const topic = newTopic();
       await log.append(Array.from({ length: 10 }, (_, n) => textRecord(topic, 'k', `${n}`)));
       let failures = 0;
@@ -150,7 +150,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('a partition whose batch fails holds up no other', async () => {
-      await using log = open();
+      await using log = await open();
       const topic = newTopic();
       const keys = Array.from({ length: 30 }, (_, key) => `key-${key}`);
       await log.append(keys.map((key) => textRecord(topic, key, key)));
@@ -177,12 +177,12 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
       const topic = newTopic();
       const group = newGroup();
       {
-        await using log = open();
+        await using log = await open();
         await log.append([textRecord(topic, 'k', '1'), textRecord(topic, 'k', '2')]);
         await using collector = new Collector(log, [topic], { group });
         await collector.has(2);
       }
-      await using log = open();
+      await using log = await open();
       await log.append([textRecord(topic, 'k', '3')]);
       await using collector = new Collector(log, [topic], { group });
       await using other = new Collector(log, [topic]);
@@ -193,8 +193,8 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('members of a group share the partitions, and take over those of one that leaves, without loss', async () => {
-      await using log = open();
-      await using another = open();
+      await using log = await open();
+      await using another = await open();
       const topic = newTopic();
       const group = newGroup();
       let number = 0;
@@ -235,7 +235,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('reading all gives what is there, to everybody, beside any group', async () => {
-      await using log = open();
+      await using log = await open();
       const topic = newTopic();
       expect([...(await valuesByKey(log, topic))]).toEqual([]);
       await log.append(Array.from({ length: 1200 }, (_, n) => textRecord(topic, `${n % 7}`, `${n}`)));
@@ -249,7 +249,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('the lag is what a group has not handled', async () => {
-      await using log = open();
+      await using log = await open();
       const topics = [newTopic(), newTopic()];
       const [first = '', second = ''] = topics;
       const group = newGroup();
@@ -265,7 +265,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     });
 
     test('records of up to 2 MiB go, several at once; larger ones never', async () => {
-      await using log = open();
+      await using log = await open();
       const topic = newTopic();
       const big = (key: string, bytes: number) => ({
         topic,
@@ -295,7 +295,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
     test('closing appends what waits and finishes the batch at hand; afterwards nothing goes', async () => {
       const topic = newTopic();
       const group = newGroup();
-      const log = open();
+      const log = await open();
       await log.ping(10_000);
       await log.append([textRecord(topic, 'k', 'a')]);
       const collector = new Collector(log, [topic], { group });
@@ -309,7 +309,7 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
       await Promise.all([log.close(), log.close(), collector.close(), late]);
       expect(collector.values).toEqual(['a']);
       await expect(log.append([textRecord(topic, 'k', 'c')])).rejects.toBeInstanceOf(LogUnavailableError);
-      await using again = open();
+      await using again = await open();
       expect(await valuesByKey(again, topic)).toEqual(new Map([['k', ['a', 'b']]]));
       expect(await again.lag(group, [topic])).toBe(1n);
     });

@@ -26,7 +26,7 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
       for (const [life, untilKilled] of [300, 1, 57].entries()) {
         const ofLife = `${topic}-${life}`;
         const acknowledged = await appendUntilKilled({ log: space.options, topic: ofLife, keys: KEYS }, untilKilled);
-        await using log = openIn(space);
+        await using log = await openIn(space);
         const values = await valuesByKey(log, ofLife);
         for (const [key, count] of acknowledged) {
           const found = [...new Set(values.get(key)?.map(Number))];
@@ -42,7 +42,7 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
       await using space = await newSpace();
       const topic = newTopic();
       const group = newGroup();
-      await using log = openIn(space);
+      await using log = await openIn(space);
       const values = Array.from({ length: 300 }, (_, n) => `${n}`);
       await log.append(values.map((value) => textRecord(topic, `key-${value}`, value)));
       const consumption: ConsumeUntilKilled = { log: space.options, topic, group, batchMs: 5 };
@@ -61,7 +61,7 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
     test('while appends are impossible they wait within bounds and deadlines, and go on afterwards', async () => {
       await using space = await newSpace();
       const topic = newTopic();
-      await using log = openIn(space, { appendDeadlineMs: 4000, limits: { maxWaitingBytes: 10_000 } });
+      await using log = await openIn(space, { appendDeadlineMs: 4000, limits: { maxWaitingBytes: 10_000 } });
       await log.append([textRecord(topic, 'k', 'before')]);
       const group = newGroup();
       await using collector = new Collector(log, [topic], { group });
@@ -99,7 +99,7 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
     test('what waits when it breaks is appended when it is mended, in its order', async () => {
       await using space = await newSpace();
       const topic = newTopic();
-      await using log = openIn(space, { appendDeadlineMs: RECOVERY_TIMEOUT_MS });
+      await using log = await openIn(space, { appendDeadlineMs: RECOVERY_TIMEOUT_MS });
       await log.append([textRecord(topic, 'k', '0')]);
       const mend = await space.breakAppends();
       const appends: Promise<void>[] = [];
@@ -125,7 +125,7 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
       await using space = await newSpace();
       const topic = newTopic();
       const group = newGroup();
-      await using log = openIn(space, { retentionMs: 3000 });
+      await using log = await openIn(space, { retentionMs: 3000 });
       const old = Array.from({ length: 1500 }, (_, n) => textRecord(topic, `${n}`, 'old'));
       await log.append(old);
       expect(await log.lag(group, [topic])).toBe(1500n);

@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { until } from '../../test/support/until.ts';
-import { openKafkaLog } from './kafka-log.ts';
 import type { AppendLimits, ConsumeOptions, Log, LogBatch, LogConsumer, LogRecord, NewRecord } from './log.ts';
-import type { OpenLogOptions } from './open-log.ts';
-import { openSqliteLog } from './sqlite-log.ts';
+import { type OpenLogOptions, openLog } from './open-log.ts';
 
 /** What the suite needs of an implementation: a place to itself. */
 export interface LogSpace extends AsyncDisposable {
@@ -20,9 +18,8 @@ export interface TestLogOptions {
   readonly retentionMs?: number;
 }
 
-export function openIn(space: LogSpace, options: TestLogOptions = {}): Log & AsyncDisposable {
-  const all = { ...space.options, ...options };
-  const log = all.kafka === undefined ? openSqliteLog(all) : openKafkaLog(all);
+export async function openIn(space: LogSpace, options: TestLogOptions = {}): Promise<Log & AsyncDisposable> {
+  const log = await openLog({ ...space.options, ...options });
   return Object.assign(log, { [Symbol.asyncDispose]: () => log.close() });
 }
 

@@ -35,7 +35,7 @@ describeLogFailures('SQLite', { atOnce: true, newSpace });
 
 test('its files are for their owner only', async () => {
   await using space = await newSpace();
-  await using log = openIn(space);
+  await using log = await openIn(space);
   await log.append([textRecord('t', 'k', 'v')]);
   for (const name of ['log.sqlite', 'log.sqlite-wal', 'log-groups.sqlite', 'log-groups.sqlite-wal']) {
     expect((await stat(join(space.options.dataDir, name))).mode & 0o777, name).toBe(0o600);
@@ -44,7 +44,7 @@ test('its files are for their owner only', async () => {
 
 test('a waiting consumer has a record within 20 ms, as a rule', async () => {
   await using space = await newSpace();
-  await using log = openIn(space);
+  await using log = await openIn(space);
   const topic = newTopic();
   await log.append([textRecord(topic, 'k', 'first')]);
   await using collector = new Collector(log, [topic]);
@@ -63,7 +63,7 @@ test('a waiting consumer has a record within 20 ms, as a rule', async () => {
 
 test('a consumer in another thread of the process handles what this one appends', async () => {
   await using space = await newSpace();
-  await using log = openIn(space);
+  await using log = await openIn(space);
   const consumption: ConsumeUntilKilled = { log: space.options, topic: newTopic(), group: newGroup(), batchMs: 0 };
   const worker = new Worker(new URL('./consume-until-killed.ts', import.meta.url), {
     argv: [JSON.stringify(consumption)],
@@ -107,8 +107,8 @@ test('a full disk refuses appends, and they go on when there is room again', asy
 
 test('processes may append at once: offsets stay in order', async () => {
   await using space = await newSpace();
-  await using first = openIn(space);
-  await using second = openIn(space);
+  await using first = await openIn(space);
+  await using second = await openIn(space);
   const topic = newTopic();
   const count = 200;
   const appendAll = async (name: string, log: typeof first) => {
@@ -126,7 +126,7 @@ test('processes may append at once: offsets stay in order', async () => {
 
 test('a folder that can not be written to is said at once', async () => {
   await using space = await newSpace();
-  await using log = openIn(space);
+  await using log = await openIn(space);
   await log.append([textRecord('t', 'k', 'v')]);
   const dataDir = logFile(space.options.dataDir);
   await expect(openLog({ dataDir })).rejects.toThrow(LogUnavailableError);

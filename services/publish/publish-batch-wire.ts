@@ -1,7 +1,6 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { type PublishBatchResult, PublishBatchResultSchema } from '#gen/tideway/stream/v1/publish_service_pb.ts';
-import type { MessageHead } from '#lib/broker/scan-message.ts';
-import { scanMessage } from '#lib/broker/scan-message.ts';
+import { type MessageHead, scanMessage } from '#lib/broker/scan-message.ts';
 import { publishResponseLength, writePublishResponse } from './publish-response-wire.ts';
 
 /** A message of a batch, in place. */

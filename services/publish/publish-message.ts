@@ -15,6 +15,7 @@ import { invalidField, Refusal } from '#lib/server/refusal.ts';
 
 /** Conduit's limit, on the encoded PublishRequest. */
 export const MAX_MESSAGE_BYTES = 16_384;
+
 export type Published = { readonly id: EntryId; readonly duplicate: boolean };
 
 /**

@@ -84,10 +84,8 @@ export async function runChaos(options: RunOptions): Promise<Report> {
     const ending = new AbortController();
 
     const breakAll = async (faults: readonly Fault[]) => {
-      let restMs = 0;
-      for (const fault of faults) {
-        await delay(Math.max(restMs, fault.atMs - sinceStart()));
-        restMs = REST_MS;
+      for (const [n, fault] of faults.entries()) {
+        await delay(Math.max(n === 0 ? 0 : REST_MS, fault.atMs - sinceStart()));
         if (sinceStart() > lengthMs + 1_000) return;
         const begunMs = sinceStart();
         totals.broken(fault);

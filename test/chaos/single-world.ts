@@ -14,7 +14,11 @@ const DISK_BYTES = 256 * 1024 * 1024;
  */
 async function rewriteFile(redis: RedisServer): Promise<void> {
   await command(redis, 'BGREWRITEAOF');
-  const isDone = async () => /aof_rewrite_in_progress:0/.test(await inTime(redis.admin.info('persistence')));
+  // Where another child of Redis is at work it waits for that one.
+  const isDone = async () => {
+    const info = await inTime(redis.admin.info('persistence'));
+    return info.includes('aof_rewrite_in_progress:0') && info.includes('aof_rewrite_scheduled:0');
+  };
   await until('the appendonly file is written anew', isDone);
 }
 

@@ -41,7 +41,6 @@ function largestBin(listeners: readonly SseListener[]): number {
   return Math.max(...bins.values()) / listeners.length;
 }
 
-/** A few messages more on every channel. */
 test('SIGTERM of one of two stream replicas under 1,000 listeners: all move on, spread, and miss nothing', async () => {
   const checker = new Checker();
   const crowd = await gatherCrowd(deployment, checker, CROWD);

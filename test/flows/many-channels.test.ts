@@ -430,7 +430,7 @@ function orderOf(responses: readonly SubscribeManyResponse[]): Record<string, nu
   return order;
 }
 
-/** Reads so many bytes of the answer's body, and cuts the connection. Made of fewer writes an answer has fewer cursors in it, and less. */
+/** Reads so many bytes of the answer's body, or all of one that has fewer, and cuts the connection. */
 async function cutAfter(url: string, sizeBytes: number): Promise<string> {
   const response = await listen(url);
   await until('so much has come', () => response.text().length >= sizeBytes || response.end() === 'whole');

@@ -168,7 +168,6 @@ test('EDGE_STREAM_AFFINITY=none spreads every channel', async () => {
 
 const CROWD = { channels: 20, plain: 5, withControls: 1, typed: 1, publishPauseMs: 400 };
 
-/** A few messages more on every channel. */
 async function untilMoved(crowd: Crowd): Promise<void> {
   const browsers = [...crowd.plain, ...crowd.withControls];
   await until('those who were cut are back', () => {

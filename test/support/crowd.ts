@@ -65,6 +65,7 @@ export async function gatherCrowd(deployment: Deployment, checker: Checker, size
   };
 }
 
+/** A few messages more on every channel. */
 export async function untilPublished({ publishers }: Crowd): Promise<void> {
   const before = publishers.map(({ acknowledged }) => acknowledged);
   await until('publishing goes on', () =>

@@ -8,6 +8,7 @@ import { edgeSizes } from '../../envoy/limits.ts';
 import type { EdgeOptions } from '../../envoy/options.ts';
 import { startChild } from '../../scripts/lib/child.mjs';
 import { ensureEnvoy, envoyArguments } from '../../scripts/lib/envoy.mjs';
+import { until } from './until.ts';
 
 /** Ports on 127.0.0.1: several for a service are its replicas. */
 export interface EdgeUpstreams {
@@ -45,7 +46,7 @@ const READY_DEADLINE_MS = 60_000;
 export async function startEdge(
   upstreams: EdgeUpstreams,
   changes: EdgeChanges = {},
-  until: 'healthy' | 'checked' = 'healthy',
+  readiness: 'healthy' | 'checked' = 'healthy',
 ): Promise<Edge> {
   const envoy = await ensureEnvoy();
   const folder = mkdtempSync(join(tmpdir(), 'tideway-edge-'));
@@ -91,7 +92,7 @@ export async function startEdge(
   });
   try {
     const port = await Promise.race([listeningPort(socketPath), ended]);
-    if (until === 'healthy') await Promise.race([allHealthy(socketPath), ended]);
+    if (readiness === 'healthy') await Promise.race([allHealthy(socketPath), ended]);
     return { url: `http://127.0.0.1:${port}`, port, output, admin: (path) => askAdmin(socketPath, path), stop };
   } catch (error) {
     await stop();
@@ -105,28 +106,20 @@ function endpoints(ports: readonly number[]) {
 
 /** The listener's port, once it takes connections. */
 async function listeningPort(socketPath: string): Promise<number> {
-  const endMs = performance.now() + READY_DEADLINE_MS;
-  for (;;) {
-    const answer = await askAdmin(socketPath, '/ready').catch(() => 'no admin interface yet');
-    if (answer.trim() === 'LIVE') break;
-    if (performance.now() > endMs) throw new Error(`Envoy is not ready: ${answer}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const isLive = async () => (await askAdmin(socketPath, '/ready')).trim() === 'LIVE';
+  await until('Envoy is ready', isLive, READY_DEADLINE_MS);
   const { listener_statuses: statuses } = JSON.parse(await askAdmin(socketPath, '/listeners?format=json'));
   return statuses[0].local_address.socket_address.port_value;
 }
 
 async function allHealthy(socketPath: string): Promise<void> {
-  const endMs = performance.now() + READY_DEADLINE_MS;
-  for (;;) {
-    const hosts = (await askAdmin(socketPath, '/clusters'))
-      .split('\n')
-      .filter((line) => line.includes('::health_flags::'));
-    const missing = hosts.filter((line) => !line.endsWith('::healthy'));
-    if (missing.length === 0) return;
-    if (performance.now() > endMs) throw new Error(`Envoy sends nothing to ${missing.join(', ')}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  const areHealthy = async () => {
+    const lines = (await askAdmin(socketPath, '/clusters')).split('\n');
+    const missing = lines.filter((line) => line.includes('::health_flags::') && !line.endsWith('::healthy'));
+    if (missing.length > 0) throw new Error(missing.join(', '));
+    return true;
+  };
+  await until('Envoy sends requests to all that is behind it', areHealthy, READY_DEADLINE_MS);
 }
 
 function askAdmin(socketPath: string, path: string): Promise<string> {
