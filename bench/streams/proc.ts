@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 // What Linux says about processes. Elsewhere CPU and memory are NaN, and the table shows no figure.
 
@@ -12,22 +12,6 @@ export function cpuUs(pids: readonly number[]): number {
 
 export function residentKiB(pids: readonly number[]): number {
   return sum(pids, (pid) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]));
-}
-
-/** Children of this process, for programs that are started by what does not tell. */
-export function childrenOfThis(program: string): number[] {
-  if (process.platform !== 'linux') return [];
-  return readdirSync('/proc')
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return (
-          Number(fieldsOf(pid)[1]) === process.pid && readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith(program)
-        );
-      } catch {
-        return false;
-      }
-    });
 }
 
 /** Those after the program's name, which may have blanks in it. */

@@ -8,11 +8,12 @@ import { loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
 import { createPublishTokenSigner } from '#lib/auth/publish-token-signer.ts';
 import { createStreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import type { StreamAffinity } from '../../envoy/options.ts';
+import { allStarted } from '../../test/support/all-started.ts';
 import { startEdge } from '../../test/support/edge.ts';
+import { childrenOf } from '../../test/support/processes.ts';
 import { type RedisServer, startRedis } from '../../test/support/redis.ts';
 import { startService } from '../../test/support/tideway.ts';
 import type { Place } from './jobs.ts';
-import { childrenOfThis } from './proc.ts';
 
 /** What is measured, started for one measurement, on free ports of the loopback interface. */
 export interface System extends AsyncDisposable {
@@ -90,7 +91,7 @@ async function startTideway(
   });
   const keys = await loadOrCreateDevelopmentKeys(dir);
   const start = async (service: 'monolith' | 'publish' | 'stream', env: Env = {}) => {
-    const process = await startService(service, { TIDEWAY_DATA_DIR: dir, ...settings, ...env });
+    const process = await startService(service, { TIDEWAY_DATA_DIR: dir, ...settings, ...env }, dir);
     stack.defer(async () => {
       process.kill('SIGKILL');
       await process.exited;
@@ -109,7 +110,7 @@ async function startTideway(
     if (count !== undefined) pids.add(redisPid);
     const env = { REDIS_URL: redis.url };
     const starting = Array.from({ length: count ?? 1 }, () => start('stream', env));
-    const [first, ...others] = await Promise.all([start('publish', env), ...starting]);
+    const [first, ...others] = await allStarted([start('publish', env), ...starting]);
     publish = { host: HOST, port: first.port, pid: first.pid };
     streams = others.map(({ port, pid }) => ({ host: HOST, port, pid }));
     subscriptions = () => subscriptionsOn(redis);
@@ -129,16 +130,21 @@ async function startTideway(
   };
   if (!name.endsWith('+envoy')) return system;
 
-  const others = childrenOfThis('envoy');
+  const others = envoys();
   const edge = await startEdge(
     { publish: [publish.port], stream: streams.map(({ port }) => port) },
     { streamAffinity: affinity },
   );
   stack.defer(() => edge.stop());
-  const envoyPids = childrenOfThis('envoy').filter((pid) => !others.includes(pid));
+  const envoyPids = envoys().filter((pid) => !others.includes(pid));
   beside['Envoy'] = envoyPids;
   const place = { host: HOST, port: edge.port };
   return { ...system, publish: place, stream: place, pids: [...pids, ...envoyPids] };
+}
+
+/** Of this process. */
+function envoys(): number[] {
+  return childrenOf(process.pid).flatMap(({ pid, command }) => (/^\S*envoy /.test(command) ? [pid] : []));
 }
 
 /** Of all processes together: a channel that two follow counts twice. */

@@ -24,13 +24,18 @@ async function rewriteFile(redis: RedisServer): Promise<void> {
 
 /** One server with appendonly on a small disk, behind a network that can be cut, silenced and slowed down. */
 export async function startSingleWorld(): Promise<RedisWorld> {
+  // Where a later part does not start, the earlier ones end.
+  await using starting = new AsyncDisposableStack();
   const disk = await openSmallDisk(DISK_BYTES);
+  starting.defer(() => disk?.stop());
   const redis = await startRedis({
     ownClock: true,
     args: ['--appendonly', 'yes', '--auto-aof-rewrite-min-size', '8mb'],
     ...(disk === undefined ? {} : { dir: disk.dir }),
   });
+  starting.use(redis);
   const proxy = await startRedisProxy(redis.port);
+  starting.defer(() => proxy.stop());
   const effects: Record<string, (fault: Fault) => Promise<void>> = {
     'redis killed': async ({ forMs }) => {
       await redis.kill();
@@ -69,6 +74,7 @@ export async function startSingleWorld(): Promise<RedisWorld> {
       proxy.delayBy(0);
     },
   };
+  const started = starting.move();
   return {
     url: proxy.url,
     servers: [redis],
@@ -89,10 +95,6 @@ export async function startSingleWorld(): Promise<RedisWorld> {
     breakBy: async (fault) => effects[fault.kind]?.(fault),
     serverOf: async () => redis,
     notes: disk === undefined ? ['mounting is not permitted here: no disk fills, only memory'] : [],
-    async stop() {
-      await proxy.stop();
-      await redis.stop();
-      disk?.stop();
-    },
+    stop: () => started.disposeAsync(),
   };
 }

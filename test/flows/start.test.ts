@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,8 +7,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/project.mjs';
 import { runCommand } from '../../scripts/lib/run-command.mjs';
 import { freePort } from '../support/free-port.ts';
+import { childrenOf } from '../support/processes.ts';
 import { programEnv } from '../support/program-env.ts';
 import { until } from '../support/until.ts';
+import { watch } from '../support/watchdog.ts';
 
 /** `npm start`, as a process. */
 interface Start {
@@ -50,6 +52,7 @@ function start(env: Readonly<Record<string, string>> = {}): Start {
   const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
     child.on('close', (code, signal) => resolve(signal ?? code));
   });
+  watch(child);
   const handle = { process: child, ended, output: () => output };
   started.push(handle);
   return handle;
@@ -71,32 +74,10 @@ const nothingIsLeft = () =>
   until('nothing is left running', async () => !(await isUp(edgePort)) && !(await isUp(port)));
 
 /** The child of a process whose command contains a text. */
-async function childOf(parent: ChildProcess, text: string): Promise<number> {
-  const found = (await processes()).find(({ ppid, command }) => ppid === parent.pid && command.includes(text));
+function childOf(parent: ChildProcess, text: string): number {
+  const found = childrenOf(parent.pid).find(({ command }) => command.includes(text));
   if (found === undefined) throw new Error(`no child of ${parent.pid} runs ${text}`);
   return found.pid;
-}
-
-/** All processes. Small Linux images have no ps, other systems no /proc. */
-async function processes(): Promise<{ pid: number; ppid: number; command: string }[]> {
-  if (process.platform !== 'linux') {
-    const { output } = await runCommand('ps', ['-A', '-o', 'pid=,ppid=,args=']);
-    return output.split('\n').map((row) => {
-      const [pid, ppid, ...words] = row.trim().split(/\s+/);
-      return { pid: Number(pid), ppid: Number(ppid), command: words.join(' ') };
-    });
-  }
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const read = pids.map(async (pid) => {
-    const [stat, command] = await Promise.all([
-      readFile(`/proc/${pid}/stat`, 'utf8'),
-      readFile(`/proc/${pid}/cmdline`, 'utf8'),
-    ]);
-    const ppid = Number(stat.slice(stat.lastIndexOf(')')).split(' ')[2]);
-    return { pid: Number(pid), ppid, command: command.replaceAll('\0', ' ') };
-  });
-  // Some end while they are looked at.
-  return (await Promise.allSettled(read)).flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 }
 
 describe('npm start', () => {
@@ -151,7 +132,7 @@ describe('npm start', () => {
     ['the monolith', 'services/monolith'],
   ])('ends when %s dies, and says so', async (name, command) => {
     const running = await startAndWait();
-    process.kill(await childOf(running.process, command), 'SIGKILL');
+    process.kill(childOf(running.process, command), 'SIGKILL');
     expect(await running.ended).toBe(1);
     expect(running.output()).toContain(`tideway: ${name} was ended by SIGKILL\n`);
     await nothingIsLeft();

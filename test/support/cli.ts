@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { programEnv } from './program-env.ts';
 import type { Development } from './tideway.ts';
+import { watch } from './watchdog.ts';
 
 /** A command of the project's command line, as its npm script runs it. */
 export interface CliProcess {
@@ -22,11 +23,6 @@ export interface CliProcess {
 
 const ROOT = new URL('../../', import.meta.url);
 
-const running = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
 /** What `npm start` leaves for the tools of the machine, in a folder of its own. */
 export async function cliHome(development: Development, edgeUrl: string) {
   const dir = await mkdtemp(join(tmpdir(), 'tideway-cli-'));
@@ -44,7 +40,7 @@ export function startCli(
     env: { ...programEnv(), ...env },
     stdio: 'pipe',
   });
-  running.add(child);
+  watch(child);
   let out = '';
   let err = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -56,10 +52,7 @@ export function startCli(
   // A command may end before it has read all that it is given.
   child.stdin.on('error', () => {});
   const exited = new Promise<number | NodeJS.Signals>((resolve) => {
-    child.on('close', (code, signal) => {
-      running.delete(child);
-      resolve(signal ?? code ?? -1);
-    });
+    child.on('close', (code, signal) => resolve(signal ?? code ?? -1));
   });
   return {
     out: () => out,

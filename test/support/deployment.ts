@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
 import { createPublishTokenSigner } from '#lib/auth/publish-token-signer.ts';
 import { createStreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
+import { allStarted } from './all-started.ts';
 import type { Receipts } from './checker.ts';
 import { type Edge, startEdge } from './edge.ts';
 import { grpcListenerClient, RpcListener } from './rpc-listener.ts';
@@ -58,12 +59,12 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
   let edge: Edge | undefined;
 
   async function start(name: ServiceName, more: Readonly<Record<string, string>> = {}): Promise<ServiceProcess> {
-    const service = await startService(name, { ...common, ...more });
+    const service = await startService(name, { ...common, ...more }, dir);
     processes.push(service);
     return service;
   }
   const startAll = (name: ServiceName, count: number, more = {}) =>
-    Promise.all(Array.from({ length: count }, () => start(name, more)));
+    allStarted(Array.from({ length: count }, () => start(name, more)));
   async function stop(): Promise<void> {
     await edge?.stop();
     for (const service of processes) service.kill('SIGKILL');
@@ -72,7 +73,7 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
   }
 
   try {
-    const [publish, stream, cleanup] = await Promise.all([
+    const [publish, stream, cleanup] = await allStarted([
       startAll('publish', replicas.publish ?? 1),
       startAll('stream', replicas.stream ?? 1),
       startAll('cleanup', replicas.cleanup ?? 0, cleanupEnv),

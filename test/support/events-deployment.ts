@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadOrCreateDevelopmentKeys } from '#lib/auth/development-keys.ts';
+import { allStarted } from './all-started.ts';
 import { type Edge, startEdge } from './edge.ts';
 import { freePort } from './free-port.ts';
 import { JsonApi } from './json-api.ts';
@@ -75,7 +76,7 @@ export async function startEventsDeployment(options: EventsDeploymentOptions = {
       // As it is in production: what was committed is there after a kill.
       kept(startPostgres({ durable: true })),
       kept(startRedis({ args: ['--appendonly', 'yes'] })),
-    ] as const);
+    ]);
     const configPort = await freePort();
     const env = {
       TIDEWAY_DATA_DIR: dir,
@@ -92,7 +93,7 @@ export async function startEventsDeployment(options: EventsDeploymentOptions = {
       DRAIN_TIMEOUT_SEC: '2',
     };
     const start = async (name: ServiceName, more: Readonly<Record<string, string>> = {}) => {
-      const service = await startService(name, { ...all, ...more });
+      const service = await startService(name, { ...all, ...more }, dir);
       processes.push(service);
       return service;
     };
@@ -102,7 +103,7 @@ export async function startEventsDeployment(options: EventsDeploymentOptions = {
       start('events'),
       start('stream'),
       start('consumers'),
-    ] as const);
+    ]);
     const consumers = [consumer];
     const relays: ServiceProcess[] = [];
     for (let left = options.relays ?? 1; left > 0; left -= STARTED_AT_ONCE) {
@@ -143,12 +144,4 @@ export async function startEventsDeployment(options: EventsDeploymentOptions = {
     await stop();
     throw error;
   }
-}
-
-/** When one fails, the others have started too, and can be stopped. */
-async function allStarted<T extends readonly Promise<unknown>[]>(
-  starting: T,
-): Promise<{ -readonly [at in keyof T]: Awaited<T[at]> }> {
-  await Promise.allSettled(starting);
-  return Promise.all(starting) as Promise<{ -readonly [at in keyof T]: Awaited<T[at]> }>;
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 const FIRST = 12_000;
 const LAST = 32_000;
 /** Who has which: test files run beside each other in processes of their own, and servers take seconds to listen. */
-const CLAIMS = join(tmpdir(), 'tideway-test-ports');
+export const PORT_CLAIMS = join(tmpdir(), 'tideway-test-ports');
 const given = new Set<number>();
 
 process.on('exit', () => {
@@ -18,7 +18,7 @@ process.on('exit', () => {
 
 /** A port of the loopback interface that is nobody's: this process keeps it, whether or not a server listens there. */
 export async function freePort(): Promise<number> {
-  mkdirSync(CLAIMS, { recursive: true });
+  mkdirSync(PORT_CLAIMS, { recursive: true });
   for (;;) {
     const port = FIRST + Math.floor(Math.random() * (LAST - FIRST));
     if (!claim(port)) continue;
@@ -28,7 +28,7 @@ export async function freePort(): Promise<number> {
 }
 
 function claimOf(port: number): string {
-  return join(CLAIMS, String(port));
+  return join(PORT_CLAIMS, String(port));
 }
 
 function claim(port: number): boolean {

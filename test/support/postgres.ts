@@ -1,13 +1,15 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { freePort } from './free-port.ts';
+import { childrenOf } from './processes.ts';
 import { until } from './until.ts';
+import { watch } from './watchdog.ts';
 
 /**
  * A real PostgreSQL for tests, on a free port of 127.0.0.1, in a folder of its own that goes with it. What a test forgets
@@ -40,11 +42,6 @@ const START_TIMEOUT_MS = 60_000;
 const HOST = '127.0.0.1';
 const ADMIN = 'tideway';
 const DEBIAN_ROOT = '/usr/lib/postgresql';
-const running = new Set<ChildProcess>();
-process.once('exit', () => {
-  // Takes its connections' processes with it, which SIGKILL would leave for a moment.
-  for (const child of running) child.kill('SIGQUIT');
-});
 
 export async function startPostgres({ durable = false, settings = [] }: PostgresOptions = {}): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-pg-'));
@@ -74,9 +71,9 @@ export async function startPostgres({ durable = false, settings = [] }: Postgres
   const urlOf = (database: string) => `postgres://${ADMIN}@${HOST}:${port}/${database}`;
   const start = async () => {
     const child = spawn(programPath('postgres'), args, { stdio: 'ignore', cwd: folder, ...owner });
-    running.add(child);
-    child.once('exit', () => running.delete(child));
     await once(child, 'spawn');
+    // Takes its connections' processes with it, which SIGKILL would leave for a moment.
+    watch(child, folder, 'QUIT');
     return child;
   };
 
@@ -147,28 +144,13 @@ export async function query(
 /** The server and the processes of its connections, which would go on without it. */
 function signalAll({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   if (pid === undefined) return;
-  for (const each of [pid, ...childrenOf(pid)]) {
+  for (const each of [pid, ...childrenOf(pid).map((child) => child.pid)]) {
     try {
       process.kill(each, signal);
     } catch {
       // A connection that has ended meanwhile.
     }
   }
-}
-
-function childrenOf(parent: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      try {
-        // pid (name) state ppid: the name may have spaces and brackets.
-        const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-        return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
 }
 
 /** PostgreSQL refuses to run as root. Undefined: we aren't. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,15 +43,14 @@ const ROOT = new URL('../../', import.meta.url);
 /** A deadline for what hangs, not for what is slow: the machine may be busy. */
 const START_TIMEOUT_MS = 60_000;
 
-const running = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
-/** Runs a service as a process of its own, as `npm start` and compose do, and waits until it answers. */
+/**
+ * Runs a service as a process of its own, as `npm start` and compose do, and waits until it answers.
+ * @param folder Has keys in it: removed with the service where this process is killed, and cannot do it.
+ */
 export async function startService(
   name: ServiceName,
   env: Readonly<Record<string, string>> = {},
+  folder?: string,
 ): Promise<ServiceProcess> {
   const port = Number(env[PORT_SETTINGS[name]] ?? (await freePort()));
   const child = spawn(process.execPath, [...process.execArgv.filter(isForChildren), `services/${name}/main.ts`], {
@@ -59,8 +58,7 @@ export async function startService(
     env: { ...programEnv(), [PORT_SETTINGS[name]]: String(port), TIDEWAY_HOST: '127.0.0.1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  running.add(child);
-  watch(child);
+  watch(child, folder);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -68,10 +66,7 @@ export async function startService(
     });
   }
   const exited = new Promise<number | NodeJS.Signals>((resolve) => {
-    child.on('exit', (code, signal) => {
-      running.delete(child);
-      resolve(signal ?? code ?? -1);
-    });
+    child.on('exit', (code, signal) => resolve(signal ?? code ?? -1));
   });
   const service: ServiceProcess = {
     port,
@@ -109,18 +104,21 @@ export interface Development {
 export async function startMonolith(
   env: Readonly<Record<string, string>> = {},
 ): Promise<ServiceProcess & { readonly development: Development; readonly dir: string; stop(): Promise<void> }> {
-  const dir = env['TIDEWAY_DATA_DIR'] ?? (await mkdtemp(join(tmpdir(), 'tideway-')));
-  const service = await startService('monolith', { DRAIN_TIMEOUT_SEC: '2', ...env, TIDEWAY_DATA_DIR: dir });
-  return {
-    ...service,
-    dir,
-    development: JSON.parse(await readFile(join(dir, 'dev.json'), 'utf8')),
-    async stop() {
-      service.kill('SIGKILL');
-      await service.exited;
-      if (env['TIDEWAY_DATA_DIR'] === undefined) await rm(dir, { recursive: true, force: true });
-    },
-  };
+  const own = env['TIDEWAY_DATA_DIR'] === undefined ? await mkdtemp(join(tmpdir(), 'tideway-')) : undefined;
+  const dir = own ?? (env['TIDEWAY_DATA_DIR'] as string);
+  let service: ServiceProcess | undefined;
+  async function stop(): Promise<void> {
+    service?.kill('SIGKILL');
+    await service?.exited;
+    if (own !== undefined) await rm(own, { recursive: true, force: true });
+  }
+  try {
+    service = await startService('monolith', { DRAIN_TIMEOUT_SEC: '2', ...env, TIDEWAY_DATA_DIR: dir }, own);
+    return { ...service, dir, development: JSON.parse(await readFile(join(dir, 'dev.json'), 'utf8')), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 async function answers(port: number): Promise<boolean> {
