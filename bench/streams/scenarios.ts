@@ -74,8 +74,9 @@ export const scenarios: readonly Scenario[] = [
   },
   { ...publish('redis-publish-batch', 'PublishBatch, on Redis', 'redis', 'batch'), beside: 'bare-publish' },
   { ...publish('redis-publish-stream', 'PublishStream, on Redis', 'redis', 'stream'), beside: 'bare-publish' },
-  idle('idle', 'an idle listener', 'redis'),
-  idle('envoy-idle', 'an idle listener behind Envoy', 'redis+envoy'),
+  idle('idle', 'an idle listener', 'redis', 'sse'),
+  idle('envoy-idle', 'an idle listener behind Envoy', 'redis+envoy', 'sse'),
+  ...otherFaces(),
   ...[1, 2, 4].flatMap(replicas),
 ];
 
@@ -135,7 +136,21 @@ function replicas(streams: number): Scenario[] {
   );
 }
 
-function idle(name: string, says: string, system: SystemName): Scenario {
-  const run = (started: System) => measureIdle(started, 'sse', IDLE_LISTENERS);
+/** What each face costs beyond what the table has rows for. */
+function otherFaces(): Scenario[] {
+  const h2 = {
+    ...fanOut('connect-json-h2', 'Connect, JSON, over HTTP/2', 'memory', 'connect-json-h2'),
+    beside: 'bare-sse',
+  };
+  const idles = [
+    idle('idle-sse-h2', 'an idle listener of SSE over HTTP/2', 'redis', 'sse-h2'),
+    idle('idle-connect-json', 'an idle listener of Connect', 'redis', 'connect-json'),
+    idle('idle-grpc', 'an idle listener of gRPC', 'redis', 'grpc'),
+  ];
+  return [h2, ...idles].map((scenario) => ({ ...scenario, group: 'faces' }));
+}
+
+function idle(name: string, says: string, system: SystemName, face: FaceName): Scenario {
+  const run = (started: System) => measureIdle(started, face, IDLE_LISTENERS);
   return { name, says, system, env: STREAM_PROCESS, measure: { kind: 'idle', run } };
 }
