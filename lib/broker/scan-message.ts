@@ -19,6 +19,7 @@ import {
   VALUE_STRING,
   VALUE_STRUCT,
 } from './message-tags.ts';
+import { WireReader } from './wire-reader.ts';
 
 /** What protobuf readers with the usual limit of 100 nested messages can read: a level of a Struct takes three. */
 export const MAX_PAYLOAD_DEPTH = 32;
@@ -58,16 +59,16 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Scanned
   let hasTimestamp = false;
   let payloadStart = 0;
   let payloadEnd = 0;
-  at = start;
-  while (at < end) {
-    switch (data[at++]) {
+  reader.at = start;
+  while (reader.at < end) {
+    switch (data[reader.at++]) {
       case CHANNEL_ID:
         if (channelAt >= 0 || !skipUuid(data, end)) return undefined;
-        channelAt = at - UUID_LENGTH;
+        channelAt = reader.at - UUID_LENGTH;
         break;
       case MESSAGE_ID:
         if (messageAt >= 0 || !skipUuid(data, end)) return undefined;
-        messageAt = at - UUID_LENGTH;
+        messageAt = reader.at - UUID_LENGTH;
         break;
       case CLIENT_TIMESTAMP:
         if (hasTimestamp || !skipTimestamp(data, end)) return undefined;
@@ -75,24 +76,24 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Scanned
         break;
       case PHASE:
         if (phase >= 0) return undefined;
-        phase = readVarint(data, end);
+        phase = reader.varint(data, end);
         if (phase < 1 || phase > 4) return undefined;
         break;
       case SEQUENCE:
         if (sequence >= 0) return undefined;
-        sequence = readVarint(data, end);
+        sequence = reader.varint(data, end);
         if (sequence < 0) return undefined;
         break;
       case PAYLOAD: {
         if (payloadStart > 0) return undefined;
-        payloadEnd = readLength(data, end);
-        payloadStart = at;
+        payloadEnd = reader.delimitedEnd(data, end);
+        payloadStart = reader.at;
         if (payloadEnd < 0 || !skipStruct(data, payloadEnd, 1)) return undefined;
         break;
       }
       case ORG_ID:
         if (orgId >= 0) return undefined;
-        orgId = readVarint(data, end);
+        orgId = reader.varint(data, end);
         if (orgId < 0) return undefined;
         break;
       default:
@@ -117,41 +118,20 @@ const TIMESTAMP_NANOS = 0x10;
 
 const UUID_LENGTH = 36;
 const HYPHEN = 0x2d;
-const MAX_VARINT_BYTES = 7;
 /** Up to about here a loop is faster than a call out of JavaScript. */
 const SHORT_TEXT_BYTES = 48;
 
 const HEX = new Uint8Array(256);
 for (const digit of '0123456789abcdefABCDEF') HEX[digit.charCodeAt(0)] = 1;
 
-/** Where the scan stands. One for all scans: none is ever interrupted by another. */
-let at = 0;
-
-/** Numbers below 2^49; -1 for larger ones, and where there is none. */
-function readVarint(data: Buffer, end: number): number {
-  let value = 0;
-  let factor = 1;
-  for (let length = 0; length < MAX_VARINT_BYTES; length++) {
-    if (at >= end) return -1;
-    const byte = data[at++] as number;
-    value += (byte & 0x7f) * factor;
-    if (byte < 0x80) return value;
-    factor *= 128;
-  }
-  return -1;
-}
-
-/** Reads a length and answers where what has it ends, or -1. */
-function readLength(data: Buffer, end: number): number {
-  const length = readVarint(data, end);
-  return length < 0 || length > end - at ? -1 : at + length;
-}
+/** One for all scans: none is ever interrupted by another. */
+const reader = new WireReader();
 
 function skipUuid(data: Buffer, end: number): boolean {
-  if (at + 1 + UUID_LENGTH > end) return false;
-  if (data[at++] !== UUID_LENGTH) return false;
+  if (reader.at + 1 + UUID_LENGTH > end) return false;
+  if (data[reader.at++] !== UUID_LENGTH) return false;
   for (let n = 0; n < UUID_LENGTH; n++) {
-    const byte = data[at++] as number;
+    const byte = data[reader.at++] as number;
     if (n === 8 || n === 13 || n === 18 || n === 23) {
       if (byte !== HYPHEN) return false;
     } else if (HEX[byte] === 0) return false;
@@ -160,33 +140,34 @@ function skipUuid(data: Buffer, end: number): boolean {
 }
 
 function skipTimestamp(data: Buffer, outerEnd: number): boolean {
-  const end = readLength(data, outerEnd);
+  const end = reader.delimitedEnd(data, outerEnd);
   if (end < 0) return false;
-  while (at < end) {
-    const tag = data[at++];
+  while (reader.at < end) {
+    const tag = data[reader.at++];
     if (tag !== TIMESTAMP_SECONDS && tag !== TIMESTAMP_NANOS) return false;
-    if (readVarint(data, end) < 0) return false;
+    if (reader.varint(data, end) < 0) return false;
   }
   return true;
 }
 
 function skipStruct(data: Buffer, end: number, depth: number): boolean {
   if (depth > MAX_PAYLOAD_DEPTH) return false;
-  while (at < end) {
-    if (data[at++] !== STRUCT_FIELD) return false;
-    const fieldEnd = readLength(data, end);
-    if (fieldEnd < 0 || at >= fieldEnd || data[at++] !== FIELD_NAME || !skipText(data, fieldEnd)) return false;
-    if (at >= fieldEnd || data[at++] !== FIELD_VALUE) return false;
-    if (readLength(data, fieldEnd) !== fieldEnd || !skipValue(data, fieldEnd, depth + 1)) return false;
+  while (reader.at < end) {
+    if (data[reader.at++] !== STRUCT_FIELD) return false;
+    const fieldEnd = reader.delimitedEnd(data, end);
+    if (fieldEnd < 0 || reader.at >= fieldEnd || data[reader.at++] !== FIELD_NAME || !skipText(data, fieldEnd))
+      return false;
+    if (reader.at >= fieldEnd || data[reader.at++] !== FIELD_VALUE) return false;
+    if (reader.delimitedEnd(data, fieldEnd) !== fieldEnd || !skipValue(data, fieldEnd, depth + 1)) return false;
   }
   return true;
 }
 
 function skipList(data: Buffer, end: number, depth: number): boolean {
   if (depth > MAX_PAYLOAD_DEPTH) return false;
-  while (at < end) {
-    if (data[at++] !== LIST_VALUE) return false;
-    const valueEnd = readLength(data, end);
+  while (reader.at < end) {
+    if (data[reader.at++] !== LIST_VALUE) return false;
+    const valueEnd = reader.delimitedEnd(data, end);
     if (valueEnd < 0 || !skipValue(data, valueEnd, depth + 1)) return false;
   }
   return true;
@@ -194,34 +175,37 @@ function skipList(data: Buffer, end: number, depth: number): boolean {
 
 /** `depth` is that of a struct or list in its place. A value without a kind, or with two, is not of the usual form. */
 function skipValue(data: Buffer, end: number, depth: number): boolean {
-  if (at >= end) return false;
-  switch (data[at++]) {
+  if (reader.at >= end) return false;
+  switch (data[reader.at++]) {
     case VALUE_NULL:
-      return readVarint(data, end) === 0 && at === end;
+      return reader.varint(data, end) === 0 && reader.at === end;
     case VALUE_NUMBER:
-      at += 8;
+      reader.at += 8;
       // All bits of the exponent: infinity, or not a number.
-      return at === end && !(((data[at - 1] as number) & 0x7f) === 0x7f && (data[at - 2] as number) >= 0xf0);
+      return (
+        reader.at === end &&
+        !(((data[reader.at - 1] as number) & 0x7f) === 0x7f && (data[reader.at - 2] as number) >= 0xf0)
+      );
     case VALUE_STRING:
-      return skipText(data, end) && at === end;
+      return skipText(data, end) && reader.at === end;
     case VALUE_BOOL: {
-      const value = readVarint(data, end);
-      return (value === 0 || value === 1) && at === end;
+      const value = reader.varint(data, end);
+      return (value === 0 || value === 1) && reader.at === end;
     }
     case VALUE_STRUCT:
-      return readLength(data, end) === end && skipStruct(data, end, depth);
+      return reader.delimitedEnd(data, end) === end && skipStruct(data, end, depth);
     case VALUE_LIST:
-      return readLength(data, end) === end && skipList(data, end, depth);
+      return reader.delimitedEnd(data, end) === end && skipList(data, end, depth);
     default:
       return false;
   }
 }
 
 function skipText(data: Buffer, outerEnd: number): boolean {
-  const end = readLength(data, outerEnd);
+  const end = reader.delimitedEnd(data, outerEnd);
   if (end < 0) return false;
-  const start = at;
-  at = end;
+  const start = reader.at;
+  reader.at = end;
   if (end - start <= SHORT_TEXT_BYTES) {
     let n = start;
     while (n < end && (data[n] as number) < 0x80) n++;

@@ -13,6 +13,7 @@ import {
   STRUCT_FIELD,
   VALUE_STRING,
 } from './message-tags.ts';
+import { WireReader } from './wire-reader.ts';
 
 /**
  * What coalescing asks of an encoded PublishRequest, read in place: what the generated code would say at many times the
@@ -37,21 +38,17 @@ export const MAX_NAME_BYTES = 64;
 export function findTextDelta(data: Uint8Array): TextDelta | undefined {
   if (!readTop(data) || phase !== Phase.DELTA || payloadStart < 0) return undefined;
   const end = payloadEnd;
-  at = payloadStart;
+  reader.at = payloadStart;
   // The payload is one field, the field a name and a value, the value a string: each ends where what it is in ends.
-  if (data[at++] !== STRUCT_FIELD || readLength(data, end) !== end || data[at++] !== FIELD_NAME) return undefined;
-  const nameEnd = readLength(data, end);
-  const nameStart = at;
-  at = nameEnd;
-  if (
-    nameEnd < 0 ||
-    nameEnd - nameStart > MAX_NAME_BYTES ||
-    data[at++] !== FIELD_VALUE ||
-    readLength(data, end) !== end
-  )
-    return undefined;
-  if (data[at++] !== VALUE_STRING || readLength(data, end) !== end) return undefined;
-  return { nameStart, nameEnd, textStart: at, textEnd: end };
+  if (data[reader.at++] !== STRUCT_FIELD || reader.delimitedEnd(data, end) !== end) return undefined;
+  if (data[reader.at++] !== FIELD_NAME) return undefined;
+  const nameEnd = reader.delimitedEnd(data, end);
+  const nameStart = reader.at;
+  if (nameEnd < 0 || nameEnd - nameStart > MAX_NAME_BYTES) return undefined;
+  reader.at = nameEnd;
+  if (data[reader.at++] !== FIELD_VALUE || reader.delimitedEnd(data, end) !== end) return undefined;
+  if (data[reader.at++] !== VALUE_STRING || reader.delimitedEnd(data, end) !== end) return undefined;
+  return { nameStart, nameEnd, textStart: reader.at, textEnd: end };
 }
 
 /** The window that a START declares for the text deltas of its channel. */
@@ -63,7 +60,7 @@ export function coalesceWindowMs(data: Uint8Array): number | undefined {
 const MAX_TAG = COALESCE_WINDOW_MS;
 
 /** Where the scan stands, and what it has found. One for all scans: none is ever interrupted by another. */
-let at = 0;
+const reader = new WireReader();
 let phase = 0;
 let windowMs = 0;
 let payloadStart = -1;
@@ -73,12 +70,12 @@ let payloadEnd = -1;
 function readTop(data: Uint8Array): boolean {
   const end = data.length;
   let seen = 0;
-  at = 0;
+  reader.at = 0;
   phase = 0;
   windowMs = 0;
   payloadStart = -1;
-  while (at < end) {
-    const tag = data[at++] as number;
+  while (reader.at < end) {
+    const tag = data[reader.at++] as number;
     const field = 1 << (tag >> 3);
     if (tag > MAX_TAG || (seen & field) !== 0) return false;
     seen |= field;
@@ -86,54 +83,35 @@ function readTop(data: Uint8Array): boolean {
       case CHANNEL_ID:
       case MESSAGE_ID:
       case CLIENT_TIMESTAMP:
-        at = readLength(data, end);
-        if (at < 0) return false;
+        if (!skipDelimited(data, end)) return false;
         break;
       case PHASE:
-        phase = readSmall(data, end);
+        phase = reader.varint(data, end);
+        if (phase < 0) return false;
         break;
       case COALESCE_WINDOW_MS:
-        windowMs = readSmall(data, end);
+        windowMs = reader.varint(data, end);
+        if (windowMs < 0) return false;
         break;
       case SEQUENCE:
       case ORG_ID:
-        if (!skipVarint(data, end)) return false;
+        if (!reader.skipVarint(data, end)) return false;
         break;
       case PAYLOAD:
-        payloadEnd = readLength(data, end);
-        payloadStart = at;
-        at = payloadEnd;
-        if (at < 0) return false;
+        payloadEnd = reader.delimitedEnd(data, end);
+        payloadStart = reader.at;
+        if (payloadEnd < 0) return false;
+        reader.at = payloadEnd;
         break;
       default:
         return false;
     }
-    if (at < 0) return false;
   }
   return true;
 }
 
-/** Reads a length and answers where what has it ends, or -1. What is longer than 2 MiB is not of the usual form. */
-function readLength(data: Uint8Array, end: number): number {
-  const length = readSmall(data, end);
-  return at < 0 || length > end - at ? -1 : at + length;
-}
-
-/** A number below 2^21; a longer one leaves the scan at -1. */
-function readSmall(data: Uint8Array, end: number): number {
-  let value = 0;
-  for (let shift = 0; shift < 21 && at >= 0 && at < end; shift += 7) {
-    const byte = data[at++] as number;
-    value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) return value;
-  }
-  at = -1;
-  return 0;
-}
-
-function skipVarint(data: Uint8Array, end: number): boolean {
-  for (let length = 0; length < 10 && at < end; length++) {
-    if ((data[at++] as number) < 0x80) return true;
-  }
-  return false;
+function skipDelimited(data: Uint8Array, end: number): boolean {
+  const next = reader.delimitedEnd(data, end);
+  reader.at = next;
+  return next >= 0;
 }

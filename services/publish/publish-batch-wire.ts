@@ -1,6 +1,7 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { type PublishBatchResult, PublishBatchResultSchema } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { type MessageHead, scanMessage } from '#lib/broker/scan-message.ts';
+import { WireReader } from '#lib/broker/wire-reader.ts';
 import { publishResponseLength, writePublishResponse } from './publish-response-wire.ts';
 
 /** A message of a batch, in place. */
@@ -10,8 +11,6 @@ export interface BatchedMessage {
 }
 
 const FIELD_1 = 0x0a;
-/** More are no length of ours. */
-const MAX_LENGTH_BYTES = 4;
 
 /**
  * The messages of an encoded PublishBatchRequest. Undefined says nothing about it but that it is not of the usual form, as
@@ -19,26 +18,21 @@ const MAX_LENGTH_BYTES = 4;
  */
 export function scanBatch(data: Buffer): BatchedMessage[] | undefined {
   const messages: BatchedMessage[] = [];
-  let at = 0;
-  while (at < data.length) {
-    if (data[at++] !== FIELD_1) return undefined;
-    let length = 0;
-    for (let n = 0, factor = 1; ; n++, factor *= 128) {
-      const byte = data[at++];
-      if (byte === undefined || n === MAX_LENGTH_BYTES) return undefined;
-      length += (byte & 0x7f) * factor;
-      if (byte < 0x80) break;
-    }
-    const end = at + length;
-    if (end > data.length) return undefined;
-    const head = scanMessage(data, at, end);
+  const reader = new WireReader();
+  while (reader.at < data.length) {
+    if (data[reader.at++] !== FIELD_1) return undefined;
+    const end = reader.delimitedEnd(data, data.length);
+    if (end < 0) return undefined;
+    const head = scanMessage(data, reader.at, end);
     if (head === undefined || head.orgId === 0n) return undefined;
-    messages.push({ head, data: data.subarray(at, end) });
-    at = end;
+    messages.push({ head, data: data.subarray(reader.at, end) });
+    reader.at = end;
   }
   return messages;
 }
 
+/** More are no length of ours. */
+const MAX_LENGTH_BYTES = 4;
 /** Of a result: the heads of three messages, an id of 41, and a duplicate's mark. */
 const MAX_ACKNOWLEDGEMENT_BYTES = 52;
 

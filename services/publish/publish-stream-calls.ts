@@ -4,6 +4,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { PublishService, PublishStreamRequestSchema } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import type { PublishClaims } from '#lib/auth/publish-token.ts';
 import { scanMessage } from '#lib/broker/scan-message.ts';
+import { WireReader } from '#lib/broker/wire-reader.ts';
 import { RPC_MAX_MESSAGE_BYTES } from '#lib/server/limits.ts';
 import { headerOf, type NodeServerRequest, type NodeServerResponse } from '#lib/server/node-http.ts';
 import type { RawRpc } from '#lib/server/raw-rpc.ts';
@@ -224,15 +225,13 @@ const MESSAGE = 0x0a;
 
 /** Where the message begins that is all there is in the frame; -1: it is not as usual. */
 function messageAt(data: Buffer): number {
-  if (data[0] !== MESSAGE) return -1;
-  let length = 0;
-  for (let at = 1, factor = 1; at < 5; at++, factor *= 128) {
-    const byte = data[at] ?? 0x80;
-    length += (byte & 0x7f) * factor;
-    if (byte < 0x80) return at + 1 + length === data.length ? at + 1 : -1;
-  }
-  return -1;
+  reader.at = 0;
+  if (data[reader.at++] !== MESSAGE) return -1;
+  return reader.delimitedEnd(data, data.length) === data.length ? reader.at : -1;
 }
+
+/** One for all frames: none is ever interrupted by another. */
+const reader = new WireReader();
 
 function decode(data: Buffer) {
   try {
