@@ -1,4 +1,5 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders } from 'node:http2';
+import { discardBody } from './discard-body.ts';
 import type { NodeHandler } from './node-handler.ts';
 import { Refusal } from './refusal.ts';
 
@@ -48,22 +49,6 @@ export function readBody(
     request.on('error', onCut);
     request.on('close', onCut);
   });
-}
-
-const MAX_DISCARD_BYTES = 1024 * 1024;
-
-/**
- * A client that is still sending reads the answer only after it has sent all, so a little more is taken and dropped;
- * whoever goes on beyond that is cut.
- */
-export function discardBody(request: NodeServerRequest | ServerHttp2Stream): void {
-  let dropped = 0;
-  request.removeAllListeners('data');
-  request.on('data', (chunk: Buffer) => {
-    dropped += chunk.byteLength;
-    if (dropped > MAX_DISCARD_BYTES) request.destroy();
-  });
-  request.resume();
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
+import { discardBody } from './discard-body.ts';
 import type { NodeHandler } from './node-handler.ts';
-import { discardBody, type NodeServerRequest, type NodeServerResponse } from './node-http.ts';
+import type { NodeServerRequest, NodeServerResponse } from './node-http.ts';
 
 /**
  * An RPC whose ordinary calls are answered here, where connect-node costs too much. What is not ordinary (another method,

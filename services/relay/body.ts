@@ -1,8 +1,8 @@
 import type { Transform } from 'node:stream';
+import { discardBody } from '#lib/server/discard-body.ts';
 import type { NodeServerRequest } from '#lib/server/node-http.ts';
 import type { BodyBudget } from './body-budget.ts';
 import { decompressSmall, decompressStream, type Encoding, MAX_SYNC_INPUT_BYTES } from './decompress.ts';
-import { discardBody } from './discard-body.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 
 export interface BodyOptions {

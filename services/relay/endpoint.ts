@@ -1,10 +1,10 @@
 import type { DataCategory } from '#lib/ingest/data-category.ts';
+import { discardBody } from '#lib/server/discard-body.ts';
 import type { HttpTree } from '#lib/server/http-route.ts';
 import type { NodeServerRequest, NodeServerResponse } from '#lib/server/node-http.ts';
 import { sendHealth, sendPreflight, sendRefusal } from './answers.ts';
 import { takeAttachments } from './attachments.ts';
 import { readAuth } from './auth.ts';
-import { discardBody } from './discard-body.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 import { IntakeCall, type IntakeOptions } from './http-call.ts';
 import { takeEnvelope } from './http-envelope.ts';
