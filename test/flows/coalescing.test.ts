@@ -7,11 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ControlType, Phase, type PublishRequest } from '#gen/tideway/stream/v1/message_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
-import { startDeployment } from '../support/deployment.ts';
 import { listen, parseEvents } from '../support/events.ts';
 import { startMany } from '../support/many.ts';
-import { startRedis } from '../support/redis.ts';
-import { eventsUrl, message, type StreamAccess, startStory } from '../support/story.ts';
+import { inMemory, onRedis, type Place } from '../support/place.ts';
+import { eventsUrl, message, type StreamAccess } from '../support/story.ts';
 import { until } from '../support/until.ts';
 
 // An answer of 2,000 tokens, published one by one on a channel that coalesces, through the edge.
@@ -21,40 +20,6 @@ const TOKENS = Array.from({ length: 2000 }, (_, n) => (n % 7 === 0 ? ` wörd${n}
 const WHOLE = TOKENS.join('');
 /** In the middle, what is no text. */
 const USAGE = { tokens: 1000 };
-
-interface Place {
-  readonly url: string;
-  readonly orgId: bigint;
-  readonly publishToken: string;
-  stop(): Promise<void>;
-}
-
-type Env = Readonly<Record<string, string>>;
-
-async function inMemory(env: Env): Promise<Place> {
-  const story = await startStory({ PUBLISH_STREAM_RATE_PER_SEC: '0', ...env });
-  const { url } = story;
-  return { url, orgId: 1n, publishToken: story.development.publish_token, stop: () => story.stop() };
-}
-
-async function onRedis(env: Env): Promise<Place> {
-  const redis = await startRedis();
-  const deployment = await startDeployment({
-    redisUrl: redis.url,
-    replicas: { publish: 1, stream: 2 },
-    env: { PUBLISH_STREAM_RATE_PER_SEC: '0', ...env },
-  });
-  const { orgId, publishToken } = deployment;
-  return {
-    url: deployment.edge.url,
-    orgId,
-    publishToken,
-    async stop() {
-      await deployment.stop();
-      await redis.stop();
-    },
-  };
-}
 
 /** What a listener received, message by message. */
 interface Heard {

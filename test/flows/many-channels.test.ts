@@ -1,69 +1,16 @@
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { StreamService, type SubscribeManyResponse } from '#gen/tideway/stream/v1/stream_service_pb.ts';
-import { channelKey } from '#lib/broker/broker.ts';
-import { findChromium } from '../../scripts/lib/system-programs.mjs';
-import { CompositeCursor } from '../../services/stream/composite-cursor.ts';
-import { type Deployment, startDeployment } from '../support/deployment.ts';
 import { dataOf, listen } from '../support/events.ts';
-import { listenByEventSource, ManyRpcListener, Received, send, startMany } from '../support/many.ts';
-import { type Face, httpFace } from '../support/publishers.ts';
+import { Received, sendAll, sequences, startMany } from '../support/many.ts';
+import { inMemory, onRedis, type Place } from '../support/place.ts';
 import { ask } from '../support/raw-request.ts';
-import { type RedisServer, startRedis } from '../support/redis.ts';
-import { type Story, startStory } from '../support/story.ts';
 import { transports } from '../support/transports.ts';
 import { until } from '../support/until.ts';
 
 // Several channels over one connection, through the edge.
-
-/** In memory, in one process; or on Redis, with the services apart and two that stream. */
-interface Place {
-  readonly url: string;
-  readonly orgId: bigint;
-  readonly face: Face;
-  stop(): Promise<void>;
-}
-
-async function inMemory(env: Readonly<Record<string, string>> = {}): Promise<Place & { readonly story: Story }> {
-  const story = await startStory({ PUBLISH_RATE_PER_SEC: '0', ...env });
-  const face = httpFace(story.url, story.development.publish_token);
-  return { url: story.url, orgId: 1n, face, story, stop: () => story.stop() };
-}
-
-async function onRedis(): Promise<Place & { readonly deployment: Deployment; readonly redis: RedisServer }> {
-  const redis = await startRedis();
-  const deployment = await startDeployment({
-    redisUrl: redis.url,
-    replicas: { publish: 1, stream: 2 },
-    env: { DRAIN_TIMEOUT_SEC: '3' },
-  });
-  const { url } = deployment.edge;
-  return {
-    url,
-    orgId: deployment.orgId,
-    face: httpFace(url, deployment.publishToken),
-    deployment,
-    redis,
-    async stop() {
-      await deployment.stop();
-      await redis.stop();
-    },
-  };
-}
-
-const sequences = (count: number) => Array.from({ length: count }, (_, n) => n);
-
-/** So many more on each channel, several channels at once. */
-async function sendAll(place: Place, ids: readonly string[], from: number, to: number, last: Phase = Phase.DELTA) {
-  await Promise.all(
-    ids.map(async (id) => {
-      for (let n = from; n < to; n++) await send(place.face, place.orgId, id, n, n === to - 1 ? last : Phase.DELTA);
-    }),
-  );
-}
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
@@ -113,59 +60,6 @@ describe.each([
       const answer = await ask(channels.eventsUrl(ids), { headers: { 'Last-Event-ID': cursor ?? '' } });
       expect([answer.status, answer.text]).toEqual([204, '']);
     }
-  });
-
-  test('resumes with fewer channels, with more, and in another order', async () => {
-    const channels = await startMany(place.url, place.orgId);
-    const some = channels.ids.slice(0, 5);
-    await sendAll(place, channels.ids, 0, 2);
-    const before = await listen(channels.eventsUrl(some));
-    await before.received(10);
-    await until('the cursor', () => before.events().at(-1)?.id !== undefined);
-    const cursor = before.events().at(-1)?.id ?? '';
-    before.close();
-    await sendAll(place, channels.ids, 2, 3);
-
-    const heardOf = async (ids: readonly string[], count: number) => {
-      const response = await listen(channels.eventsUrl(ids, { last_event_id: cursor }));
-      await response.received(count);
-      response.close();
-      const received = new Received();
-      received.take(response.text());
-      return received.sequences;
-    };
-    const fewer = await heardOf(some.slice(0, 2).toReversed(), 2);
-    expect(Object.fromEntries(fewer)).toEqual(Object.fromEntries(some.slice(0, 2).map((id) => [id, [2]])));
-    const more = await heardOf(channels.ids.toReversed(), 5 + 15 * 3);
-    expect(Object.fromEntries(more)).toEqual(
-      Object.fromEntries(channels.ids.map((id) => [id, some.includes(id) ? [2] : [0, 1, 2]])),
-    );
-  });
-
-  test('a cut anywhere repeats what came since the cursor, and loses nothing', async () => {
-    const channels = await startMany(place.url, place.orgId, [crypto.randomUUID(), crypto.randomUUID()]);
-    await sendAll(place, channels.ids, 0, 3);
-    const whole = await listen(channels.eventsUrl());
-    await whole.received(6);
-    await sendAll(place, channels.ids, 3, 4, Phase.END);
-    await whole.ended();
-    const replayed = await listen(channels.eventsUrl());
-    await replayed.ended();
-    const resume = async (arrived: string) => {
-      const received = new Received();
-      const cursor = received.take(arrived) ?? '';
-      const rest = await listen(channels.eventsUrl(), { 'Last-Event-ID': cursor });
-      if (rest.status !== 204) {
-        await rest.ended();
-        received.take(rest.text());
-      }
-      expect(Object.fromEntries(received.sequences)).toEqual(
-        Object.fromEntries(channels.ids.map((id) => [id, sequences(4)])),
-      );
-    };
-    // What was delivered live had several cursors in it, and what is replayed has one.
-    for (let cut = 1; cut < whole.text().length; cut += 97) await resume(whole.text().slice(0, cut));
-    for (let cut = 1; cut < replayed.text().length; cut += 173) await resume(await cutAfter(channels.eventsUrl(), cut));
   });
 
   test('typed, and as JSON: the cursor is a response of its own', async () => {
@@ -273,152 +167,6 @@ describe.each([
   });
 });
 
-test('controls are said of their channel, and the others go on', async () => {
-  const place = await inMemory({ STREAM_RETAIN_MESSAGES: '5', STREAM_RETAIN_SEC: '0' });
-  try {
-    const ids = Array.from({ length: 4 }, () => crypto.randomUUID());
-    const [gap = '', reset = '', quiet = '', plain = ''] = ids;
-    await sendAll(place, [gap, reset, quiet, plain], 0, 1);
-    // A cursor that never was: beyond the end of one, and of one that has nothing.
-    const nothing = crypto.randomUUID();
-    const asked = await startMany(place.url, place.orgId, [...ids, nothing]);
-    const places = [undefined, '99999999999999-0', undefined, undefined, '5-0'];
-    const cursor = new CompositeCursor(
-      asked.ids.map((id) => channelKey(place.orgId, id)),
-      places as never[],
-    ).toString();
-    await sendAll(place, [gap], 1, 12);
-    const response = await listen(asked.eventsUrl(undefined, { last_event_id: cursor }));
-    await response.received(3, 'control');
-    await sendAll(place, [reset, nothing, plain], 1, 2);
-    const received = new Received();
-    await until('all of them', () => {
-      const again = new Received();
-      again.take(response.text());
-      return again.sequences.get(nothing)?.length === 1 && again.sequences.get(plain)?.length === 2;
-    });
-    received.take(response.text());
-    response.close();
-    expect(received.controls.sort()).toEqual([`${gap}:gap`, `${reset}:reset`, `${nothing}:expired`].sort());
-    expect(received.sequences.get(gap)?.at(-1)).toBe(11);
-    expect(received.sequences.get(reset)).toEqual([1]);
-    expect(received.sequences.get(nothing)).toEqual([1]);
-    expect(received.sequences.get(quiet)).toEqual([0]);
-
-    const typed = createClient(StreamService, createGrpcTransport({ baseUrl: place.url }));
-    const options = { headers: { authorization: `Bearer ${asked.token}` } };
-    const controls: string[] = [];
-    for await (const { channelId, event } of typed.subscribeMany(
-      { orgId: place.orgId, channelIds: [...asked.ids], cursor },
-      options,
-    )) {
-      if (event.case !== 'control' || event.value.type === ControlType.HEARTBEAT) continue;
-      if (controls.push(`${channelId}:${event.value.type}`) === 2) break;
-    }
-    expect(controls.sort()).toEqual([`${gap}:${ControlType.GAP}`, `${reset}:${ControlType.RESET}`].sort());
-  } finally {
-    await place.stop();
-  }
-});
-
-describe('a stream replica goes under listeners of 20 channels', () => {
-  let place: Awaited<ReturnType<typeof onRedis>>;
-  let browser: Browser;
-  beforeAll(async () => {
-    place = await onRedis();
-    const executablePath = findChromium();
-    if (executablePath === undefined) throw new Error('Chromium is missing: npm test installs it');
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-quic'] });
-  });
-  afterAll(async () => {
-    await browser?.close();
-    await place?.stop();
-  });
-
-  test.each(['SIGKILL', 'SIGTERM'] as const)('%s: all resume by their cursor, and nothing is lost', async (signal) => {
-    const { deployment } = place;
-    const channels = await startMany(place.url, place.orgId);
-    const sources = Array.from({ length: 6 }, () => listenByEventSource(channels.eventsUrl()));
-    const typed = Array.from({ length: 6 }, () => new ManyRpcListener(place.url, place.orgId, channels));
-    const page = await browser.newPage();
-    await page.goto(`${place.url}/healthz`);
-    await page.evaluate(listenInPage, channels.eventsUrl());
-    const inPage = () => page.evaluate<PageHeard>('heard');
-    try {
-      await sendAll(place, channels.ids, 0, 10);
-      await until('everybody has the first 200', async () => {
-        const { events } = await inPage();
-        return [...sources, ...typed].every(({ received }) => received.count === 200) && events.length === 200;
-      });
-      const leaving = deployment.stream[0];
-      const sending = sendAll(place, channels.ids, 10, 40, Phase.END);
-      leaving?.kill(signal);
-      await leaving?.exited;
-      await sending;
-      await until('everybody has all', async () => {
-        const { events } = await inPage();
-        const pages = receivedOf(events);
-        return [...sources.map(({ received }) => received), ...typed.map(({ received }) => received), pages].every(
-          ({ ended }) => ended === 20,
-        );
-      });
-      const expected = Object.fromEntries(channels.ids.map((id) => [id, sequences(40)]));
-      const { events, ids } = await inPage();
-      const receiveds = [...sources, ...typed].map(({ received }) => received);
-      for (const received of [...receiveds, receivedOf(events)]) {
-        expect(Object.fromEntries(received.sequences)).toEqual(expected);
-        // Resumed, and not begun again: at most what one write brought is repeated.
-        expect(received.repeated).toBeLessThan(200);
-      }
-      // Blocks with an id and nothing else are no events to Chromium, and move its cursor.
-      expect(ids.filter((id) => id !== '').every((id) => /^[A-Za-z0-9_-]{481}$/.test(id))).toBe(true);
-      expect(new Set(ids).size).toBeGreaterThan(1);
-      await until('204 stops them', async () => {
-        const { state } = await inPage();
-        return state === 2 && sources.every(({ source }) => source.readyState === 2);
-      });
-      await until('typed ones end', () => typed.every(({ hasEnded }) => hasEnded));
-    } finally {
-      for (const { source } of sources) source.close();
-      for (const listener of typed) listener.close();
-      await page.close();
-    }
-    await deployment.restart('stream', 0);
-    await deployment.untilInUse('stream', 0);
-  });
-});
-
-interface PageHeard {
-  readonly events: readonly string[];
-  /** What the page's EventSource said to be its last id, at each event. */
-  readonly ids: readonly string[];
-  readonly state: number;
-}
-
-/** Runs in the page. */
-function listenInPage(url: string): void {
-  const source = new EventSource(url);
-  const heard = {
-    events: [] as string[],
-    ids: [] as string[],
-    get state() {
-      return source.readyState;
-    },
-  };
-  source.addEventListener('stream', (event) => {
-    const { data, lastEventId } = event as MessageEvent;
-    heard.events.push(data);
-    heard.ids.push(lastEventId);
-  });
-  Object.assign(globalThis, { heard });
-}
-
-function receivedOf(events: readonly string[]): Received {
-  const received = new Received();
-  for (const data of events) received.event('stream', data);
-  return received;
-}
-
 function orderOf(responses: readonly SubscribeManyResponse[]): Record<string, number[]> {
   const order: Record<string, number[]> = {};
   for (const { channelId, event } of responses) {
@@ -428,12 +176,4 @@ function orderOf(responses: readonly SubscribeManyResponse[]): Record<string, nu
     list.push(Number(event.value.sequence));
   }
   return order;
-}
-
-/** Reads so many bytes of the answer's body, or all of one that has fewer, and cuts the connection. */
-async function cutAfter(url: string, sizeBytes: number): Promise<string> {
-  const response = await listen(url);
-  await until('so much has come', () => response.text().length >= sizeBytes || response.end() === 'whole');
-  response.close();
-  return response.text().slice(0, sizeBytes);
 }

@@ -4,7 +4,8 @@ import { EventSource } from 'eventsource';
 import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { parseEvents } from './events.ts';
-import { type Face, newMessage } from './publishers.ts';
+import type { Place } from './place.ts';
+import { type Face, httpFace, newMessage } from './publishers.ts';
 
 /** Several channels and a token for all of them. */
 export interface Channels {
@@ -35,8 +36,26 @@ export async function startMany(
   };
 }
 
+export const sequences = (count: number) => Array.from({ length: count }, (_, n) => n);
+
+/** So many more on each channel, several channels at once. */
+export async function sendAll(
+  place: Place,
+  ids: readonly string[],
+  from: number,
+  to: number,
+  last: Phase = Phase.DELTA,
+) {
+  const face = httpFace(place.url, place.publishToken);
+  await Promise.all(
+    ids.map(async (id) => {
+      for (let n = from; n < to; n++) await send(face, place.orgId, id, n, n === to - 1 ? last : Phase.DELTA);
+    }),
+  );
+}
+
 /** Publishes to a channel, and resolves once it is stored. */
-export async function send(face: Face, orgId: bigint, channelId: string, sequence: number, phase: Phase = Phase.DELTA) {
+async function send(face: Face, orgId: bigint, channelId: string, sequence: number, phase: Phase = Phase.DELTA) {
   const sent = await face(newMessage(orgId, channelId, phase, sequence));
   if (sent.kind !== 'acknowledged') throw new Error(`${sent.code} ${sent.text}`);
 }
