@@ -6,12 +6,16 @@ import { wholeAnswers } from './whole-answers.ts';
 
 /** One service and its processes, spoken to in h2c. */
 export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
-  return clusterOf(name, endpoints, { protocol: h2, filters: [wholeAnswers], healthCheck: { grpc_health_check: {} } });
+  return rpcCluster(name, endpoints, h2);
+}
+
+function rpcCluster(name: string, endpoints: readonly Endpoint[], protocol: JsonObject): JsonObject {
+  return clusterOf(name, endpoints, { protocol, filters: [wholeAnswers], healthCheck: { grpc_health_check: {} } });
 }
 
 /** The stream service, whose listeners may be kept together. */
 export function streamCluster(name: string, endpoints: readonly Endpoint[], affinity: StreamAffinity): JsonObject {
-  return { ...cluster(name, endpoints), ...balancedBy(affinity, commonLb) };
+  return { ...rpcCluster(name, endpoints, h2ForListeners), ...balancedBy(affinity, commonLb) };
 }
 
 /** The relay's HTTP side, spoken to in HTTP/1.1: of many short requests each costs Node about half of what it does in h2. */
@@ -107,14 +111,19 @@ export const pings: JsonObject = {
 };
 
 const h1: JsonObject = { http_protocol_options: {} };
-const h2: JsonObject = {
-  http2_protocol_options: {
-    max_concurrent_streams: edgeSizes.upstreamStreamsPerConnection,
-    initial_stream_window_size: edgeSizes.streamWindowBytes,
-    initial_connection_window_size: edgeSizes.upstreamConnectionWindowBytes,
-    connection_keepalive: pings,
-  },
-};
+const h2 = h2With(edgeSizes.upstreamStreamsPerConnection, edgeSizes.upstreamConnectionWindowBytes);
+const h2ForListeners = h2With(edgeSizes.listenersPerConnection, edgeSizes.listenersConnectionWindowBytes);
+
+function h2With(streams: number, connectionWindowBytes: number): JsonObject {
+  return {
+    http2_protocol_options: {
+      max_concurrent_streams: streams,
+      initial_stream_window_size: edgeSizes.streamWindowBytes,
+      initial_connection_window_size: connectionWindowBytes,
+      connection_keepalive: pings,
+    },
+  };
+}
 
 function discovery(endpoints: readonly Endpoint[]): JsonObject {
   if (endpoints.every(({ host }) => isAddress(host))) return { type: 'STATIC' };

@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { DEFAULT_WINDOW_BYTES } from '#lib/server/h2-lanes/frames.ts';
+import { SESSION_SHARE_BYTES } from '#lib/server/h2-lanes/shared-window.ts';
+import { LANES_FROM_WINDOW_BYTES } from '#lib/server/h2-lanes/wants-lanes.ts';
 import * as server from '#lib/server/limits.ts';
 import { DRAIN_NOTICE_MS } from '#lib/server/run-service.ts';
 import { INTAKE_TIMEOUT_MS } from '../services/relay/relay.ts';
@@ -100,10 +103,17 @@ describe('bounds, on both sides', () => {
     expect(edgeSizes.requestHeadersCount + addedCount).toBeLessThanOrEqual(server.MAX_HEADER_COUNT);
   });
 
-  test('stalled listeners can not stop those who share their connection', () => {
-    const { upstreamConnectionWindowBytes, upstreamStreamsPerConnection, streamWindowBytes } = edgeSizes;
-    expect(upstreamConnectionWindowBytes).toBeGreaterThanOrEqual(upstreamStreamsPerConnection * streamWindowBytes);
-    expect(upstreamStreamsPerConnection).toBeLessThanOrEqual(server.H2_MAX_CONCURRENT_STREAMS);
+  test.each([
+    [edgeSizes.upstreamStreamsPerConnection, edgeSizes.upstreamConnectionWindowBytes, 0],
+    [edgeSizes.listenersPerConnection, edgeSizes.listenersConnectionWindowBytes, SESSION_SHARE_BYTES],
+  ])('of %i streams on a connection, those that stall can not stop the others', (streams, windowBytes, keptBytes) => {
+    expect(windowBytes - keptBytes).toBeGreaterThanOrEqual(streams * edgeSizes.streamWindowBytes);
+    expect(streams).toBeLessThanOrEqual(server.H2_MAX_CONCURRENT_STREAMS);
+  });
+
+  test('connections of listeners ask for lanes, the others do not', () => {
+    expect(edgeSizes.listenersConnectionWindowBytes).toBeGreaterThan(LANES_FROM_WINDOW_BYTES + DEFAULT_WINDOW_BYTES);
+    expect(edgeSizes.upstreamConnectionWindowBytes).toBeLessThan(LANES_FROM_WINDOW_BYTES);
   });
 
   test('there is room for every listener', () => {

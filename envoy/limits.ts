@@ -66,6 +66,12 @@ export const edgeSizes = {
    */
   upstreamConnectionWindowBytes: 16_777_216,
   upstreamStreamsPerConnection: 200,
+  /**
+   * The same for connections of listeners. The service writes to all listeners of a connection at once, so that more of them on
+   * one is cheaper; it does so where the window is as large as this (`lib/server/h2-lanes/wants-lanes.ts`).
+   */
+  listenersConnectionWindowBytes: 67_108_864,
+  listenersPerConnection: 500,
   /** Connections of clients, and with it the listeners over HTTP/1.1. More are refused. */
   downstreamConnections: 25_000,
   /** Streams to one service. Every listener is one. Above `downstreamConnections`: HTTP/2 clients have several. */

@@ -10,7 +10,11 @@ export type Protocol = 'h1' | 'h2';
  * with those bytes put back. HTTP/1.1 is whatever differs from the preface: its parser answers garbage properly. A
  * connection that does not say what it is in time is destroyed; one that ends before is simply gone.
  */
-export function tellProtocol(socket: Socket, timeoutMs: number, handOver: (protocol: Protocol) => void): void {
+export function tellProtocol(
+  socket: Socket,
+  timeoutMs: number,
+  handOver: (protocol: Protocol, seen: Buffer) => void,
+): void {
   let seen: Buffer = Buffer.alloc(0);
   const deadline = setTimeout(() => socket.destroy(), timeoutMs);
 
@@ -21,7 +25,7 @@ export function tellProtocol(socket: Socket, timeoutMs: number, handOver: (proto
     settle();
     socket.pause();
     socket.unshift(seen);
-    handOver(protocol);
+    handOver(protocol, seen);
   }
   function onEnd(): void {
     settle();

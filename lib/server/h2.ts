@@ -7,8 +7,10 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
+import { LanedSocket } from './h2-lanes/laned-socket.ts';
+import { wantsLanes } from './h2-lanes/wants-lanes.ts';
 import { H2Response } from './h2-response.ts';
-import type { H2Route } from './h2-route.ts';
+import type { H2Route, LaneOf } from './h2-route.ts';
 import {
   GOAWAY_GRACE_MS,
   H2_CONNECTION_WINDOW_BYTES,
@@ -27,8 +29,8 @@ import { giveBack } from './raw-rpc.ts';
 
 /** The h2c half of a port. */
 export interface H2Server {
-  /** Takes a connection that begins with the h2 preface. */
-  take(socket: Socket): void;
+  /** Takes a connection that begins with the h2 preface; `seen` is still to be read from it. */
+  take(socket: Socket, seen: Buffer): void;
   /** Tells every client to go elsewhere with its next request; sessions end with their last stream. */
   goAway(): void;
 }
@@ -38,6 +40,11 @@ const LAST_STREAM_ID = 2 ** 31 - 1;
 
 export function createH2Server(handler: NodeHandler, limits: ListenLimits, routes: readonly H2Route[] = []): H2Server {
   const sessions = new Set<ServerHttp2Session>();
+  const laned = new WeakMap<object, LanedSocket>();
+  /** Set while its session is made, which is told at once. */
+  let taken: LanedSocket | undefined;
+  const laneOf: LaneOf = (stream) =>
+    stream.session === undefined ? undefined : laned.get(stream.session)?.laneOf(stream);
   const server = createServer(
     {
       settings: {
@@ -71,12 +78,18 @@ export function createH2Server(handler: NodeHandler, limits: ListenLimits, route
       }
       // An error closes it, too; without a listener it would be the process's.
       stream.on('error', ignore);
-      route.handle({ stream, headers, pass: (body) => answerCompatibly(stream, headers, rest[1], body, handler) });
+      route.handle({
+        stream,
+        headers,
+        laneOf,
+        pass: (body) => answerCompatibly(stream, headers, rest[1], body, handler),
+      });
     });
   }
 
   server.on('session', (session) => {
     sessions.add(session);
+    if (taken !== undefined) laned.set(session, taken);
     session.on('close', () => sessions.delete(session));
     // Errors have closed the session already; without a listener they would end the process.
     session.on('error', () => session.destroy());
@@ -92,10 +105,16 @@ export function createH2Server(handler: NodeHandler, limits: ListenLimits, route
   });
 
   return {
-    take(socket) {
+    take(socket, seen) {
       // The listener leaves sockets half open for HTTP/1.1; on h2 a client that ends has left.
       socket.allowHalfOpen = false;
-      server.emit('connection', socket);
+      if (routes.length === 0 || !wantsLanes(seen)) {
+        server.emit('connection', socket);
+        return;
+      }
+      taken = new LanedSocket(socket);
+      server.emit('connection', taken);
+      taken = undefined;
     },
     goAway() {
       for (const session of sessions) goAway(session);

@@ -87,10 +87,10 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     });
     // Whatever goes wrong with a socket closes it, which is all that there is to do. Its owner may listen too.
     socket.on('error', () => socket.destroy());
-    tellProtocol(socket, limits.firstBytesTimeoutMs, (protocol) => {
+    tellProtocol(socket, limits.firstBytesTimeoutMs, (protocol, seen) => {
       untold.delete(socket);
       if (protocol === 'h2') {
-        h2.take(socket);
+        h2.take(socket, seen);
       } else {
         toH1(socket);
         socket.resume();

@@ -3,6 +3,7 @@ import { connect as connectH2 } from 'node:http2';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { EntryId } from '#lib/broker/entry-id.ts';
+import { askForLanes } from '#lib/server/h2-lanes/lanes-testing.ts';
 import { listen } from '#lib/server/listen.ts';
 import type { ByteSink } from './byte-sink.ts';
 import { ResponseSink } from './response-sink.ts';
@@ -81,25 +82,25 @@ test('pipelined requests are answered one after the other, each whole', async ()
 });
 
 describe.each([
-  ['a response', false],
-  ['a stream', true],
-])('a reader that takes nothing of %s', (_what, onStream) => {
+  ['a response', { onStream: false, inLane: false }],
+  ['a stream', { onStream: true, inLane: false }],
+  ['a stream in a lane', { onStream: true, inLane: true }],
+])('a reader that takes nothing of %s', (_what, answered) => {
   const grpc = rpcFaces.get('application/grpc');
   if (grpc === undefined) throw new Error('no gRPC');
   const chunk = new Uint8Array(16 * 1024);
 
   /** Starts one gRPC answer, of which the client reads nothing yet. */
-  async function stalled(onStream: boolean) {
+  async function stalled({ onStream, inLane }: typeof answered) {
     const sinks: ByteSink[] = [];
     const listening = await listen({
       host: '127.0.0.1',
       port: 0,
       handler: (_request, response) => void sinks.push(new ResponseSink(response, grpc as RpcFace)),
-      h2Routes: [
-        { takes: () => onStream, handle: ({ stream }) => void sinks.push(new StreamSink(stream, grpc as RpcFace)) },
-      ],
+      h2Routes: [{ takes: () => onStream, handle: (call) => void sinks.push(new StreamSink(call, grpc as RpcFace)) }],
     });
     const session = connectH2(`http://127.0.0.1:${listening.port}`);
+    if (inLane) askForLanes(session);
     cleanups.push(
       () => listening.destroy(),
       () => session.destroy(),
@@ -116,7 +117,7 @@ describe.each([
   }
 
   test('has what it does not take wait, and gets all of it in order once it reads', async () => {
-    const { sink, read } = await stalled(onStream);
+    const { sink, read } = await stalled(answered);
     let drained = 0;
     sink.onDrain = () => drained++;
     for (let n = 0; n < 64; n++) sink.write(chunk);
@@ -130,7 +131,7 @@ describe.each([
   });
 
   test('is told why it is cut, and the rest is dropped', async () => {
-    const { sink, read } = await stalled(onStream);
+    const { sink, read } = await stalled(answered);
     for (let n = 0; n < 64; n++) sink.write(chunk);
     sink.fail('too_slow');
     const { bytes, status } = await read();
@@ -139,7 +140,7 @@ describe.each([
   });
 
   test('still gets what waits when its stream ends', async () => {
-    const { sink, read } = await stalled(onStream);
+    const { sink, read } = await stalled(answered);
     for (let n = 0; n < 64; n++) sink.write(chunk);
     sink.end();
     expect(await read()).toEqual({ bytes: 64 * chunk.byteLength, status: '0' });

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders } from 'node:http2';
 import { create } from '@bufbuild/protobuf';
 import { SubscribeManyRequestSchema } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamClaims } from '#lib/auth/stream-token.ts';
@@ -7,7 +7,7 @@ import { type EntryId, parseEntryId } from '#lib/broker/entry-id.ts';
 import { isUuid } from '#lib/ids/uuid.ts';
 import { bearer, type Gate, parseOrgId } from '#lib/server/gate.ts';
 import { H2Response } from '#lib/server/h2-response.ts';
-import type { H2Route } from '#lib/server/h2-route.ts';
+import type { H2Call, H2Route } from '#lib/server/h2-route.ts';
 import { answerError, type HttpCall, type HttpRoute } from '#lib/server/http-route.ts';
 import { forgetHead, headerOf } from '#lib/server/node-http.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
@@ -58,20 +58,25 @@ export function eventsRoute(options: EventsOptions): HttpRoute {
 export function eventsOnH2(options: EventsOptions): H2Route {
   return {
     takes: (headers) => headers[':method'] === 'GET' && headers[':path']?.startsWith('/events/') === true,
-    handle({ stream, headers, pass }) {
+    handle(call) {
+      const { stream, headers, pass } = call;
       const [path = '', query = ''] = splitAt(headers[':path'] ?? '', '?');
       const orgId = EVENTS_PATH.exec(path)?.groups?.['org'];
       // A body that comes after all has a deadline there.
       if (orgId === undefined || !stream.endAfterHeaders) pass();
-      else void answerOnH2(stream, { orgId, query: new URLSearchParams(query), headers }, options);
+      else void answerOnH2(call, { orgId, query: new URLSearchParams(query), headers }, options);
     },
   };
 }
 
 const EVENTS_PATH = /^\/events\/(?<org>[^/]+)\/?$/;
 
-async function answerOnH2(stream: ServerHttp2Stream, request: EventsRequest, options: EventsOptions): Promise<void> {
-  const makeSink: MakeSink = (face) => new StreamSink(stream, face, CORS);
+async function answerOnH2(
+  { stream, laneOf }: Pick<H2Call, 'stream' | 'laneOf'>,
+  request: EventsRequest,
+  options: EventsOptions,
+): Promise<void> {
+  const makeSink: MakeSink = (face) => new StreamSink({ stream, laneOf }, face, CORS);
   try {
     const joined = await listen({ ...request, makeSink }, options);
     if (joined === 'at_end' && !stream.destroyed) stream.respond({ ':status': 204, ...CORS }, { endStream: true });

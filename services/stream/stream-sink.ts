@@ -1,20 +1,25 @@
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Lane } from '#lib/server/h2-lanes/lane.ts';
+import type { H2Call, LaneOf } from '#lib/server/h2-route.ts';
 import { ByteSink, type Ending, type Face, FLUSH_DEADLINE_MS } from './byte-sink.ts';
 import type { Wire } from './delivery.ts';
 
 /**
  * Events as the answer on an h2 stream, without Node's compatible request and response: with what those hold on to, an idle
- * listener took half as much again.
+ * listener took half as much again. Where the client asked for lanes, as Envoy does, its bytes go into one.
  */
 export class StreamSink<W = Wire<Uint8Array>> extends ByteSink<W> {
   readonly #stream: ServerHttp2Stream;
   readonly #more: OutgoingHttpHeaders;
+  readonly #laneOf: LaneOf;
+  #lane: Lane | undefined;
 
   /** `more`: headers beside those of the face. */
-  constructor(stream: ServerHttp2Stream, face: Face<W>, more: OutgoingHttpHeaders = {}) {
+  constructor({ stream, laneOf }: Pick<H2Call, 'stream' | 'laneOf'>, face: Face<W>, more: OutgoingHttpHeaders = {}) {
     super(face, face.wire);
     this.#stream = stream;
     this.#more = more;
+    this.#laneOf = laneOf;
     stream.on('drain', this.#onDrained);
     stream.on('close', this.#onClosed);
   }
@@ -23,16 +28,16 @@ export class StreamSink<W = Wire<Uint8Array>> extends ByteSink<W> {
   readonly #onClosed = (): void => this.closed();
 
   protected get isClosed(): boolean {
-    return this.#stream.destroyed || this.#stream.closed;
+    return this.#lane?.isClosed ?? (this.#stream.destroyed || this.#stream.closed);
   }
 
   protected get unsentBytes(): number {
-    return this.#stream.writableLength;
+    return this.#lane?.waitingBytes ?? this.#stream.writableLength;
   }
 
   protected send(chunk: Uint8Array): boolean {
     if (!this.#stream.headersSent) this.#begin();
-    return this.#stream.write(chunk);
+    return (this.#lane ?? this.#stream).write(chunk);
   }
 
   protected endWith(waiting: readonly Uint8Array[], { bytes, trailers }: Ending): void {
@@ -45,10 +50,12 @@ export class StreamSink<W = Wire<Uint8Array>> extends ByteSink<W> {
       }
       this.#begin();
     }
-    for (const chunk of waiting) stream.write(chunk);
-    if (bytes !== undefined) stream.write(bytes);
+    const out = this.#lane ?? stream;
+    for (const chunk of waiting) out.write(chunk);
+    if (bytes !== undefined) out.write(bytes);
     if (trailers !== undefined) stream.on('wantTrailers', () => stream.sendTrailers(trailers));
-    stream.end();
+    if (this.#lane === undefined) stream.end();
+    else this.#lane.end(() => stream.end());
     if (this.unsentBytes === 0) return;
     const cut = setTimeout(() => this.cut(), FLUSH_DEADLINE_MS).unref();
     stream.on('close', () => clearTimeout(cut));
@@ -65,6 +72,8 @@ export class StreamSink<W = Wire<Uint8Array>> extends ByteSink<W> {
 
   #begin(): void {
     const { headers, endings } = this.face;
+    this.#lane = this.#laneOf(this.#stream);
+    if (this.#lane !== undefined) this.#lane.onDrain = this.#onDrained;
     this.#stream.respond({ ...headers, ...this.#more }, { waitForTrailers: endings.ended?.trailers !== undefined });
   }
 }

@@ -97,13 +97,13 @@ function waysIn<I extends DescMessage, W extends SpeakingWire>(
     },
     h2Route: {
       takes: (headers) => headers[':path'] === path && headers[':method'] === 'POST',
-      handle({ stream, headers, pass }) {
+      handle({ stream, headers, laneOf, pass }) {
         const call = ordinary({ headers, httpVersionMajor: 2 }, subscription.faces);
         if (call === undefined) {
           pass();
           return;
         }
-        const sink = new StreamSink(stream, call.face);
+        const sink = new StreamSink({ stream, laneOf }, call.face);
         void answer(subscription, { ...call, request: stream, response: stream, sink, pass }, options);
       },
     },

@@ -43,6 +43,9 @@ const FORMATS = [
   { name: 'gRPC-Web over HTTP/1.1', contentType: 'application/grpc-web', httpVersion: 1 },
   { name: 'Connect, binary', contentType: 'application/connect+proto', httpVersion: 2 },
   { name: 'Connect, binary, over HTTP/1.1', contentType: 'application/connect+proto', httpVersion: 1 },
+  { name: 'gRPC, in a lane', contentType: 'application/grpc', httpVersion: '2, in lanes' },
+  { name: 'gRPC-Web, in a lane', contentType: 'application/grpc-web', httpVersion: '2, in lanes' },
+  { name: 'Connect, JSON, in a lane', contentType: 'application/connect+json', httpVersion: '2, in lanes' },
   { name: 'Connect, JSON', contentType: 'application/connect+json', httpVersion: 2 },
   { name: 'Connect, JSON, over HTTP/1.1', contentType: 'application/connect+json', httpVersion: 1 },
 ] as const;

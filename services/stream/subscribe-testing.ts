@@ -9,6 +9,7 @@ import { createStreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import { AUDIENCE, ISSUER, makeKeys } from '#lib/auth/testing.ts';
 import type { Broker } from '#lib/broker/broker.ts';
 import { Gate } from '#lib/server/gate.ts';
+import { askForLanes } from '#lib/server/h2-lanes/lanes-testing.ts';
 import { type RunningService, runService } from '#lib/server/run-service.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { streamService } from './routes.ts';
@@ -69,8 +70,10 @@ export interface RawAnswer {
   readonly trailers: Record<string, unknown>;
 }
 
+export type HttpVersion = 1 | 2 | '2, in lanes';
+
 export interface RawCall {
-  readonly httpVersion: 1 | 2;
+  readonly httpVersion: HttpVersion;
   readonly headers: Record<string, string>;
   readonly body: Uint8Array;
   readonly method?: string;
@@ -80,11 +83,15 @@ export interface RawCall {
 }
 
 export function callRaw(port: number, call: RawCall): Promise<RawAnswer> {
-  return call.httpVersion === 2 ? callH2(port, call) : callH1(port, call);
+  return call.httpVersion === 1 ? callH1(port, call) : callH2(port, call);
 }
 
-async function callH2(port: number, { headers, body, method = 'POST', path = SUBSCRIBE, onBody }: RawCall) {
+async function callH2(
+  port: number,
+  { httpVersion, headers, body, method = 'POST', path = SUBSCRIBE, onBody }: RawCall,
+) {
   const session: ClientHttp2Session = connect(`http://127.0.0.1:${port}`);
+  if (httpVersion === '2, in lanes') askForLanes(session);
   const stream = session.request({ ':method': method, ':path': path, te: 'trailers', ...headers });
   let trailers: IncomingHttpHeaders = {};
   stream.on('trailers', (received) => {

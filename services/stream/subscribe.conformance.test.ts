@@ -22,6 +22,7 @@ import {
   type BothWays,
   callRaw,
   framesOf,
+  type HttpVersion,
   messages,
   ORG_ID,
   type RawAnswer,
@@ -49,7 +50,7 @@ async function start(broker: Broker = createMemoryBroker(), more?: { maxListener
 interface Format {
   readonly name: string;
   readonly contentType: string;
-  readonly httpVersion: 1 | 2;
+  readonly httpVersion: HttpVersion;
 }
 
 const FORMATS: readonly Format[] = [
@@ -59,6 +60,9 @@ const FORMATS: readonly Format[] = [
   { name: 'gRPC-Web, +proto, over HTTP/1.1', contentType: 'application/grpc-web+proto', httpVersion: 1 },
   { name: 'Connect, binary', contentType: 'application/connect+proto', httpVersion: 2 },
   { name: 'Connect, binary, over HTTP/1.1', contentType: 'application/connect+proto', httpVersion: 1 },
+  { name: 'gRPC, in a lane', contentType: 'application/grpc', httpVersion: '2, in lanes' },
+  { name: 'gRPC-Web, in a lane', contentType: 'application/grpc-web', httpVersion: '2, in lanes' },
+  { name: 'Connect, JSON, in a lane', contentType: 'application/connect+json', httpVersion: '2, in lanes' },
   { name: 'Connect, JSON', contentType: 'application/connect+json', httpVersion: 2 },
   { name: 'Connect, JSON, over HTTP/1.1', contentType: 'application/connect+json', httpVersion: 1 },
 ];

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { wantsLanes } from '#lib/server/h2-lanes/wants-lanes.ts';
 import { edgeSizes } from '../../envoy/limits.ts';
 import { type Edge, startEdge } from '../support/edge.ts';
 import { freePort } from '../support/free-port.ts';
@@ -44,6 +46,27 @@ describe('with nobody behind it', () => {
     expect(await response.json()).toEqual({ code: 14, message: 'Service unavailable' });
   });
 });
+
+test('Envoy asks for lanes where it has listeners, and nowhere else', async () => {
+  const [publish, stream] = await Promise.all([firstBytesTo(), firstBytesTo()]);
+  const edge = await startEdge({ publish: [publish.port], stream: [stream.port] }, {}, 'checked');
+  try {
+    expect(wantsLanes(await publish.seen)).toBe(false);
+    expect(wantsLanes(await stream.seen)).toBe(true);
+  } finally {
+    await edge.stop();
+    publish.close();
+    stream.close();
+  }
+});
+
+/** A port on which nobody answers, and what the first connection to it begins with: a look at its health. */
+async function firstBytesTo() {
+  const server = createServer().listen(0, '127.0.0.1');
+  const seen = once(server, 'connection').then(async ([socket]) => (await once(socket, 'data'))[0] as Buffer);
+  await once(server, 'listening');
+  return { port: (server.address() as AddressInfo).port, seen, close: () => server.close() };
+}
 
 describe('with the product behind it', () => {
   let story: Story;

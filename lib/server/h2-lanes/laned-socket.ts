@@ -1,0 +1,247 @@
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import {
+  DEFAULT_MAX_FRAME_BYTES,
+  DEFAULT_WINDOW_BYTES,
+  FRAME_HEAD_BYTES,
+  FrameFlag,
+  type FrameHead,
+  FrameType,
+  MAX_WINDOW_BYTES,
+  type PeerSettings,
+  readSettings,
+} from './frames.ts';
+import { framedBytes, Lane, type LaneOwner } from './lane.ts';
+import { PassingFrames } from './passing-frames.ts';
+import { SharedWindow } from './shared-window.ts';
+
+const PREFACE_BYTES = 24;
+/** Sent in one write; the lanes that are left come with the next turn. */
+const MAX_FLUSH_BYTES = 1024 * 1024;
+
+/**
+ * A connection between nghttp2 and its socket, on which streams may send their DATA past nghttp2: in {@link Lane}s.
+ *
+ * Through nghttp2 and the streams that Node puts around it a small write costs about 20 us, whatever it is. What lanes wrote
+ * in a turn of the event loop goes out as one write a connection: a frame's head and a copy each.
+ *
+ * Everything else stays nghttp2's: headers, settings, pings, resets, the state of streams. It does not know what lanes
+ * send, so flow control is divided here: the windows of streams with a lane are the lanes', the connection's is shared
+ * ({@link SharedWindow}); a peer's WINDOW_UPDATE goes to whom it is for. What nghttp2 sends is followed so that frames are
+ * put between its frames, and after the headers of their stream.
+ */
+export class LanedSocket extends Duplex implements LaneOwner {
+  readonly #socket: Socket;
+  readonly #incoming: PassingFrames;
+  readonly #outgoing: PassingFrames;
+  readonly #window = new SharedWindow();
+  readonly #peer: PeerSettings = {
+    initialWindowBytes: DEFAULT_WINDOW_BYTES,
+    maxFrameBytes: DEFAULT_MAX_FRAME_BYTES,
+  };
+  readonly #lanes = new Map<number, Lane>();
+  #ready = new Set<Lane>();
+  #flushIsDue = false;
+  /** The highest stream that was given more window and had no lane: what it has is not known here. */
+  #creditedStreamId = 0;
+
+  /** The socket is paused, with the client's preface still to be read. */
+  constructor(socket: Socket) {
+    super({ allowHalfOpen: false });
+    this.#socket = socket;
+    this.#incoming = new PassingFrames(
+      { onHead: (head) => this.#onPeersHead(head), onWhole: (head, frame) => this.#onPeersFrame(head, frame) },
+      PREFACE_BYTES,
+    );
+    this.#outgoing = new PassingFrames({
+      onHead: (head) => this.#onOurHead(head),
+      onWhole: () => true,
+    });
+    socket.on('data', (chunk: Buffer) => this.#incoming.push(chunk, this.#deliver));
+    socket.on('end', () => this.push(null));
+    socket.on('drain', () => this.#flushSoon());
+    socket.on('close', () => this.destroy());
+  }
+
+  /**
+   * A lane for the DATA of a stream, whose headers must not have been sent, and whose body must not be written in any other
+   * way. Undefined: it has to go through nghttp2.
+   */
+  laneOf(stream: ServerHttp2Stream): Lane | undefined {
+    const { id } = stream;
+    if (id === undefined || id <= this.#creditedStreamId || stream.headersSent || stream.destroyed) return undefined;
+    const lane = new Lane(this, id, this.#peer.initialWindowBytes);
+    this.#lanes.set(id, lane);
+    stream.on('close', () => {
+      lane.close();
+      this.#lanes.delete(id);
+    });
+    return lane;
+  }
+
+  ready(lane: Lane): void {
+    this.#ready.add(lane);
+    this.#flushSoon();
+  }
+
+  override _read(): void {
+    this.#socket.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#send([chunk], done);
+  }
+
+  override _writev(chunks: readonly { chunk: Buffer }[], done: () => void): void {
+    this.#send(
+      chunks.map(({ chunk }) => chunk),
+      done,
+    );
+  }
+
+  override _final(done: () => void): void {
+    this.#socket.end(done);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#socket.destroy();
+    for (const lane of this.#lanes.values()) lane.close();
+    this.#ready.clear();
+    done(error);
+  }
+
+  readonly #deliver = (piece: Buffer): void => {
+    if (!this.push(piece)) this.#socket.pause();
+  };
+
+  #send(chunks: readonly Buffer[], done: () => void): void {
+    const socket = this.#socket;
+    let takesMore = true;
+    const pass = (piece: Buffer) => {
+      takesMore = socket.write(piece);
+    };
+    socket.cork();
+    for (const chunk of chunks) this.#outgoing.push(chunk, pass);
+    socket.uncork();
+    if (this.#ready.size > 0) this.#flushSoon();
+    if (takesMore || socket.destroyed) done();
+    else this.#whenTaken(done);
+  }
+
+  #whenTaken(done: () => void): void {
+    const socket = this.#socket;
+    const settle = () => {
+      socket.off('drain', settle);
+      socket.off('close', settle);
+      done();
+    };
+    socket.on('drain', settle);
+    socket.on('close', settle);
+  }
+
+  #onPeersHead({ type, lengthBytes, streamId, flags }: FrameHead): 'pass' | 'whole' {
+    if (type === FrameType.windowUpdate && lengthBytes === 4) return 'whole';
+    if (type === FrameType.settings && (flags & FrameFlag.ack) === 0 && lengthBytes <= DEFAULT_MAX_FRAME_BYTES) {
+      return 'whole';
+    }
+    if (type === FrameType.rstStream) this.#lanes.get(streamId)?.close();
+    return 'pass';
+  }
+
+  #onPeersFrame({ type, streamId }: FrameHead, frame: Buffer): boolean {
+    if (type === FrameType.settings) {
+      this.#onSettings(frame);
+      return true;
+    }
+    const bytes = frame.readUInt32BE(FRAME_HEAD_BYTES) & MAX_WINDOW_BYTES;
+    // An error, which nghttp2 answers.
+    if (bytes === 0) return true;
+    return streamId === 0 ? this.#onConnectionCredit(bytes, frame) : this.#onStreamCredit(streamId, bytes);
+  }
+
+  #onSettings(frame: Buffer): void {
+    const before = this.#peer.initialWindowBytes;
+    readSettings(frame, this.#peer);
+    const change = this.#peer.initialWindowBytes - before;
+    if (change === 0) return;
+    for (const lane of this.#lanes.values()) this.#checkWindow(lane.credit(change));
+  }
+
+  #onConnectionCredit(bytes: number, frame: Buffer): boolean {
+    const forSession = this.#window.credit(bytes);
+    this.#checkWindow(this.#window.lanesBytes);
+    if (this.#ready.size > 0) this.#flushSoon();
+    frame.writeUInt32BE(forSession, FRAME_HEAD_BYTES);
+    return forSession > 0;
+  }
+
+  #onStreamCredit(streamId: number, bytes: number): boolean {
+    const lane = this.#lanes.get(streamId);
+    if (lane === undefined) {
+      this.#creditedStreamId = Math.max(this.#creditedStreamId, streamId);
+      return true;
+    }
+    this.#checkWindow(lane.credit(bytes));
+    return false;
+  }
+
+  /** Who gives more than there can be has made an error (RFC 9113 section 6.9.1). */
+  #checkWindow(bytes: number): void {
+    if (bytes > MAX_WINDOW_BYTES) this.destroy();
+  }
+
+  #onOurHead({ type, flags, streamId, lengthBytes }: FrameHead): 'pass' {
+    if (type === FrameType.data) {
+      this.#window.spendBySession(lengthBytes);
+    } else if (type === FrameType.headers) {
+      this.#lanes.get(streamId)?.open();
+    } else if (type === FrameType.rstStream) {
+      this.#lanes.get(streamId)?.close();
+    }
+    if ((type === FrameType.data || type === FrameType.headers) && (flags & FrameFlag.endStream) !== 0) {
+      this.#lanes.get(streamId)?.close();
+    }
+    return 'pass';
+  }
+
+  #flushSoon(): void {
+    if (this.#flushIsDue) return;
+    this.#flushIsDue = true;
+    setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#flushIsDue = false;
+    // Each of these goes on by itself later: with the rest of the frame, with `drain`.
+    if (this.destroyed || !this.#outgoing.atBoundary || this.#socket.writableNeedDrain) return;
+    const sending = this.#plan();
+    if (sending.bytes === 0) return;
+    const out = Buffer.allocUnsafe(sending.bytes);
+    let at = 0;
+    for (const [lane, bytes] of sending.lanes) at = lane.fill(out, at, bytes, this.#peer.maxFrameBytes);
+    this.#socket.write(out);
+    for (const [lane] of sending.lanes) lane.settle();
+    if (this.#ready.size > 0 && this.#window.lanesBytes > 0) this.#flushSoon();
+  };
+
+  /** Who may send how much, and what it takes. What the connection's window holds back stays ready. */
+  #plan(): { readonly lanes: readonly (readonly [Lane, number])[]; readonly bytes: number } {
+    const lanes: [Lane, number][] = [];
+    let framed = 0;
+    for (const lane of this.#ready) {
+      if (framed > MAX_FLUSH_BYTES) break;
+      const wanted = lane.sendableBytes;
+      const bytes = Math.min(wanted, this.#window.lanesBytes);
+      if (bytes === wanted) this.#ready.delete(lane);
+      if (bytes === 0) {
+        if (wanted > 0) break;
+        continue;
+      }
+      this.#window.spendByLanes(bytes);
+      lanes.push([lane, bytes]);
+      framed += framedBytes(bytes, this.#peer.maxFrameBytes);
+    }
+    return { lanes, bytes: framed };
+  }
+}
