@@ -1,4 +1,3 @@
-import { AppendQueue } from './append-queue.ts';
 import { KafkaAppender } from './kafka-appender.ts';
 import { closeQuietly, KafkaClients, unavailable } from './kafka-clients.ts';
 import { KafkaConsumer } from './kafka-consumer.ts';
@@ -6,7 +5,6 @@ import { KafkaReader, OutOfRangeError } from './kafka-reader.ts';
 import { DEFAULT_KAFKA_PARTITIONS, DEFAULT_KAFKA_REPLICAS, type KafkaSettings } from './kafka-settings.ts';
 import { type KafkaTopicSettings, KafkaTopics } from './kafka-topics.ts';
 import {
-  type AppendLimits,
   type ConsumeOptions,
   DEFAULT_RETENTION_MS,
   type Log,
@@ -15,12 +13,11 @@ import {
   LogUnavailableError,
   type NewRecord,
 } from './log.ts';
+import { type LogStorage, QueuedLog, type QueuedLogOptions } from './queued-log.ts';
 import { within } from './within.ts';
 
-export interface KafkaLogOptions extends Partial<KafkaTopicSettings> {
+export interface KafkaLogOptions extends Partial<KafkaTopicSettings>, QueuedLogOptions {
   readonly kafka: KafkaSettings;
-  readonly limits?: AppendLimits | undefined;
-  readonly appendDeadlineMs?: number | undefined;
 }
 
 const READ_BYTES = 1024 * 1024;
@@ -35,19 +32,16 @@ const MAX_EMPTY_READS = 20;
  * used, and may come and go.
  */
 export function openKafkaLog(options: KafkaLogOptions): Log {
-  return new KafkaLog(options);
+  return new QueuedLog(new KafkaStorage(options), options);
 }
 
-class KafkaLog implements Log {
+class KafkaStorage implements LogStorage {
   readonly kind = 'kafka';
   readonly #clients: KafkaClients;
   readonly #topics: KafkaTopics;
   readonly #appender: KafkaAppender;
-  readonly #queue: AppendQueue;
-  readonly #consumers = new Set<KafkaConsumer>();
-  #closed: Promise<void> | undefined;
 
-  constructor({ kafka, limits, appendDeadlineMs, partitions, replicas, retentionMs }: KafkaLogOptions) {
+  constructor({ kafka, partitions, replicas, retentionMs }: KafkaLogOptions) {
     this.#clients = new KafkaClients(kafka);
     this.#topics = new KafkaTopics(this.#clients, {
       partitions: partitions ?? DEFAULT_KAFKA_PARTITIONS,
@@ -55,24 +49,14 @@ class KafkaLog implements Log {
       retentionMs: retentionMs ?? DEFAULT_RETENTION_MS,
     });
     this.#appender = new KafkaAppender(this.#clients, this.#topics);
-    this.#queue = new AppendQueue({
-      limits,
-      deadlineMs: appendDeadlineMs,
-      write: (records, timeoutMs) => this.#appender.append(records, timeoutMs),
-    });
   }
 
-  append(records: readonly NewRecord[]): Promise<void> {
-    return this.#queue.append(records);
+  write(records: readonly NewRecord[], timeoutMs: number): Promise<void> {
+    return this.#appender.append(records, timeoutMs);
   }
 
-  consume(options: ConsumeOptions): LogConsumer {
-    if (this.#closed !== undefined) throw new Error('the log is closed');
-    const consumer: KafkaConsumer = new KafkaConsumer(this.#clients, this.#topics, options, () =>
-      this.#consumers.delete(consumer),
-    );
-    this.#consumers.add(consumer);
-    return consumer;
+  consume(options: ConsumeOptions, onClosed: () => void): LogConsumer {
+    return new KafkaConsumer(this.#clients, this.#topics, options, onClosed);
   }
 
   async *readAll(topic: string): AsyncGenerator<LogBatch> {
@@ -117,13 +101,7 @@ class KafkaLog implements Log {
     return this.#topics.ping(timeoutMs);
   }
 
-  close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  async #close(): Promise<void> {
-    await Promise.all([this.#queue.close(), ...[...this.#consumers].map((consumer) => consumer.close())]);
+  async close(): Promise<void> {
     await Promise.all([this.#appender.close(), this.#topics.close()]);
   }
 

@@ -1,7 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { AppendQueue } from './append-queue.ts';
 import {
-  type AppendLimits,
   type ConsumeOptions,
   DEFAULT_RETENTION_MS,
   type Log,
@@ -10,6 +8,7 @@ import {
   LogUnavailableError,
   type NewRecord,
 } from './log.ts';
+import { type LogStorage, QueuedLog, type QueuedLogOptions } from './queued-log.ts';
 import { SqliteConsumer } from './sqlite-consumer.ts';
 import { SqliteGroups } from './sqlite-groups.ts';
 import { openForWriting } from './sqlite-log-file.ts';
@@ -17,10 +16,8 @@ import { SqliteReader } from './sqlite-reader.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
 import { within } from './within.ts';
 
-export interface SqliteLogOptions {
+export interface SqliteLogOptions extends QueuedLogOptions {
   readonly dataDir: string;
-  readonly limits?: AppendLimits | undefined;
-  readonly appendDeadlineMs?: number | undefined;
   readonly retentionMs?: number | undefined;
   /** How often is looked for what is too old. */
   readonly retentionCheckMs?: number | undefined;
@@ -44,19 +41,16 @@ const READ_BYTES = 1024 * 1024;
  * @throws LogUnavailableError
  */
 export function openSqliteLog(options: SqliteLogOptions): Log {
-  return new SqliteLog(options);
+  return new QueuedLog(new SqliteStorage(options), options);
 }
 
-class SqliteLog implements Log {
+class SqliteStorage implements LogStorage {
   readonly kind = 'sqlite';
   readonly #reader: SqliteReader;
   readonly #groups: SqliteGroups;
   readonly #writer: SqliteWriter;
-  readonly #queue: AppendQueue;
-  readonly #consumers = new Set<SqliteConsumer>();
-  #closed: Promise<void> | undefined;
 
-  constructor({ dataDir, limits, appendDeadlineMs, ...options }: SqliteLogOptions) {
+  constructor({ dataDir, ...options }: SqliteLogOptions) {
     try {
       openForWriting(dataDir).close();
       this.#reader = new SqliteReader(dataDir);
@@ -70,24 +64,14 @@ class SqliteLog implements Log {
       retentionCheckMs: options.retentionCheckMs ?? RETENTION_CHECK_MS,
       maxFileBytes: options.maxFileBytes,
     });
-    this.#queue = new AppendQueue({
-      limits,
-      deadlineMs: appendDeadlineMs,
-      write: (records, timeoutMs) => this.#writer.append(records, timeoutMs),
-    });
   }
 
-  append(records: readonly NewRecord[]): Promise<void> {
-    return this.#queue.append(records);
+  write(records: readonly NewRecord[], timeoutMs: number): Promise<void> {
+    return this.#writer.append(records, timeoutMs);
   }
 
-  consume(options: ConsumeOptions): LogConsumer {
-    if (this.#closed !== undefined) throw new Error('the log is closed');
-    const consumer: SqliteConsumer = new SqliteConsumer(this.#reader, this.#groups, options, () =>
-      this.#consumers.delete(consumer),
-    );
-    this.#consumers.add(consumer);
-    return consumer;
+  consume(options: ConsumeOptions, onClosed: () => void): LogConsumer {
+    return new SqliteConsumer(this.#reader, this.#groups, options, onClosed);
   }
 
   async *readAll(topic: string): AsyncGenerator<LogBatch> {
@@ -116,13 +100,7 @@ class SqliteLog implements Log {
     return within(timeoutMs, this.#writer.ping(timeoutMs));
   }
 
-  close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  async #close(): Promise<void> {
-    await Promise.all([this.#queue.close(), ...[...this.#consumers].map((consumer) => consumer.close())]);
+  async close(): Promise<void> {
     await this.#writer.close();
     this.#reader.close();
     this.#groups.close();

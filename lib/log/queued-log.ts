@@ -1,0 +1,75 @@
+import { AppendQueue } from './append-queue.ts';
+import type { AppendLimits, ConsumeOptions, Log, LogBatch, LogConsumer, NewRecord } from './log.ts';
+
+/** What differs from log to log. */
+export interface LogStorage {
+  readonly kind: Log['kind'];
+  /** As {@link AppendQueueOptions.write}: one at a time. */
+  write(records: readonly NewRecord[], timeoutMs: number): Promise<void>;
+  /** @param onClosed Called once it has ended. */
+  consume(options: ConsumeOptions, onClosed: () => void): LogConsumer;
+  readAll(topic: string): AsyncIterable<LogBatch>;
+  lag(group: string, topics: readonly string[]): Promise<bigint>;
+  ping(timeoutMs: number): Promise<void>;
+  /** After the last write, and the last consumer's end. */
+  close(): Promise<void>;
+}
+
+export interface QueuedLogOptions {
+  readonly limits?: AppendLimits | undefined;
+  readonly appendDeadlineMs?: number | undefined;
+}
+
+/** A log is its storage, behind a queue of appends, with consumers that end before it does. */
+export class QueuedLog implements Log {
+  readonly #storage: LogStorage;
+  readonly #queue: AppendQueue;
+  readonly #consumers = new Set<LogConsumer>();
+  #closed: Promise<void> | undefined;
+
+  constructor(storage: LogStorage, { limits, appendDeadlineMs }: QueuedLogOptions) {
+    this.#storage = storage;
+    this.#queue = new AppendQueue({
+      limits,
+      deadlineMs: appendDeadlineMs,
+      write: (records, timeoutMs) => storage.write(records, timeoutMs),
+    });
+  }
+
+  get kind(): Log['kind'] {
+    return this.#storage.kind;
+  }
+
+  append(records: readonly NewRecord[]): Promise<void> {
+    return this.#queue.append(records);
+  }
+
+  consume(options: ConsumeOptions): LogConsumer {
+    if (this.#closed !== undefined) throw new Error('the log is closed');
+    const consumer: LogConsumer = this.#storage.consume(options, () => this.#consumers.delete(consumer));
+    this.#consumers.add(consumer);
+    return consumer;
+  }
+
+  readAll(topic: string): AsyncIterable<LogBatch> {
+    return this.#storage.readAll(topic);
+  }
+
+  lag(group: string, topics: readonly string[]): Promise<bigint> {
+    return this.#storage.lag(group, topics);
+  }
+
+  ping(timeoutMs: number): Promise<void> {
+    return this.#storage.ping(timeoutMs);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#queue.close(), ...[...this.#consumers].map((consumer) => consumer.close())]);
+    await this.#storage.close();
+  }
+}
