@@ -79,6 +79,32 @@ describe('memory broker', () => {
     await broker.close();
   });
 
+  test('has room again for what retention takes, whatever its size', async () => {
+    let nowMs = 0;
+    const retention = { maxEntries: 5, minAgeMs: 0 };
+    const broker = createMemoryBroker({ now: () => nowMs, maxTotalBytes: 200_000, retention });
+    const channel = newChannel();
+    for (let n = 0; n < 5000; n += 1) {
+      nowMs += 1;
+      const data = new Uint8Array((n * 7919) % 16_384);
+      expect((await broker.publish(channel, newMessage({ data }), UNLIMITED)).kind).toBe('stored');
+    }
+    expect((await broker.read(channel, BEFORE_ALL, 10)).entries).toHaveLength(6);
+    await broker.close();
+  });
+
+  test('a snapshot keeps nothing of a log but what it has of it', async () => {
+    const broker = createMemoryBroker();
+    const channel = newChannel();
+    await broker.publish(channel, newMessage({ data: new Uint8Array(4000) }), UNLIMITED);
+    const start = startOf(channel, 40);
+    await broker.publish(channel, start, UNLIMITED);
+    const piece = (await broker.read(channel, BEFORE_ALL, 10)).entries.at(-1);
+    expect(piece?.data).toEqual(new Uint8Array(start.data));
+    expect(piece?.data.buffer.byteLength).toBe(start.data.length);
+    await broker.close();
+  });
+
   test('snapshots count as what is retained does, and go with their logs', async () => {
     let nowMs = 0;
     const retention = { maxEntries: 1, minAgeMs: 0 };

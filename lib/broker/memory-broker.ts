@@ -102,7 +102,9 @@ class MemoryBroker implements Broker {
     let sealedBy = this.#sealedBy(channel, nowMs);
     let isCounted = rate.perSec === 0;
     const results: PublishResult[] = [];
-    const appended: Entry[] = [];
+    const onEntry = this.#listeners.get(channel);
+    const heard: Entry[] = [];
+    let isStored = false;
     try {
       for (const message of messages) {
         const key = messageKey(message);
@@ -121,18 +123,19 @@ class MemoryBroker implements Broker {
           while (results.length < messages.length) results.push({ kind: 'rate_limited', retryAfterMs });
           break;
         }
-        this.#makeRoom(message.data.length, nowMs);
+        this.#makeRoom(log.growthBytes(message.data.length), nowMs);
         if (!isCounted) log.count(rate, nowMs);
         isCounted ||= rate.counts !== 'messages';
-        // Bytes of its own: what arrives is often a small view of a large network buffer, which would be kept alive.
-        const entry = this.#append(log, key, new Uint8Array(message.data), message.phase, nowMs);
-        if (entry.seals) sealedBy = entry.id;
-        appended.push(entry);
-        results.push({ kind: 'stored', id: entry.id });
+        this.#append(log, key, message.data, message.phase, nowMs);
+        isStored = true;
+        if (onEntry) heard.push(log.newest);
+        if (log.isSealed) sealedBy = log.last;
+        results.push({ kind: 'stored', id: log.last });
       }
     } finally {
       // What was stored before there was no more room is there for everybody, too.
-      if (log) this.#settle(channel, log, appended, whenIdle, nowMs);
+      if (log && isStored) this.#settle(channel, log, whenIdle, nowMs);
+      if (onEntry) for (const entry of heard) onEntry(entry);
     }
     return results;
   }
@@ -176,8 +179,10 @@ class MemoryBroker implements Broker {
       if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
     }
     for (const [channel, log] of idle) {
-      const entry = this.#append(log, '', new Uint8Array(0), undefined, nowMs);
-      this.#settle(channel, log, [entry], 'ended', nowMs);
+      this.#append(log, '', new Uint8Array(0), undefined, nowMs);
+      const entry = log.newest;
+      this.#settle(channel, log, 'ended', nowMs);
+      this.#listeners.get(channel)?.(entry);
     }
     return { examined: idle.length, ended: idle.map(([channel]) => channel) };
   }
@@ -197,26 +202,23 @@ class MemoryBroker implements Broker {
     this.#logBytes = 0;
   }
 
-  #append(log: MemoryLog, key: string, data: Uint8Array, phase: Phase | undefined, nowMs: number): Entry {
+  #append(log: MemoryLog, key: string, data: Uint8Array, phase: Phase | undefined, nowMs: number): void {
     const before = log.bytes;
-    const entry = log.append(key, data, phase, nowMs);
+    log.append(key, data, phase, nowMs);
     this.#logBytes += log.bytes - before;
-    return entry;
   }
 
-  /** The end of a step in which `appended` came to `log`, in one go: seals are last. */
-  #settle(channel: ChannelKey, log: MemoryLog, appended: readonly Entry[], whenIdle: WhenIdle, nowMs: number): void {
-    const last = appended.at(-1);
-    if (last === undefined) return;
+  /** The end of a step in which something was appended to `log`, in one go: seals are last. */
+  #settle(channel: ChannelKey, log: MemoryLog, whenIdle: WhenIdle, nowMs: number): void {
     const before = log.bytes;
     log.trim(this.#retention, nowMs);
     this.#logBytes += log.bytes - before;
-    if (last.seals) {
+    if (log.isSealed) {
       this.#open.delete(channel);
       this.#kept.delete(channel);
       log.expiresAtMs = nowMs + this.#retention.sealedTtlMs;
       this.#sealed.set(channel, log);
-      this.#seals.set(channel, { id: last.id, expiresAtMs: log.expiresAtMs + SEAL_OUTLIVES_LOG_MS });
+      this.#seals.set(channel, { id: log.last, expiresAtMs: log.expiresAtMs + SEAL_OUTLIVES_LOG_MS });
     } else {
       log.expiresAtMs = nowMs + this.#idleTtlMs;
       if (nowMs - log.movedMs >= MOVE_AFTER_MS) {
@@ -226,8 +228,6 @@ class MemoryBroker implements Broker {
         logs.set(channel, log);
       }
     }
-    const onEntry = this.#listeners.get(channel);
-    if (onEntry) for (const entry of appended) onEntry(entry);
   }
 
   /** The time, which never goes back: ids are made of it. */

@@ -1,16 +1,32 @@
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type ChannelKey, ENTRY_OVERHEAD_BYTES, type Entry, type PublishRate, type Retention } from './broker.ts';
 import { ChannelSnapshot } from './channel-snapshot.ts';
-import { BEFORE_ALL, compareEntryIds, type EntryId, entryIdMs } from './entry-id.ts';
+import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
+import { MemoryPages } from './memory-pages.ts';
 import { coalesceWindowMs, findTextDelta } from './text-delta.ts';
 
 const RATE_WINDOW_MS = 1000;
 const COMPACT_FROM = 64;
 
+/** An entry, as it is kept: small, and few objects, as there are many. */
+interface Kept {
+  readonly ms: number;
+  readonly n: number;
+  /** None: `producer_lost`. */
+  readonly phase: Phase | undefined;
+  readonly coalesceMs: number | undefined;
+  /** What to forget when it goes; empty for nothing. */
+  readonly key: string;
+  /** Its data is there, from `start` to `end`. */
+  readonly page: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
 /**
  * The log of one channel in memory: entries in order, what deduplication remembers of them, the rate windows, and the
- * snapshot if the channel coalesces. It knows nothing of expiry, which is the broker's. Appending and trimming cost O(1) amortized: trimmed entries leave a
- * gap at the front of the arrays, which is closed when it is larger than what is left.
+ * snapshot if the channel coalesces. It knows nothing of expiry, which is the broker's. Appending and trimming cost O(1)
+ * amortized: trimmed entries leave a gap at the front of the array, which is closed when it is larger than what is left.
  */
 export class MemoryLog {
   /** The id of the last entry; {@link BEFORE_ALL} before the first. */
@@ -26,13 +42,15 @@ export class MemoryLog {
   #snapshot: ChannelSnapshot | undefined;
   // What the retained entries count against `maxBytes`.
   #entryBytes = 0;
-  #entries: (Entry | undefined)[] = [];
-  // Parallel to #entries: what to forget when the entry goes.
-  #keys: string[] = [];
+  #entries: (Kept | undefined)[] = [];
+  readonly #pages = new MemoryPages();
   #head = 0;
   #lastMs = 0;
   #lastN = 0;
-  readonly #seen = new Map<string, EntryId>();
+  // Of the last one that was trimmed: it is `prev` of the first that is left.
+  #trimmedMs = 0;
+  #trimmedN = 0;
+  readonly #seen = new Map<string, Kept>();
   readonly #windows: Record<PublishRate['name'], { startMs: number; count: number }> = {
     unary: { startMs: 0, count: 0 },
     stream: { startMs: 0, count: 0 },
@@ -42,14 +60,32 @@ export class MemoryLog {
     this.#channel = channel;
   }
 
-  /** Of entries and snapshot together. What both have is in memory once and counted twice. */
+  /** What is held for entries and snapshot together. */
   get bytes(): number {
-    return this.#entryBytes + (this.#snapshot?.bytes ?? 0);
+    const count = this.#entries.length - this.#head;
+    return this.#pages.heldBytes + count * ENTRY_OVERHEAD_BYTES + (this.#snapshot?.bytes ?? 0);
+  }
+
+  /** How much of it appending so much data will be, without what a snapshot has of it. */
+  growthBytes(dataBytes: number): number {
+    return this.#pages.growthBytes(dataBytes) + ENTRY_OVERHEAD_BYTES;
+  }
+
+  /** Whether the last entry seals the channel. */
+  get isSealed(): boolean {
+    const last = this.#entries.at(-1);
+    return last !== undefined && seals(last);
+  }
+
+  /** The last entry. */
+  get newest(): Entry {
+    return this.#entryAt(this.#entries.length - 1);
   }
 
   /** The id under which a message with this deduplication key is retained. */
   seen(key: string): EntryId | undefined {
-    return this.#seen.get(key);
+    const kept = this.#seen.get(key);
+    return kept && entryIdOf(kept.ms, kept.n);
   }
 
   /** How long a publish at this rate has to wait; 0: it may go. Counts nothing. */
@@ -70,26 +106,23 @@ export class MemoryLog {
   }
 
   /**
-   * `key` is what deduplication is to remember, empty for nothing. Without a phase it is `producer_lost`. `nowMs` never
-   * goes back.
+   * Copies `data`. `key` is what deduplication is to remember, empty for nothing. Without a phase it is `producer_lost`.
+   * `nowMs` never goes back.
    */
-  append(key: string, data: Uint8Array, phase: Phase | undefined, nowMs: number): Entry {
+  append(key: string, data: Uint8Array, phase: Phase | undefined, nowMs: number): void {
     if (phase === Phase.START) this.#declare(data);
     const delta = this.#coalesceMs !== undefined && phase === Phase.DELTA ? findTextDelta(data) : undefined;
+    const coalesceMs = delta === undefined ? undefined : this.#coalesceMs;
     this.#lastN = nowMs === this.#lastMs ? this.#lastN + 1 : 0;
     this.#lastMs = nowMs;
-    const id = `${nowMs}-${this.#lastN}` as EntryId;
-    const kind = phase === undefined ? 'producer_lost' : 'message';
-    const seals = phase === undefined || phase === Phase.END;
-    const coalesceMs = delta === undefined ? undefined : this.#coalesceMs;
-    const entry: Entry = { id, prev: this.last, kind, seals, data, coalesceMs };
-    this.#entries.push(entry);
-    this.#keys.push(key);
-    if (key) this.#seen.set(key, id);
+    const start = this.#pages.put(data);
+    const { page } = this.#pages;
+    const kept: Kept = { ms: nowMs, n: this.#lastN, phase, coalesceMs, key, page, start, end: start + data.length };
+    this.#entries.push(kept);
+    if (key) this.#seen.set(key, kept);
     this.#entryBytes += data.length + ENTRY_OVERHEAD_BYTES;
-    this.#snapshot?.add(entry, key, delta);
-    this.last = id;
-    return entry;
+    this.last = entryIdOf(nowMs, this.#lastN);
+    this.#snapshot?.add(delta === undefined ? withOwnBytes(this.newest) : this.newest, key, delta);
   }
 
   /** Lets go what retention allows to go; never the last entry. A snapshot that is too large goes as a whole. */
@@ -98,7 +131,7 @@ export class MemoryLog {
     for (let count = this.#entries.length - this.#head; count > 1; count -= 1) {
       const first = this.#entries[this.#head];
       if (!first) return;
-      const surplus = count - 1 > retention.maxEntries && nowMs - entryIdMs(first.id) > retention.minAgeMs;
+      const surplus = count - 1 > retention.maxEntries && nowMs - first.ms > retention.minAgeMs;
       if (!surplus && this.#entryBytes <= retention.maxBytes) return;
       this.#dropFirst(first);
     }
@@ -116,16 +149,35 @@ export class MemoryLog {
   }
 
   #entriesAfter(after: EntryId, limit: number): Entry[] {
-    const entries = this.#entries;
     let low = this.#head;
-    let high = entries.length;
+    let high = this.#entries.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const entry = entries[middle];
-      if (entry && compareEntryIds(entry.id, after) <= 0) low = middle + 1;
+      if (compareEntryIds(this.#idAt(middle), after) <= 0) low = middle + 1;
       else high = middle;
     }
-    return entries.slice(low, low + limit).filter((entry) => entry !== undefined);
+    const entries: Entry[] = [];
+    for (const end = Math.min(low + limit, this.#entries.length); low < end; low += 1) entries.push(this.#entryAt(low));
+    return entries;
+  }
+
+  #entryAt(index: number): Entry {
+    const kept = this.#entries[index] as Kept;
+    const { phase, coalesceMs, page, start, end } = kept;
+    return {
+      id: this.#idAt(index),
+      prev: this.#idAt(index - 1),
+      kind: phase === undefined ? 'producer_lost' : 'message',
+      seals: seals(kept),
+      data: page.subarray(start, end),
+      coalesceMs,
+    };
+  }
+
+  /** Of an entry that is kept, or of the one before. */
+  #idAt(index: number): EntryId {
+    const kept = index < this.#head ? undefined : this.#entries[index];
+    return kept ? entryIdOf(kept.ms, kept.n) : entryIdOf(this.#trimmedMs, this.#trimmedN);
   }
 
   #declare(start: Uint8Array): void {
@@ -135,16 +187,30 @@ export class MemoryLog {
     this.#snapshot ??= new ChannelSnapshot(this.#channel, this.last);
   }
 
-  #dropFirst(first: Entry): void {
-    const key = this.#keys[this.#head];
+  #dropFirst({ ms, n, key, page, start, end }: Kept): void {
     if (key) this.#seen.delete(key);
-    this.#entryBytes -= first.data.length + ENTRY_OVERHEAD_BYTES;
+    this.#entryBytes -= end - start + ENTRY_OVERHEAD_BYTES;
+    this.#trimmedMs = ms;
+    this.#trimmedN = n;
     this.#entries[this.#head] = undefined;
     this.#head += 1;
+    if (this.#entries[this.#head]?.page !== page) this.#pages.giveBack(page);
     if (this.#head >= COMPACT_FROM && this.#head * 2 >= this.#entries.length) {
       this.#entries = this.#entries.slice(this.#head);
-      this.#keys = this.#keys.slice(this.#head);
       this.#head = 0;
     }
   }
+}
+
+/** What a snapshot keeps, it keeps for longer than the log its pages. */
+function withOwnBytes(entry: Entry): Entry {
+  return { ...entry, data: entry.data.slice() };
+}
+
+function seals({ phase }: Kept): boolean {
+  return phase === undefined || phase === Phase.END;
+}
+
+function entryIdOf(ms: number, n: number): EntryId {
+  return `${ms}-${n}` as EntryId;
 }
