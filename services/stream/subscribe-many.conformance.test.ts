@@ -1,71 +1,36 @@
 import { create, fromBinary, fromJsonString, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { encodeEnvelope } from '@connectrpc/connect/protocol';
 import fc from 'fast-check';
-import { afterEach, describe, expect, test } from 'vitest';
-import { ControlType, Phase, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
+import { describe, expect, test } from 'vitest';
+import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   SubscribeManyRequestSchema,
   type SubscribeManyResponse,
   SubscribeManyResponseSchema,
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
-import { type Broker, channelKey } from '#lib/broker/broker.ts';
+import { channelKey } from '#lib/broker/broker.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import {
-  type BothWays,
-  callRaw,
-  framesOf,
-  ORG_ID,
-  type RawAnswer,
-  type RawCall,
-  serveBothWays,
-} from './subscribe-testing.ts';
+  anyMessage,
+  bothHeard,
+  callOf as callWith,
+  FORMATS,
+  type Format,
+  ownHeaders,
+  publish,
+  startBothWays as start,
+  unicode,
+} from './conformance-testing.ts';
+import { type BothWays, callRaw, framesOf, ORG_ID, type RawAnswer, type RawCall } from './subscribe-testing.ts';
 
 // Every frame is what the generated code makes of what it says, and connect-node would have said the same. How many
 // cursors there are, and how channels mix, is a matter of time.
 
 const SUBSCRIBE_MANY = '/tideway.stream.v1.StreamService/SubscribeMany';
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(broker: Broker = createMemoryBroker(), more?: { maxListeners?: number }): Promise<BothWays> {
-  cleanups.push(() => broker.close());
-  const both = await serveBothWays(broker, more);
-  cleanups.push(() => both.stop());
-  return both;
-}
-
-const FORMATS = [
-  { name: 'gRPC', contentType: 'application/grpc', httpVersion: 2 },
-  { name: 'gRPC-Web', contentType: 'application/grpc-web+proto', httpVersion: 2 },
-  { name: 'gRPC-Web over HTTP/1.1', contentType: 'application/grpc-web', httpVersion: 1 },
-  { name: 'Connect, binary', contentType: 'application/connect+proto', httpVersion: 2 },
-  { name: 'Connect, binary, over HTTP/1.1', contentType: 'application/connect+proto', httpVersion: 1 },
-  { name: 'gRPC, in a lane', contentType: 'application/grpc', httpVersion: '2, in lanes' },
-  { name: 'gRPC-Web, in a lane', contentType: 'application/grpc-web', httpVersion: '2, in lanes' },
-  { name: 'Connect, JSON, in a lane', contentType: 'application/connect+json', httpVersion: '2, in lanes' },
-  { name: 'Connect, JSON', contentType: 'application/connect+json', httpVersion: 2 },
-  { name: 'Connect, JSON, over HTTP/1.1', contentType: 'application/connect+json', httpVersion: 1 },
-] as const;
-type Format = (typeof FORMATS)[number];
-
-function callOf({ contentType, httpVersion }: Format, token: string, channelIds: string[], cursor = ''): RawCall {
+function callOf(format: Format, token: string, channelIds: string[], cursor = ''): RawCall {
   const message = create(SubscribeManyRequestSchema, { orgId: ORG_ID, channelIds, cursor });
-  const data = contentType.endsWith('json')
-    ? new TextEncoder().encode(toJsonString(SubscribeManyRequestSchema, message))
-    : toBinary(SubscribeManyRequestSchema, message);
-  return {
-    httpVersion,
-    path: SUBSCRIBE_MANY,
-    body: encodeEnvelope(0, data),
-    headers: {
-      'content-type': contentType,
-      authorization: `Bearer ${token}`,
-      ...(contentType.includes('connect') ? { 'connect-protocol-version': '1' } : {}),
-    },
-  };
+  return { ...callWith(format, token, SubscribeManyRequestSchema, message), path: SUBSCRIBE_MANY };
 }
 
 /** Reads a frame, and makes sure that the generated code would have written it. */
@@ -89,8 +54,8 @@ function withoutCursor(response: SubscribeManyResponse, frame: Buffer): Buffer {
 }
 
 /** What an answer says, channel by channel, without heartbeats; how it ends; and its last cursor. */
-function said({ status, headers, body, trailers }: RawAnswer, { contentType }: Format) {
-  const { connection: _, 'keep-alive': __, 'transfer-encoding': ___, ...rest } = headers;
+function said(answer: RawAnswer, { contentType }: Format) {
+  const { status, body, trailers } = answer;
   const frames = framesOf(body);
   const channels: Record<string, string[]> = {};
   let cursor: string | undefined;
@@ -107,7 +72,7 @@ function said({ status, headers, body, trailers }: RawAnswer, { contentType }: F
     list.push(withoutCursor(response, frame).toString('latin1'));
   }
   const ends = frames.filter((whole) => whole[0] !== 0).map((frame) => frame.toString('latin1'));
-  return { status, headers: rest, channels, cursor, last, ends, trailers };
+  return { status, headers: ownHeaders(answer), channels, cursor, last, ends, trailers };
 }
 
 async function same({ ours, theirs }: BothWays, format: Format, call: RawCall) {
@@ -116,43 +81,7 @@ async function same({ ours, theirs }: BothWays, format: Format, call: RawCall) {
   return said(our, format);
 }
 
-async function publish(
-  broker: Broker,
-  channelId: string,
-  init: { phase?: Phase; sequence?: bigint; payload?: object; messageId?: string; coalesceWindowMs?: number } = {},
-) {
-  const { payload, ...more } = init;
-  const message = create(PublishRequestSchema, {
-    channelId,
-    messageId: crypto.randomUUID(),
-    phase: Phase.DELTA,
-    ...more,
-    ...(payload === undefined ? {} : { payload: payload as never }),
-  });
-  const stored = {
-    ...message,
-    messageId: message.messageId.toLowerCase(),
-    data: toBinary(PublishRequestSchema, message),
-  };
-  await broker.publish(channelKey(ORG_ID, channelId), stored, { name: 'unary', perSec: 0 });
-}
-
-const unicode = fc.string({ unit: 'grapheme', maxLength: 40 });
-const messages = fc.array(
-  fc.record({
-    channel: fc.nat(3),
-    phase: fc.constantFrom(Phase.START, Phase.DELTA, Phase.ERROR),
-    sequence: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-    messageId: fc.uuid(),
-    payload: fc.option(
-      fc.dictionary(unicode, fc.jsonValue() as fc.Arbitrary<unknown>, { maxKeys: 3, noNullPrototype: true }),
-      {
-        nil: undefined,
-      },
-    ),
-  }),
-  { maxLength: 12 },
-);
+const messages = fc.array(fc.record({ channel: fc.nat(3), init: anyMessage }), { maxLength: 12 });
 
 describe.each(FORMATS)('$name', (format) => {
   test('random messages of several channels, replayed and live', async () => {
@@ -162,9 +91,9 @@ describe.each(FORMATS)('$name', (format) => {
       fc.asyncProperty(messages, messages, async (before, after) => {
         const ids = Array.from({ length: 4 }, () => crypto.randomUUID());
         const call = callOf(format, await both.token(ids), ids);
-        for (const { channel, ...init } of before) await publish(broker, ids[channel] ?? '', init as never);
+        for (const { channel, init } of before) await publish(broker, ids[channel] ?? '', init);
         const asking = same(both, format, call);
-        for (const { channel, ...init } of after) await publish(broker, ids[channel] ?? '', init as never);
+        for (const { channel, init } of after) await publish(broker, ids[channel] ?? '', init);
         for (const id of ids) await publish(broker, id, { phase: Phase.END });
         const live = await asking;
         const replayed = await same(both, format, call);
@@ -191,10 +120,9 @@ describe.each(FORMATS)('$name', (format) => {
           for (const [n, id] of ids.entries()) {
             await publish(broker, id, { phase: Phase.START, ...(n === 0 ? {} : { coalesceWindowMs: 5 }) });
           }
-          let heard = 0;
-          const live = Promise.withResolvers<void>();
-          const asking = same(both, format, { ...call, onBody: () => ++heard === 2 && live.resolve() });
-          await live.promise;
+          const { onBody, heard } = bothHeard();
+          const asking = same(both, format, { ...call, onBody });
+          await heard;
           for (const { channel, text } of texts) {
             await publish(broker, ids[channel] ?? '', { payload: { text } });
             if (text.length % 4 === 0) await new Promise(setImmediate);
@@ -253,13 +181,9 @@ describe.each(FORMATS)('$name', (format) => {
       { ...callOf(format, token, ids), body: new Uint8Array() },
     ];
     for (const call of refused) await same(both, format, call);
-    const alive = Promise.withResolvers<void>();
-    let heard = 0;
-    const onBody = () => {
-      if (++heard === 2) alive.resolve();
-    };
+    const { onBody, heard } = bothHeard();
     const asking = same(both, format, { ...callOf(format, token, ids), onBody });
-    await alive.promise;
+    await heard;
     await both.drain();
     expect(Object.keys((await asking).channels)).toEqual(['']);
     await same(both, format, callOf(format, token, ids));

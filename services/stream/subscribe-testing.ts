@@ -1,8 +1,6 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request as requestH1 } from 'node:http';
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from 'node:http2';
-import fc from 'fast-check';
-import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { keysFromPem } from '#lib/auth/key-source.ts';
 import { createStreamTokenVerifier } from '#lib/auth/stream-token.ts';
 import { createStreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
@@ -143,26 +141,3 @@ export function framesOf(body: Buffer): Buffer[] {
   }
   return frames;
 }
-
-export const unicode = fc.string({ unit: 'grapheme', maxLength: 40 });
-const json = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { maxDepth: 3 },
-    fc.constant(null),
-    fc.boolean(),
-    fc.double({ noNaN: true, noDefaultInfinity: true }),
-    unicode,
-    fc.array(tie('value'), { maxLength: 3 }),
-    fc.dictionary(unicode, tie('value'), { maxKeys: 3, noNullPrototype: true }),
-  ),
-})).value;
-/** What may be published, but for what it is about. */
-export const messages = fc.array(
-  fc.record({
-    phase: fc.constantFrom(Phase.START, Phase.DELTA, Phase.ERROR),
-    sequence: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-    messageId: fc.uuid().chain((id) => fc.constantFrom(id, id.toUpperCase())),
-    payload: fc.option(fc.dictionary(unicode, json, { maxKeys: 4, noNullPrototype: true }), { nil: undefined }),
-  }),
-  { maxLength: 12 },
-);

@@ -2,18 +2,29 @@ import { create, fromBinary, toBinary, toJsonString } from '@bufbuild/protobuf';
 import { encodeEnvelope } from '@connectrpc/connect/protocol';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import fc from 'fast-check';
-import { afterEach, describe, expect, test } from 'vitest';
-import { ControlType, type Message, Phase, PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { ControlType, type Message, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   StreamService,
   SubscribeRequestSchema,
   SubscribeResponseSchema,
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
-import { type Broker, channelKey } from '#lib/broker/broker.ts';
+import { channelKey } from '#lib/broker/broker.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { listen } from '#lib/server/listen.ts';
 import type { NodeHandler } from '#lib/server/node-handler.ts';
 import { refusalInterceptor } from '#lib/server/rpc.ts';
+import {
+  anyMessage,
+  bothHeard,
+  callOf as callWith,
+  FORMATS,
+  type Format,
+  ownHeaders,
+  publish,
+  startBothWays as start,
+  unicode,
+} from './conformance-testing.ts';
 import { ResponseSink } from './response-sink.ts';
 import { HEARTBEAT } from './responses.ts';
 import { rpcFaces } from './rpc-face.ts';
@@ -22,50 +33,14 @@ import {
   type BothWays,
   callRaw,
   framesOf,
-  type HttpVersion,
-  messages,
   ORG_ID,
   type RawAnswer,
   type RawCall,
   SUBSCRIBE,
-  serveBothWays,
-  unicode,
 } from './subscribe-testing.ts';
 
 // What a listener receives is what connect-node would have sent it: every answer is asked for twice, of the same listeners
 // behind our handlers and behind connect-node, and compared byte for byte.
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(broker: Broker = createMemoryBroker(), more?: { maxListeners?: number }): Promise<BothWays> {
-  cleanups.push(() => broker.close());
-  const both = await serveBothWays(broker, more);
-  cleanups.push(() => both.stop());
-  return both;
-}
-
-interface Format {
-  readonly name: string;
-  readonly contentType: string;
-  readonly httpVersion: HttpVersion;
-}
-
-const FORMATS: readonly Format[] = [
-  { name: 'gRPC', contentType: 'application/grpc', httpVersion: 2 },
-  { name: 'gRPC, +proto', contentType: 'application/grpc+proto', httpVersion: 2 },
-  { name: 'gRPC-Web', contentType: 'application/grpc-web', httpVersion: 2 },
-  { name: 'gRPC-Web, +proto, over HTTP/1.1', contentType: 'application/grpc-web+proto', httpVersion: 1 },
-  { name: 'Connect, binary', contentType: 'application/connect+proto', httpVersion: 2 },
-  { name: 'Connect, binary, over HTTP/1.1', contentType: 'application/connect+proto', httpVersion: 1 },
-  { name: 'gRPC, in a lane', contentType: 'application/grpc', httpVersion: '2, in lanes' },
-  { name: 'gRPC-Web, in a lane', contentType: 'application/grpc-web', httpVersion: '2, in lanes' },
-  { name: 'Connect, JSON, in a lane', contentType: 'application/connect+json', httpVersion: '2, in lanes' },
-  { name: 'Connect, JSON', contentType: 'application/connect+json', httpVersion: 2 },
-  { name: 'Connect, JSON, over HTTP/1.1', contentType: 'application/connect+json', httpVersion: 1 },
-];
 
 interface Asked {
   readonly orgId?: bigint;
@@ -79,21 +54,13 @@ function callOf(
   asked: Asked,
   headers: Record<string, string> = {},
 ): RawCall {
-  const { contentType, httpVersion } = format;
-  const message = create(SubscribeRequestSchema, { orgId: ORG_ID, ...asked });
-  const data = contentType.endsWith('json')
-    ? new TextEncoder().encode(toJsonString(SubscribeRequestSchema, message))
-    : toBinary(SubscribeRequestSchema, message);
-  return {
-    httpVersion,
-    body: encodeEnvelope(0, data),
-    headers: {
-      'content-type': contentType,
-      ...(contentType.includes('connect') ? { 'connect-protocol-version': '1' } : {}),
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...headers,
-    },
-  };
+  return callWith(
+    format,
+    token,
+    SubscribeRequestSchema,
+    create(SubscribeRequestSchema, { orgId: ORG_ID, ...asked }),
+    headers,
+  );
 }
 
 const heartbeats = [
@@ -102,10 +69,15 @@ const heartbeats = [
 ].map((frame) => Buffer.from(frame).toString('latin1'));
 
 /** An answer as text that tells everything but when heartbeats came, and how the bytes were cut into packets. */
-function written({ status, headers, body, trailers }: RawAnswer) {
-  const { connection: _, 'keep-alive': __, 'transfer-encoding': ___, ...rest } = headers;
+function written(answer: RawAnswer) {
+  const { status, body, trailers } = answer;
   const frames = framesOf(body).map((frame) => frame.toString('latin1'));
-  return { status, headers: rest, frames: frames.filter((frame) => !heartbeats.includes(frame)), trailers };
+  return {
+    status,
+    headers: ownHeaders(answer),
+    frames: frames.filter((frame) => !heartbeats.includes(frame)),
+    trailers,
+  };
 }
 
 /** Asks both, and holds one against the other. */
@@ -115,28 +87,7 @@ async function same({ ours, theirs }: BothWays, call: RawCall) {
   return written(our);
 }
 
-let nextMessage = 0;
-async function publish(
-  broker: Broker,
-  channelId: string,
-  init: { phase?: Phase; sequence?: bigint; payload?: object; messageId?: string; coalesceWindowMs?: number },
-) {
-  const { payload, ...rest } = init;
-  const message = create(PublishRequestSchema, {
-    channelId,
-    messageId: crypto.randomUUID(),
-    phase: Phase.DELTA,
-    sequence: BigInt(nextMessage++),
-    ...rest,
-    ...(payload === undefined ? {} : { payload: payload as never }),
-  });
-  await broker.publish(
-    channelKey(ORG_ID, channelId.toLowerCase()),
-    { ...message, messageId: message.messageId.toLowerCase(), data: toBinary(PublishRequestSchema, message) },
-    { name: 'unary', perSec: 0 },
-  );
-  return message;
-}
+const messages = fc.array(anyMessage, { maxLength: 12 });
 
 describe.each(FORMATS)('$name', (format) => {
   test('random messages, replayed and live, are what the generated code and connect-node make of them', async () => {
@@ -147,7 +98,7 @@ describe.each(FORMATS)('$name', (format) => {
         const channelId = crypto.randomUUID();
         const call = callOf(format, await both.token(channelId), { channelId });
         const published = [];
-        for (const init of before) published.push(await publish(broker, channelId.toUpperCase(), init as never));
+        for (const init of before) published.push(await publish(broker, channelId.toUpperCase(), init));
         // Live once the history is there, or a sign of life.
         let listening = 0;
         const live = Promise.withResolvers<void>();
@@ -160,7 +111,7 @@ describe.each(FORMATS)('$name', (format) => {
         const asking = before.length === 0 ? undefined : same(both, { ...call, onBody });
         if (asking !== undefined) await live.promise;
         heard = true;
-        for (const init of after) published.push(await publish(broker, channelId, init as never));
+        for (const init of after) published.push(await publish(broker, channelId, init));
         published.push(await publish(broker, channelId, { phase: Phase.END, sequence: 2n ** 64n - 1n }));
         for (const answer of [await asking, await same(both, call)]) {
           if (answer === undefined) continue;
@@ -191,13 +142,9 @@ describe.each(FORMATS)('$name', (format) => {
         const channelId = crypto.randomUUID();
         const call = callOf(format, await both.token(channelId), { channelId });
         await publish(broker, channelId, { phase: Phase.START, coalesceWindowMs: 5 });
-        let listening = 0;
-        const live = Promise.withResolvers<void>();
-        const onBody = () => {
-          if (++listening === 2) live.resolve();
-        };
+        const { onBody, heard: live } = bothHeard();
         const asking = same(both, { ...call, onBody });
-        await live.promise;
+        await live;
         for (const text of texts) {
           await publish(broker, channelId, { payload: { text } });
           if (text.length % 4 === 0) await new Promise(setImmediate);
@@ -246,13 +193,9 @@ describe.each(FORMATS)('$name', (format) => {
   test('a server that drains', async () => {
     const both = await start();
     const channelId = crypto.randomUUID();
-    const alive = Promise.withResolvers<void>();
-    let heard = 0;
-    const onBody = () => {
-      if (++heard === 2) alive.resolve();
-    };
+    const { onBody, heard } = bothHeard();
     const asking = same(both, { ...callOf(format, await both.token(channelId), { channelId }), onBody });
-    await alive.promise;
+    await heard;
     await both.drain();
     const draining = format.contentType.endsWith('json')
       ? 'CONTROL_TYPE_SERVER_DRAINING'
@@ -369,7 +312,7 @@ describe.each(FORMATS)('$name', (format) => {
 
 async function serve(handler: NodeHandler): Promise<number> {
   const listening = await listen({ host: '127.0.0.1', port: 0, handler });
-  cleanups.push(() => listening.destroy());
+  onTestFinished(() => listening.destroy());
   return listening.port;
 }
 
