@@ -4,7 +4,7 @@ import { SESSION_SHARE_BYTES } from '#lib/server/h2-lanes/shared-window.ts';
 import { LANES_FROM_WINDOW_BYTES } from '#lib/server/h2-lanes/wants-lanes.ts';
 import * as server from '#lib/server/limits.ts';
 import { DRAIN_NOTICE_MS } from '#lib/server/run-service.ts';
-import { INTAKE_TIMEOUT_MS } from '../services/relay/relay.ts';
+import { INTAKE_TIMEOUT_MS } from '../services/relay/routes.ts';
 import { KEEP_ALIVE_SEC } from '../services/stream/listeners.ts';
 import { envoyConfig } from './config.ts';
 import { descriptorSet } from './descriptors.ts';

@@ -23,6 +23,8 @@ export interface HttpRoute {
 export interface HttpTree {
   /** Asked with every path that is no RPC, before all routes: it must cost next to nothing. */
   owns(path: string): boolean;
+  /** Where its bodies may take longer than others: see SlowPaths. */
+  readonly requestTimeoutMs?: number;
   /** `query`: what follows the question mark, as it was sent. */
   handle(request: NodeServerRequest, response: NodeServerResponse, path: string, query: string): void;
 }

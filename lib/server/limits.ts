@@ -8,7 +8,10 @@ export const MAX_HEADER_COUNT = 100;
 export const FIRST_BYTES_TIMEOUT_MS = 10_000;
 /** From a request's first byte to its last header. */
 export const HEADERS_TIMEOUT_MS = 10_000;
-/** From a request's first byte to the end of its body. Responses, and requests that are streams, may last. */
+/**
+ * From a request's first byte to the end of its body. Responses, and requests that are streams, may last; so may bodies of paths
+ * that say so (`body-deadlines.ts`).
+ */
 export const REQUEST_TIMEOUT_MS = 30_000;
 /** How often these deadlines are looked at on HTTP/1.1: how late they may be. */
 export const DEADLINE_CHECK_INTERVAL_MS = 1000;

@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { BodyDeadlines, type SlowPaths } from './body-deadlines.ts';
 import { tellProtocol } from './first-bytes.ts';
 import { createH1ResponseClass, rejectManyHeaders } from './h1.ts';
 import { createH2Server } from './h2.ts';
@@ -16,6 +17,8 @@ export interface ListenOptions {
   /** Asked before it, of requests on h2. */
   readonly h2Routes?: readonly H2Route[];
   readonly limits?: Partial<ListenLimits>;
+  /** Whose bodies have longer than `limits` say, over HTTP/1.1. */
+  readonly slowPaths?: readonly SlowPaths[];
   readonly onError?: (error: unknown) => void;
 }
 
@@ -61,19 +64,29 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   let stopped: Promise<void> | undefined;
 
   const h2 = createH2Server(handler, limits, options.h2Routes);
+  const handleH1 = rejectManyHeaders(handler, limits.maxHeaderCount);
+  const { slowPaths = [] } = options;
+  const bodies =
+    slowPaths.length === 0
+      ? undefined
+      : new BodyDeadlines({
+          slowPaths,
+          timeoutMs: limits.requestTimeoutMs,
+          checkIntervalMs: limits.deadlineCheckIntervalMs,
+        });
   const h1 = createServer(
     {
       ServerResponse: createH1ResponseClass(() => stopped !== undefined),
       maxHeaderSize: limits.maxHeaderBytes,
       headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
+      requestTimeout: bodies?.longestMs ?? limits.requestTimeoutMs,
       connectionsCheckingInterval: limits.deadlineCheckIntervalMs,
       keepAliveTimeout: limits.keepAliveTimeoutMs,
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
       noDelay: true,
     },
-    rejectManyHeaders(handler, limits.maxHeaderCount),
+    bodies === undefined ? handleH1 : bodies.guard(handleH1),
   );
   // One more than allowed, so that too many can be told: Node leaves out what is above without a word.
   h1.maxHeadersCount = limits.maxHeaderCount + 1;
@@ -108,6 +121,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     const sweep = setInterval(() => h1.closeIdleConnections(), IDLE_SWEEP_INTERVAL_MS);
     await closed;
     clearInterval(sweep);
+    bodies?.close();
   }
 
   const { address, port } = addressOf(h1);

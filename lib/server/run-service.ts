@@ -89,6 +89,7 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     });
   });
 
+  const trees = parts.flatMap((part) => part.trees ?? []);
   const connectHandler = connectNodeAdapter({
     routes(router) {
       for (const part of parts) part.rpc(router, onError);
@@ -102,16 +103,19 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     fallback: routeHttp(
       [...parts.flatMap((part) => part.http), ...healthRoutes(needs, () => stopping !== undefined)],
       onError,
-      parts.flatMap((part) => part.trees ?? []),
+      trees,
     ),
   });
   const handler = routeRawRpcs(
     parts.flatMap((part) => part.rawRpcs ?? []),
     connectHandler,
   );
+  const slowPaths = trees.flatMap(({ requestTimeoutMs, owns }) =>
+    requestTimeoutMs === undefined ? [] : [{ requestTimeoutMs, owns }],
+  );
   const { host, port, limits = {} } = options;
   const h2Routes = parts.flatMap((part) => part.h2Routes ?? []);
-  const listening = await listen({ host, port, handler, h2Routes, limits, onError });
+  const listening = await listen({ host, port, handler, h2Routes, limits, slowPaths, onError });
   for (const need of needs) need.watch();
   logger.info({ port: listening.port, needs: needs.map(({ dependency }) => dependency.name) }, 'listening');
 

@@ -16,6 +16,8 @@ import { takeStore } from './store.ts';
 export interface EndpointOptions extends IntakeOptions {
   /** Whether this process should be sent more. */
   readonly isReady: () => boolean;
+  /** From a request's first byte to the end of its body. */
+  readonly requestTimeoutMs: number;
   /** Hears of what nobody expected. */
   readonly onError: (error: unknown) => void;
 }
@@ -27,6 +29,7 @@ export interface EndpointOptions extends IntakeOptions {
 export function intakeEndpoint(options: EndpointOptions): HttpTree {
   return {
     owns: isIntakePath,
+    requestTimeoutMs: options.requestTimeoutMs,
     handle(request, response, path, query) {
       const target = targetOf(path);
       if (request.method === 'OPTIONS') {

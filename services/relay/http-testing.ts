@@ -1,8 +1,9 @@
 import { onTestFinished } from 'vitest';
 import { Gate } from '#lib/server/gate.ts';
 import { routeHttp } from '#lib/server/http-route.ts';
+import type { ListenLimits } from '#lib/server/limits.ts';
 import { listen } from '#lib/server/listen.ts';
-import { type RunningService, runService } from '#lib/server/run-service.ts';
+import { type RunningService, runService, type ServiceParts } from '#lib/server/run-service.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { ask, type RawAnswer } from '../../test/support/raw-request.ts';
 import { relayTokens } from './auth-relay-tokens.ts';
@@ -83,12 +84,25 @@ export interface ServiceUnderTest {
 }
 
 /** The faces as a service runs them, with its RPCs. */
-export async function startService({ drainTimeoutMs = 100 } = {}): Promise<ServiceUnderTest> {
-  const { parts, intake } = facesUnderTest();
+export async function startService({
+  drainTimeoutMs = 100,
+  limits = {},
+  beside = [],
+  ...faces
+}: {
+  readonly drainTimeoutMs?: number;
+  /** Of the port. */
+  readonly limits?: Partial<ListenLimits>;
+  /** On the same port, as in the monolith. */
+  readonly beside?: readonly ServiceParts[];
+  readonly requestTimeoutMs?: number;
+} = {}): Promise<ServiceUnderTest> {
+  const { parts, intake } = facesUnderTest(faces);
   const running = await runService({
     host: '127.0.0.1',
     port: 0,
-    parts: [parts],
+    parts: [parts, ...beside],
+    limits: { deadlineCheckIntervalMs: 20, ...limits },
     reflection: false,
     drainTimeoutMs,
     logger: createLogger('relay', 'silent'),

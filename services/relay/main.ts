@@ -8,8 +8,9 @@ import { runService } from '#lib/server/run-service.ts';
 import { commonSettings, dataDir, developmentKeys } from '#lib/server/settings.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import type { ConfigSource } from './project-cache.ts';
-import { INTAKE_TIMEOUT_MS, relayService } from './relay.ts';
+import { relayService } from './relay.ts';
 import { loadOrCreateRelayIdentity } from './relay-identity.ts';
+import { INTAKE_TIMEOUT_MS } from './routes.ts';
 import { createRpcConfigSource, openConfigTransport } from './rpc-config-source.ts';
 import { createSentryConfigSource } from './sentry-config-source.ts';
 import { createSentryUpstream } from './sentry-upstream.ts';
@@ -28,6 +29,7 @@ await runMain('relay', async () => {
     broker: undefined,
     port,
     needs: [logNeed(log)],
+    // Over HTTP/2 as well, where a port has one for all.
     limits: { requestTimeoutMs: INTAKE_TIMEOUT_MS },
     logger,
     reflection: !common.isProduction,

@@ -22,12 +22,6 @@ export interface RelayOptions {
   readonly logger: Logger;
 }
 
-/**
- * For a whole request: attachments may be large and come from anywhere. The edge waits as long. For a process that does
- * nothing else: everybody else's bodies are small, and the monolith's port cuts all of them after 30 s.
- */
-export const INTAKE_TIMEOUT_MS = 300_000;
-
 /** The relay: its faces, and behind them the cache of projects, the threads and the way to the log. */
 export function relayService({ gate, log, source, redis, settings, logger }: RelayOptions): ServiceParts {
   const onError = (error: unknown) => logger.warn({ err: error }, 'the relay met something unexpected');

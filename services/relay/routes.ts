@@ -20,6 +20,8 @@ export interface RelayFacesOptions {
   readonly limits?: Partial<EnvelopeLimits>;
   /** Of all bodies that are being received by HTTP. */
   readonly maxReceivingBytes?: number;
+  /** Of one such body. */
+  readonly requestTimeoutMs?: number;
   /** Whether this process should be sent more, as long as it doesn't drain. */
   readonly isReady?: () => boolean;
   /** What was refused before it reached the intake is owed an outcome. */
@@ -27,6 +29,8 @@ export interface RelayFacesOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** For a whole request: attachments may be large and come from anywhere. The edge waits as long. */
+export const INTAKE_TIMEOUT_MS = 300_000;
 export const DEFAULT_MAX_RECEIVING_BYTES = 512 * 1024 * 1024;
 
 /** Of one message: what a relay passes on at once. HTTP takes more, in one request for each. */
@@ -57,6 +61,7 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
         limits,
         budget: new BodyBudget(options.maxReceivingBytes ?? DEFAULT_MAX_RECEIVING_BYTES),
         isReady: () => !isDraining && isReady(),
+        requestTimeoutMs: options.requestTimeoutMs ?? INTAKE_TIMEOUT_MS,
         onInvalid,
         onError,
       }),
