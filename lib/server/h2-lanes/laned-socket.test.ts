@@ -1,97 +1,10 @@
-import { hash } from 'node:crypto';
 import { once } from 'node:events';
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, type ServerHttp2Stream } from 'node:http2';
-import { connect as connectTcp, type Socket } from 'node:net';
+import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
 import fc from 'fast-check';
-import { afterEach, expect, test, vi } from 'vitest';
-import type { H2Call } from '../h2-route.ts';
-import { type Listening, listen } from '../listen.ts';
-import type { Lane } from './lane.ts';
-import { askForLanes } from './lanes-testing.ts';
+import { expect, test, vi } from 'vitest';
+import { type Answering, ask, askInALane, cleanUp, connectTo, noise, open, received, told } from './lanes-testing.ts';
 
-// A real port and Node's own client, whose nghttp2 ends the connection at the first frame that is out of place or more than
-// it allowed.
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-interface Answering {
-  readonly stream: ServerHttp2Stream;
-  readonly lane: Lane | undefined;
-}
-
-interface Port {
-  readonly listening: Listening;
-  /** The calls so far, by their paths: each has its headers, and a lane where there is one to be had. */
-  readonly answering: Map<string, Answering>;
-}
-
-/** Takes every call with a route. Those to `/plain…` get no lane. */
-async function open(): Promise<Port> {
-  const answering = new Map<string, Answering>();
-  const listening = await listen({
-    host: '127.0.0.1',
-    port: 0,
-    handler: () => {},
-    h2Routes: [
-      {
-        takes: () => true,
-        handle({ stream, headers, laneOf }: H2Call) {
-          const path = headers[':path'] ?? '';
-          const lane = path.startsWith('/plain') ? undefined : laneOf(stream);
-          stream.respond({ ':status': 200 });
-          answering.set(path, { stream, lane });
-        },
-      },
-    ],
-  });
-  cleanups.push(async () => {
-    listening.destroy();
-    await listening.stopAccepting();
-  });
-  return { listening, answering };
-}
-
-function connectTo({ listening }: Port, initialWindowSize?: number): ClientHttp2Session {
-  const settings = initialWindowSize === undefined ? {} : { initialWindowSize };
-  const session = connect(`http://127.0.0.1:${listening.port}`, { settings });
-  session.on('error', () => {});
-  askForLanes(session);
-  cleanups.push(() => session.destroy());
-  return session;
-}
-
-async function ask(port: Port, session: ClientHttp2Session, path: string) {
-  const stream = session.request({ ':path': path });
-  stream.on('error', () => {});
-  await once(stream, 'response');
-  const answering = port.answering.get(path);
-  if (answering === undefined) throw new Error('answered by nobody');
-  return { lane: answering.lane, stream };
-}
-
-async function askInALane(port: Port, session: ClientHttp2Session, path: string) {
-  const { lane, ...asked } = await ask(port, session, path);
-  if (lane === undefined) throw new Error('no lane');
-  return { lane, ...asked };
-}
-
-/** A body as its length and its digest: what differs is told in a line. */
-async function received(stream: ClientHttp2Stream): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return told(Buffer.concat(chunks));
-}
-
-function told(body: Buffer): string {
-  return `${body.length} bytes, ${hash('sha1', body)}`;
-}
-
-function noise(length: number, seed: number): Buffer {
-  return Buffer.from(Array.from({ length }, (_, n) => (n * 31 + seed * 17 + (n >> 8)) & 0xff));
-}
+// Against Node's own client, whose nghttp2 ends the connection at the first frame that is out of place or more than it allowed.
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -124,7 +37,7 @@ test('whatever is written, in lanes and beside them, arrives whole and in order'
         return told(Buffer.concat(body));
       });
       expect(await Promise.all(arriving)).toEqual(await Promise.all(written));
-      for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+      await cleanUp();
     }),
     { numRuns: 40 },
   );
@@ -218,55 +131,4 @@ test('lanes of a connection that is cut are closed', async () => {
   const { lane } = await askInALane(port, session, '/');
   session.destroy();
   await vi.waitFor(() => expect(lane.isClosed).toBe(true));
-});
-
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
-/** GET / over http, of authority `a`: three entries of HPACK's static table, and a literal. */
-const GET_HEADERS = Buffer.from([0x82, 0x86, 0x84, 0x41, 0x01, 0x61]);
-
-function frame(type: number, flags: number, streamId: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(streamId, 5);
-  return Buffer.concat([head, payload]);
-}
-
-function windowUpdate(streamId: number, bytes: number): Buffer {
-  const payload = Buffer.alloc(4);
-  payload.writeUInt32BE(bytes);
-  return frame(8, 0, streamId, payload);
-}
-
-/** A client that asks for lanes and for `/`, and then sends what it is told. */
-async function rawClient({ listening }: Port, ...after: Buffer[]): Promise<Socket> {
-  const socket = connectTcp(listening.port, '127.0.0.1');
-  cleanups.push(() => socket.destroy());
-  socket.on('error', () => {}).resume();
-  await once(socket, 'connect');
-  const settings = frame(4, 0, 0, Buffer.alloc(0));
-  const get = frame(1, 0x5, 1, GET_HEADERS);
-  socket.write(Buffer.concat([Buffer.from(PREFACE), settings, windowUpdate(0, 2 ** 26), get, ...after]));
-  return socket;
-}
-
-test('a stream whose window is not known here has no lane', async () => {
-  const port = await open();
-  await rawClient(port, windowUpdate(1, 100));
-  await vi.waitFor(() => expect(port.answering.has('/')).toBe(true));
-  expect(port.answering.get('/')?.lane).toBeUndefined();
-});
-
-test.each([
-  ['a stream', 1],
-  ['a connection', 0],
-])('who gives %s more window than there can be is cut', async (_what, streamId) => {
-  const port = await open();
-  const socket = await rawClient(port);
-  await vi.waitFor(() => expect(port.answering.get('/')?.lane).toBeDefined());
-  const closed = once(socket, 'close');
-  socket.write(windowUpdate(streamId, 2 ** 31 - 1));
-  await closed;
-  expect(port.answering.get('/')?.lane?.isClosed).toBe(true);
 });

@@ -1,7 +1,131 @@
-import type { ClientHttp2Session } from 'node:http2';
+import { hash } from 'node:crypto';
+import { once } from 'node:events';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, type ServerHttp2Stream } from 'node:http2';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { afterEach } from 'vitest';
+import type { H2Call } from '../h2-route.ts';
+import { type Listening, listen } from '../listen.ts';
+import type { Lane } from './lane.ts';
 import { LANES_FROM_WINDOW_BYTES } from './wants-lanes.ts';
+
+// Real ports, Node's own client, and one that sends what it is told.
+
+const cleanups: (() => unknown)[] = [];
+afterEach(cleanUp);
+
+/** After each test, and within one that opens many. */
+export async function cleanUp(): Promise<void> {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+}
+
+export interface Answering {
+  readonly stream: ServerHttp2Stream;
+  readonly lane: Lane | undefined;
+}
+
+export interface Port {
+  readonly listening: Listening;
+  /** The calls so far, by their paths: each has its headers, and a lane where there is one to be had. */
+  readonly answering: Map<string, Answering>;
+}
+
+/** Takes every call with a route. Those to `/plain…` get no lane. */
+export async function open(): Promise<Port> {
+  const answering = new Map<string, Answering>();
+  const listening = await listen({
+    host: '127.0.0.1',
+    port: 0,
+    handler: () => {},
+    h2Routes: [
+      {
+        takes: () => true,
+        handle({ stream, headers, laneOf }: H2Call) {
+          const path = headers[':path'] ?? '';
+          const lane = path.startsWith('/plain') ? undefined : laneOf(stream);
+          stream.respond({ ':status': 200 });
+          answering.set(path, { stream, lane });
+        },
+      },
+    ],
+  });
+  cleanups.push(async () => {
+    listening.destroy();
+    await listening.stopAccepting();
+  });
+  return { listening, answering };
+}
+
+export function connectTo({ listening }: Port, initialWindowSize?: number): ClientHttp2Session {
+  const settings = initialWindowSize === undefined ? {} : { initialWindowSize };
+  const session = connect(`http://127.0.0.1:${listening.port}`, { settings });
+  session.on('error', () => {});
+  askForLanes(session);
+  cleanups.push(() => session.destroy());
+  return session;
+}
+
+export async function ask(port: Port, session: ClientHttp2Session, path: string) {
+  const stream = session.request({ ':path': path });
+  stream.on('error', () => {});
+  await once(stream, 'response');
+  const answering = port.answering.get(path);
+  if (answering === undefined) throw new Error('answered by nobody');
+  return { lane: answering.lane, stream };
+}
+
+export async function askInALane(port: Port, session: ClientHttp2Session, path: string) {
+  const { lane, ...asked } = await ask(port, session, path);
+  if (lane === undefined) throw new Error('no lane');
+  return { lane, ...asked };
+}
+
+/** A body as its length and its digest: what differs is told in a line. */
+export async function received(stream: ClientHttp2Stream): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  return told(Buffer.concat(chunks));
+}
+
+export function told(body: Buffer): string {
+  return `${body.length} bytes, ${hash('sha1', body)}`;
+}
+
+export function noise(length: number, seed: number): Buffer {
+  return Buffer.from(Array.from({ length }, (_, n) => (n * 31 + seed * 17 + (n >> 8)) & 0xff));
+}
 
 /** Has a client of the tests ask for lanes, as Envoy does: with its first bytes. */
 export function askForLanes(session: ClientHttp2Session): void {
   session.once('connect', () => session.setLocalWindowSize(2 * LANES_FROM_WINDOW_BYTES));
+}
+
+const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+/** GET / over http, of authority `a`: three entries of HPACK's static table, and a literal. */
+const GET_HEADERS = Buffer.from([0x82, 0x86, 0x84, 0x41, 0x01, 0x61]);
+
+export function frame(type: number, flags: number, streamId: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = type;
+  head[4] = flags;
+  head.writeUInt32BE(streamId, 5);
+  return Buffer.concat([head, payload]);
+}
+
+export function windowUpdate(streamId: number, bytes: number): Buffer {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32BE(bytes);
+  return frame(8, 0, streamId, payload);
+}
+
+/** A client that asks for lanes and for `/`, and then sends what it is told. */
+export async function rawClient({ listening }: Port, ...after: Buffer[]): Promise<Socket> {
+  const socket = connectTcp(listening.port, '127.0.0.1');
+  cleanups.push(() => socket.destroy());
+  socket.on('error', () => {}).resume();
+  await once(socket, 'connect');
+  const settings = frame(4, 0, 0, Buffer.alloc(0));
+  const get = frame(1, 0x5, 1, GET_HEADERS);
+  socket.write(Buffer.concat([Buffer.from(PREFACE), settings, windowUpdate(0, 2 ** 26), get, ...after]));
+  return socket;
 }
