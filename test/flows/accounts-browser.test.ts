@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { findChromium } from '../../scripts/lib/system-programs.mjs';
+import { launchChromium } from '../support/chromium.ts';
 import { type Story, startStory } from '../support/story.ts';
 
 // What a real browser does with the cookie of a session: for our page, and for those of others.
@@ -11,10 +11,8 @@ let story: Story;
 let browser: Browser;
 let others: Server;
 beforeAll(async () => {
-  const executablePath = findChromium();
-  if (executablePath === undefined) throw new Error('Chromium is missing: npm test installs it');
   story = await startStory();
-  browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-background-networking'] });
+  browser = await launchChromium();
   others = createServer((_request, response) => {
     response.setHeader('Content-Type', 'text/html');
     response.end('<title>Somebody else</title>');

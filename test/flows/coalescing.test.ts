@@ -9,7 +9,7 @@ import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { listen, parseEvents } from '../support/events.ts';
 import { startMany } from '../support/many.ts';
-import { inMemory, onRedis, type Place } from '../support/place.ts';
+import { PLACES, type Place } from '../support/place.ts';
 import { eventsUrl, message, type StreamAccess } from '../support/story.ts';
 import { until } from '../support/until.ts';
 
@@ -152,10 +152,7 @@ async function newChannel(place: Place, channelId = crypto.randomUUID()): Promis
   return { channel_id: ids[0] ?? '', token, url: url().replace(/\?.*/, '') };
 }
 
-describe.each([
-  ['in memory', inMemory],
-  ['on Redis', onRedis],
-] as const)('%s', (_, start) => {
+describe.each(PLACES)('%s', (_, start) => {
   describe('with all messages retained', () => {
     let place: Place;
     beforeAll(async () => {

@@ -3,10 +3,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ConduitClient } from 'conduit-client';
 import { EventSource } from 'eventsource';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
-import { findChromium } from '../../scripts/lib/system-programs.mjs';
+import { launchChromium } from '../support/chromium.ts';
 import { published, type Story, startStory } from '../support/story.ts';
 import { until } from '../support/until.ts';
 import { startWire, type Wire } from '../support/wire.ts';
@@ -153,10 +153,8 @@ describe("Conduit's client in Chromium, on a page of another origin", () => {
   let site: Server;
 
   beforeAll(async () => {
-    const executablePath = findChromium();
-    if (executablePath === undefined) throw new Error('Chromium is missing');
     site = await startSite();
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+    browser = await launchChromium();
   });
 
   afterAll(async () => {

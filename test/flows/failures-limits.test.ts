@@ -3,20 +3,16 @@ import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { Checker, FLAWLESS } from '../support/checker.ts';
 import { type Deployment, listenByRpc, listenBySse, startDeployment } from '../support/deployment.ts';
 import { grpcFace, httpFace, newMessage, SteadyPublisher } from '../support/publishers.ts';
-import { type RedisServer, startRedis } from '../support/redis.ts';
 import { StreamingPublisher } from '../support/streaming-publisher.ts';
 import { until } from '../support/until.ts';
 
 const IDLE_SEC = 4;
 const MAX_CONNECTION_SEC = 5;
 
-let redis: RedisServer;
 let deployment: Deployment;
 
 beforeAll(async () => {
-  redis = await startRedis();
   deployment = await startDeployment({
-    redisUrl: redis.url,
     replicas: { publish: 2, stream: 1, cleanup: 1 },
     // What a stalled reader misses stays long enough for it to come back.
     env: { DRAIN_TIMEOUT_SEC: '8', STREAM_RETAIN_MAX_BYTES: String(64 * 1024 * 1024) },
@@ -24,10 +20,7 @@ beforeAll(async () => {
   });
 });
 
-afterAll(async () => {
-  await deployment?.stop();
-  await redis?.stop();
-});
+afterAll(() => deployment?.stop());
 
 test('readers that stall are cut at the byte limit and resume; the others keep their pace', async () => {
   const { edge, orgId, publishToken, stream } = deployment;

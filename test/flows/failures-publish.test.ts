@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Checker, FLAWLESS } from '../support/checker.ts';
 import { type Deployment, listenBySse, startDeployment } from '../support/deployment.ts';
 import { type Face, grpcFace, httpFace, jsonFace, SteadyPublisher } from '../support/publishers.ts';
-import { type RedisServer, startRedis } from '../support/redis.ts';
 import type { SseListener } from '../support/sse-listener.ts';
 import { StreamingPublisher } from '../support/streaming-publisher.ts';
 import { until } from '../support/until.ts';
@@ -11,22 +10,16 @@ const PUBLISHERS_PER_FACE = 4;
 /** So many more messages of each publisher show that publishing goes on. */
 const PROOF = 40;
 
-let redis: RedisServer;
 let deployment: Deployment;
 
 beforeAll(async () => {
-  redis = await startRedis();
   deployment = await startDeployment({
-    redisUrl: redis.url,
     replicas: { publish: 2, stream: 1 },
     env: { DRAIN_TIMEOUT_SEC: '8' },
   });
 });
 
-afterAll(async () => {
-  await deployment?.stop();
-  await redis?.stop();
-});
+afterAll(() => deployment?.stop());
 
 interface Load {
   readonly publishers: SteadyPublisher[];

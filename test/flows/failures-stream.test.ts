@@ -3,29 +3,22 @@ import { ControlType } from '#gen/tideway/stream/v1/message_pb.ts';
 import { Checker } from '../support/checker.ts';
 import { expectFlawlessEnd, gatherCrowd, untilPublished } from '../support/crowd.ts';
 import { type Deployment, startDeployment } from '../support/deployment.ts';
-import { type RedisServer, startRedis } from '../support/redis.ts';
 import type { SseListener } from '../support/sse-listener.ts';
 import { until } from '../support/until.ts';
 
 const DRAIN_TIMEOUT_SEC = 8;
 const CROWD = { channels: 10, plain: 90, withControls: 10, typed: 2, publishPauseMs: 400 };
 
-let redis: RedisServer;
 let deployment: Deployment;
 
 beforeAll(async () => {
-  redis = await startRedis();
   deployment = await startDeployment({
-    redisUrl: redis.url,
     replicas: { publish: 1, stream: 2 },
     env: { DRAIN_TIMEOUT_SEC: String(DRAIN_TIMEOUT_SEC) },
   });
 });
 
-afterAll(async () => {
-  await deployment?.stop();
-  await redis?.stop();
-});
+afterAll(() => deployment?.stop());
 
 function moved(listeners: readonly SseListener[]): SseListener[] {
   return listeners.filter(({ connections }) => connections.length > 1);

@@ -1,7 +1,7 @@
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
-import { findChromium } from '../../scripts/lib/system-programs.mjs';
+import { launchChromium } from '../support/chromium.ts';
 import { listenByEventSource, ManyRpcListener, Received, sendAll, sequences, startMany } from '../support/many.ts';
 import { onRedis } from '../support/place.ts';
 import { until } from '../support/until.ts';
@@ -13,9 +13,7 @@ describe('a stream replica goes under listeners of 20 channels', () => {
   let browser: Browser;
   beforeAll(async () => {
     place = await onRedis({ DRAIN_TIMEOUT_SEC: '3' });
-    const executablePath = findChromium();
-    if (executablePath === undefined) throw new Error('Chromium is missing: npm test installs it');
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-quic'] });
+    browser = await launchChromium();
   });
   afterAll(async () => {
     await browser?.close();

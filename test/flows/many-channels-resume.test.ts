@@ -7,15 +7,12 @@ import { channelKey } from '#lib/broker/broker.ts';
 import { CompositeCursor } from '../../services/stream/composite-cursor.ts';
 import { listen } from '../support/events.ts';
 import { Received, sendAll, sequences, startMany } from '../support/many.ts';
-import { inMemory, onRedis, type Place } from '../support/place.ts';
+import { inMemory, PLACES, type Place } from '../support/place.ts';
 import { until } from '../support/until.ts';
 
 // Who listens to several channels comes back by one cursor for all.
 
-describe.each([
-  ['in memory', inMemory],
-  ['on Redis', onRedis],
-] as const)('%s', (_, start) => {
+describe.each(PLACES)('%s', (_, start) => {
   let place: Place;
   beforeAll(async () => {
     place = await start();

@@ -5,7 +5,7 @@ import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { StreamService, type SubscribeManyResponse } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import { dataOf, listen } from '../support/events.ts';
 import { Received, sendAll, sequences, startMany } from '../support/many.ts';
-import { inMemory, onRedis, type Place } from '../support/place.ts';
+import { PLACES, type Place } from '../support/place.ts';
 import { ask } from '../support/raw-request.ts';
 import { transports } from '../support/transports.ts';
 import { until } from '../support/until.ts';
@@ -18,10 +18,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
-describe.each([
-  ['in memory', inMemory],
-  ['on Redis', onRedis],
-] as const)('%s', (_, start) => {
+describe.each(PLACES)('%s', (_, start) => {
   let place: Place;
   beforeAll(async () => {
     place = await start();

@@ -1,20 +1,10 @@
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { findChromium } from '../../scripts/lib/system-programs.mjs';
+import { launchChromium } from '../support/chromium.ts';
 import { cliHome, runCli } from '../support/cli.ts';
 import { type Story, startStory } from '../support/story.ts';
 import { until } from '../support/until.ts';
 
-// No word to anybody but this machine.
-const CHROMIUM_ARGUMENTS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 const WORDS = Array.from({ length: 60 }, (_, n) => `word-${n}`).join(' ');
 
 let story: Story;
@@ -23,10 +13,8 @@ let page: Page;
 let complaints: string[];
 
 beforeAll(async () => {
-  const executablePath = findChromium();
-  if (executablePath === undefined) throw new Error('Chromium is missing: npm test installs it');
   story = await startStory();
-  browser = await chromium.launch({ executablePath, args: CHROMIUM_ARGUMENTS });
+  browser = await launchChromium();
 });
 
 afterAll(async () => {

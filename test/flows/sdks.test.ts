@@ -4,10 +4,9 @@ import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { root, withPrograms } from '../../scripts/lib/project.mjs';
-import { findChromium } from '../../scripts/lib/system-programs.mjs';
+import { launchChromium } from '../support/chromium.ts';
 import { JsonApi } from '../support/json-api.ts';
 import { makePythonClient, type PythonClient } from '../support/python.ts';
 import { serveSdkPage } from '../support/sdk-server.ts';
@@ -110,9 +109,7 @@ describe('an error reported by', () => {
         resolve({ id: event.event_id, status: answer.statusCode })));
       setTimeout(() => { throw new TypeError('the page fell over'); });
     `);
-    const executablePath = findChromium();
-    if (executablePath === undefined) throw new Error('Chromium is missing: npm test installs it');
-    const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
+    const browser = await launchChromium();
     try {
       const tab = await browser.newPage();
       await tab.goto(page.origin);

@@ -12,14 +12,17 @@ import { until } from './until.ts';
 export interface ControlStream {
   /** Throws unless every publish so far was accepted, and every listener has all of them, in order. */
   check(): Promise<void>;
-  /** The same, and the stream ends as it should. */
+  /** The same; the stream ends as it should; and the process has not grown by much, and has said nothing. */
   end(): Promise<void>;
 }
 
 /** Below Conduit's 20 a second. */
 const PAUSE_MS = 60;
+const MAX_GROWTH_MIB = 256;
 
 export async function startControlStream(story: Story): Promise<ControlStream> {
+  const { monolith } = story;
+  const idleMiB = await residentMiB(monolith.pid);
   const { channel_id: channelId, token } = await startStream(story.url);
   const query = new URLSearchParams({ token, channel_id: channelId });
   const listeners = await Promise.all(
@@ -62,12 +65,15 @@ export async function startControlStream(story: Story): Promise<ControlStream> {
       await send(Phase.END);
       await check();
       for (const listener of listeners) await listener.ended();
+      const grownMiB = (await residentMiB(monolith.pid)) - idleMiB;
+      if (grownMiB > MAX_GROWTH_MIB) throw new Error(`the process has grown by ${Math.round(grownMiB)} MiB`);
+      if (monolith.output() !== '') throw new Error(`the process said: ${monolith.output()}`);
     },
   };
 }
 
 /** What the operating system counts for a process, in MiB. Linux. */
-export async function residentMiB(pid: number): Promise<number> {
+async function residentMiB(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
 }

@@ -8,6 +8,7 @@ import { createStreamTokenSigner } from '#lib/auth/stream-token-signer.ts';
 import { allStarted } from './all-started.ts';
 import type { Receipts } from './checker.ts';
 import { type Edge, startEdge } from './edge.ts';
+import { startRedis } from './redis.ts';
 import { grpcListenerClient, RpcListener } from './rpc-listener.ts';
 import { SseListener } from './sse-listener.ts';
 import { type ServiceName, type ServiceProcess, startService } from './tideway.ts';
@@ -38,7 +39,8 @@ export interface Channel {
 }
 
 export interface DeploymentOptions {
-  readonly redisUrl: string;
+  /** By default that of a Redis of its own. */
+  readonly redisUrl?: string;
   /** How many of each; none by default for cleanup, one for the others. */
   readonly replicas?: { readonly publish?: number; readonly stream?: number; readonly cleanup?: number };
   /** For all services. */
@@ -50,8 +52,10 @@ const ORG_ID = 7n;
 /** What development calls the issuer and the audience. */
 const NAME = 'tideway';
 
-export async function startDeployment(options: DeploymentOptions): Promise<Deployment> {
-  const { redisUrl, replicas = {}, env = {}, cleanupEnv = {} } = options;
+export async function startDeployment(options: DeploymentOptions = {}): Promise<Deployment> {
+  const { replicas = {}, env = {}, cleanupEnv = {} } = options;
+  const redis = options.redisUrl === undefined ? await startRedis() : undefined;
+  const redisUrl = options.redisUrl ?? redis?.url ?? '';
   const dir = await mkdtemp(join(tmpdir(), 'tideway-deployment-'));
   const keys = await loadOrCreateDevelopmentKeys(dir);
   const common = { TIDEWAY_DATA_DIR: dir, REDIS_URL: redisUrl, PUBLISH_RATE_PER_SEC: '0', ...env };
@@ -69,6 +73,7 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
     await edge?.stop();
     for (const service of processes) service.kill('SIGKILL');
     await Promise.all(processes.map(({ exited }) => exited));
+    await redis?.stop();
     await rm(dir, { recursive: true, force: true });
   }
 

@@ -1,5 +1,4 @@
 import { type Deployment, startDeployment } from './deployment.ts';
-import { startRedis } from './redis.ts';
 import { type Story, startStory } from './story.ts';
 
 /** Where the same story is told twice: in memory, in one process; and on Redis, with the services apart. */
@@ -13,6 +12,12 @@ export interface Place {
 
 type Env = Readonly<Record<string, string>>;
 
+/** For `describe.each`. */
+export const PLACES = [
+  ['in memory', inMemory],
+  ['on Redis', onRedis],
+] as const;
+
 /** Without the rate that publishers have by default. */
 export async function inMemory(env: Env = {}): Promise<Place & { readonly story: Story }> {
   const story = await startStory({ PUBLISH_RATE_PER_SEC: '0', PUBLISH_STREAM_RATE_PER_SEC: '0', ...env });
@@ -22,16 +27,10 @@ export async function inMemory(env: Env = {}): Promise<Place & { readonly story:
 
 /** The same, with one process that publishes and two that stream. */
 export async function onRedis(env: Env = {}): Promise<Place & { readonly deployment: Deployment }> {
-  await using starting = new AsyncDisposableStack();
-  const redis = starting.use(await startRedis());
-  const deployment = starting.use(
-    await startDeployment({
-      redisUrl: redis.url,
-      replicas: { publish: 1, stream: 2 },
-      env: { PUBLISH_STREAM_RATE_PER_SEC: '0', ...env },
-    }),
-  );
-  const started = starting.move();
+  const deployment = await startDeployment({
+    replicas: { publish: 1, stream: 2 },
+    env: { PUBLISH_STREAM_RATE_PER_SEC: '0', ...env },
+  });
   const { orgId, publishToken, edge } = deployment;
-  return { url: edge.url, orgId, publishToken, deployment, stop: () => started.disposeAsync() };
+  return { url: edge.url, orgId, publishToken, deployment, stop: () => deployment.stop() };
 }
