@@ -49,6 +49,10 @@ describe('who may import whom', () => {
     ]);
     expect(violations('lib/broker/harness.ts', "import '../../test/support/redis.ts';")).toEqual([]);
     expect(violations('services/stream/main.ts', "import '../../test/support/redis.ts';")).toHaveLength(1);
+    // By its name, where it uses none of a test's tools.
+    expect(violations('lib/broker/follow-testing.ts', "import './suite.ts';", suite)).toEqual([]);
+    const named = { path: 'lib/broker/follow-testing.ts', source: '' };
+    expect(violations('lib/broker/broker.ts', "import './follow-testing.ts';", named)).toHaveLength(1);
   });
 });
 

@@ -60,13 +60,14 @@ export function checkArchitecture(modules, dependencies) {
 }
 
 /**
- * Tests, and the suites, models and harnesses that they share: what uses a test's tools. No program is one.
+ * Tests, and the suites, models and harnesses that they share: by their names, or because they use a test's tools. No program
+ * is one.
  * @param {{ path: string, imports: string[] }} module
  */
 function isTest({ path, imports }) {
   if (isProgram(path)) return false;
   const tools = (/** @type {string} */ specifier) => /^(vitest|fast-check)$|^(\.\.\/)+test\//.test(specifier);
-  return /\.test\.\w+$/.test(path) || imports.some(tools);
+  return /\.test\.\w+$|[-/](testing|fixtures?)\.ts$/.test(path) || imports.some(tools);
 }
 
 /** @param {string} specifier */
