@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type RedisServer, startRedis } from '../../test/support/redis.ts';
+import { dumpOf, type RedisDump, setBackTo } from '../../test/support/redis-dump.ts';
 import { until } from '../../test/support/until.ts';
 import type { ConfigCache } from './config-cache.ts';
 import { openCache, openStoreUnderTest, PATIENCE_MS, type StoreUnderTest } from './config-testing.ts';
@@ -55,7 +56,7 @@ test('whoever has caught up never answers with what was before', { timeout: 120_
         return (await server.admin.keys('tideway:config:*:mark:*')).length === PROCESSES * CONFIG_SHARDS.length;
       });
       const lookups: Promise<unknown>[] = [];
-      let saved = new Map<string, Buffer>();
+      let saved: RedisDump = new Map();
       try {
         for (const project of projects) await lookup(processes[0], project);
         for (const one of steps) {
@@ -80,10 +81,10 @@ test('whoever has caught up never answers with what was before', { timeout: 120_
               await server.admin.flushall();
               break;
             case 'save':
-              saved = await dumpAll();
+              saved = await dumpOf(server);
               break;
             case 'setBack':
-              await restoreAll(saved);
+              await setBackTo(saved, server);
               break;
             case 'cut':
               await server.admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
@@ -129,20 +130,4 @@ async function check({ store }: StoreUnderTest, cache: ConfigCache | undefined, 
   expect(await cache.catchUp(PATIENCE_MS)).toBe(true);
   // Nobody changes anything meanwhile.
   expect(await lookup(cache, of)).toBe(before);
-}
-
-async function dumpAll(): Promise<Map<string, Buffer>> {
-  const dumps = new Map<string, Buffer>();
-  for (const key of await server.admin.keys('tideway:config:*')) {
-    const dump = await server.admin.dumpBuffer(key);
-    if (dump !== null) dumps.set(key, dump);
-  }
-  return dumps;
-}
-
-/** All at once, as a server comes back with what it had saved. */
-async function restoreAll(dumps: ReadonlyMap<string, Buffer>): Promise<void> {
-  const all = server.admin.multi().flushall();
-  for (const [key, dump] of dumps) all.restore(key, 60_000, dump);
-  await all.exec();
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type RedisServer, startRedis } from '../../test/support/redis.ts';
+import { dumpOf, setBackTo } from '../../test/support/redis-dump.ts';
 import { until } from '../../test/support/until.ts';
 import type { ConfigCache, Lookup } from './config-cache.ts';
 import { openCache, openStoreUnderTest, PATIENCE_MS, type StoreUnderTest } from './config-testing.ts';
@@ -104,12 +105,12 @@ describe('shared', () => {
     const cache = await openProcess();
     expect(await one(cache, publicKey)).toBe('config');
     await until('it is written', () => isShared(publicKey));
-    const before = await dumpAll();
+    const before = await dumpOf(server);
     await under.store.keys.update('system', project.id, publicKey, { state: 'disabled' });
     await cache.catchUp(PATIENCE_MS);
     await until('it was removed', async () => !(await isShared(publicKey)));
     // A failover to a replica that was behind.
-    await restoreAll(before);
+    await setBackTo(before, server);
     expect(await one(cache, publicKey)).toBe('disabled');
     expect(await one(await openProcess(), publicKey)).toBe('disabled');
   });
@@ -189,17 +190,3 @@ describe('Redis away', () => {
     expect(await one(second, publicKey)).toBe('disabled');
   });
 });
-
-async function dumpAll(): Promise<Map<string, Buffer>> {
-  const dumps = new Map<string, Buffer>();
-  for (const key of await server.admin.keys('tideway:config:*')) {
-    const dump = await server.admin.dumpBuffer(key);
-    if (dump !== null) dumps.set(key, dump);
-  }
-  return dumps;
-}
-
-async function restoreAll(dumps: ReadonlyMap<string, Buffer>): Promise<void> {
-  await server.admin.flushall();
-  for (const [key, dump] of dumps) await server.admin.restore(key, 60_000, dump);
-}

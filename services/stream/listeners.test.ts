@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { channelKey } from '#lib/broker/broker.ts';
-import { Follower } from '#lib/broker/follow.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { MAX_WAITING_BYTES } from './connection.ts';
-import { Delivery, type Sink, type Wire } from './delivery.ts';
-
+import type { Wire } from './delivery.ts';
 import { KEEP_ALIVE_SEC, Listeners } from './listeners.ts';
+import { followAsService, Words } from './listeners-testing.ts';
 
 const CHANNEL = channelKey(1n, '97f58c19-ce38-4c6b-8a5b-47f3405691f0');
 
@@ -21,41 +20,12 @@ const words: Wire<string> = {
   join: (chunks) => chunks.join('+'),
 };
 
-class Words implements Sink<string> {
-  onDrain = () => {};
-  onGone = () => {};
-  isGone = false;
-  heard: string[] = [];
-  over: string | undefined;
-  waitingBytes = 0;
-  /** Takes nothing more. */
-  stalled = false;
-  write(chunk: string): boolean {
-    this.heard.push(chunk);
-    if (this.stalled) this.waitingBytes += chunk.length;
-    return !this.stalled;
-  }
-  end(): void {
-    this.over = 'ended';
-  }
-  fail(reason: string): void {
-    this.over = reason;
-  }
-}
-
 let broker: ReturnType<typeof createMemoryBroker>;
 let listeners: Listeners;
 
 function start(options: { maxConnectionMs?: number; maxListeners?: number } = {}) {
   broker = createMemoryBroker();
-  const follower = new Follower({
-    broker,
-    share: (entry) => new Delivery(entry),
-    onError: (error) => {
-      throw error;
-    },
-  });
-  listeners = new Listeners({ follower, maxConnectionMs: 0, maxListeners: 10, ...options });
+  listeners = new Listeners({ follower: followAsService(broker), maxConnectionMs: 0, maxListeners: 10, ...options });
 }
 
 async function join(sink = new Words(), wantsDrainNotice = () => false) {

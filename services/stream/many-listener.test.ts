@@ -2,15 +2,15 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type Broker, BrokerUnavailableError, channelKey } from '#lib/broker/broker.ts';
 import type { EntryId } from '#lib/broker/entry-id.ts';
-import { Follower } from '#lib/broker/follow.ts';
+import type { Follower } from '#lib/broker/follow.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { type CompositeCursor, parseCompositeCursor } from './composite-cursor.ts';
 import { MAX_WAITING_BYTES } from './connection.ts';
-import { Delivery, type Sink } from './delivery.ts';
+import type { Delivery } from './delivery.ts';
 import { KEEP_ALIVE_SEC, Listeners } from './listeners.ts';
+import { followAsService, Words } from './listeners-testing.ts';
 import { ManyListener } from './many-listener.ts';
 import type { ManyWire } from './many-wire.ts';
-import { together } from './together.ts';
 
 const IDS = Array.from({ length: 20 }, (_, n) => `97f58c19-ce38-4c6b-8a5b-47f3405691${10 + n}`);
 const keyOf = (n: number) => channelKey(1n, IDS[n] ?? '');
@@ -30,30 +30,6 @@ const words: ManyWire<string> = {
   together: (chunks, cursor) =>
     [...chunks.filter((chunk) => chunk !== ''), ...(cursor === undefined ? [] : [inBrackets(cursor)])].join(' '),
 };
-
-class Words implements Sink<string> {
-  onDrain = () => {};
-  onGone = () => {};
-  isGone = false;
-  heard: string[] = [];
-  over: string | undefined;
-  waitingBytes = 0;
-  most = 0;
-  /** Takes nothing more. */
-  stalled = false;
-  write(chunk: string): boolean {
-    this.heard.push(chunk);
-    if (this.stalled) this.waitingBytes += chunk.length;
-    this.most = Math.max(this.most, this.waitingBytes);
-    return !this.stalled;
-  }
-  end(): void {
-    this.over = 'ended';
-  }
-  fail(reason: string): void {
-    this.over = reason;
-  }
-}
 
 let broker: ReturnType<typeof createMemoryBroker>;
 let listeners: Listeners;
@@ -83,14 +59,7 @@ function start(options: { broker?: (memory: Broker) => Broker; maxListeners?: nu
     ...(retain === undefined ? {} : { retention: { maxEntries: retain, minAgeMs: 0 } }),
   });
   texts = new Map();
-  follower = new Follower({
-    broker: options.broker?.(broker) ?? broker,
-    share: (entry) => new Delivery(entry),
-    together,
-    onError: (error) => {
-      throw error;
-    },
-  });
+  follower = followAsService(options.broker?.(broker) ?? broker);
   listeners = new Listeners({ follower, maxConnectionMs: 0, maxListeners: 10, ...options });
 }
 
