@@ -15,7 +15,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
           exclude: ['**/*.{redis,postgres,kafka,sqlite,threads,conformance}.test.ts'],
-          // Modules keep no state that one file could leave to the next; loading them anew for each file takes half the time.
+          // Modules keep no state that one file could leave to the next, and no hooks, which only the first file would have: helpers
+          // clean up by onTestFinished. Loading them anew for each file takes half the time.
           isolate: false,
           // A deadline for what hangs, not for what is slow: the machine may be busy.
           testTimeout: 30_000,

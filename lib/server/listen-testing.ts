@@ -5,7 +5,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { afterEach, expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { type Listening, type ListenOptions, listen } from './listen.ts';
 import type { NodeHandler } from './node-handler.ts';
 
@@ -15,23 +15,13 @@ export const H2_PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 export const EMPTY_SETTINGS_FRAME = '\0\0\0\x04\0\0\0\0\0';
 export const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 
-const opened: Listening[] = [];
-const sockets: Socket[] = [];
-const sessions: ClientHttp2Session[] = [];
-
-afterEach(async () => {
-  for (const session of sessions.splice(0)) session.destroy();
-  for (const socket of sockets.splice(0)) socket.destroy();
-  for (const listening of opened.splice(0)) {
-    listening.destroy();
-    await listening.stopAccepting();
-  }
-});
-
 export async function start(handler: NodeHandler, options: Partial<ListenOptions> = {}): Promise<Listening> {
   const limits = { deadlineCheckIntervalMs: 20, ...options.limits };
   const listening = await listen({ host: '127.0.0.1', port: 0, handler, ...options, limits });
-  opened.push(listening);
+  onTestFinished(async () => {
+    listening.destroy();
+    await listening.stopAccepting();
+  });
   return listening;
 }
 
@@ -66,14 +56,14 @@ export function held(): { handler: NodeHandler; started: Promise<void>; end: (te
 export function tcp({ port }: Listening): Socket {
   const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true });
   socket.on('error', () => {});
-  sockets.push(socket);
+  onTestFinished(() => void socket.destroy());
   return socket;
 }
 
 export function h2({ port }: Listening): ClientHttp2Session {
   const session = connectH2(`http://127.0.0.1:${port}`);
   session.on('error', () => {});
-  sessions.push(session);
+  onTestFinished(() => session.destroy());
   return session;
 }
 
