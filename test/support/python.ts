@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findPip } from '../../scripts/lib/envoy.mjs';
+import { installWhole } from '../../scripts/lib/install-whole.mjs';
+import { pipInstall } from '../../scripts/lib/pip.mjs';
 import { root } from '../../scripts/lib/project.mjs';
 import { runCommand } from '../../scripts/lib/run-command.mjs';
 
@@ -38,7 +39,6 @@ export async function makePythonClient(): Promise<PythonClient> {
   };
 }
 
-/** Unpacked beside its place and moved there whole, so that an interruption leaves no half of it. */
 async function ensurePackages(): Promise<string> {
   const { code, output: version } = await runCommand('python3', ['-c', 'import sys; print(sys.version_info[:2])']);
   if (code !== 0) throw new Error('python3 is missing, and the Python client is to be tested with it');
@@ -46,15 +46,9 @@ async function ensurePackages(): Promise<string> {
   const key = createHash('sha256').update(version).update(readFileSync(requirements)).digest('hex').slice(0, 12);
   const folder = join(root, '.tools', `python-client-${key}`);
   if (existsSync(folder)) return folder;
-  mkdirSync(join(root, '.tools'), { recursive: true });
-  const unpacked = mkdtempSync(`${folder}-`);
-  const pip = await findPip();
-  const install = await runCommand(pip, [
-    ...(pip === 'python3' ? ['-m', 'pip'] : []),
-    ...['install', '--quiet', '--disable-pip-version-check', '--only-binary=:all:'],
-    ...['--requirement', requirements, '--target', unpacked],
-  ]);
-  if (install.code !== 0) throw new Error(`pip could not install the Python client's packages:\n${install.output}`);
-  renameSync(unpacked, folder);
+  await installWhole(folder, async (unpacked) => {
+    const { code, output } = await pipInstall(requirements, unpacked);
+    if (code !== 0) throw new Error(`pip could not install the Python client's packages:\n${output}`);
+  });
   return folder;
 }
