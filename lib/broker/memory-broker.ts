@@ -1,4 +1,3 @@
-import type { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import {
   type Broker,
   BrokerUnavailableError,
@@ -18,7 +17,6 @@ import {
 import { BEFORE_ALL, type EntryId, entryIdMs } from './entry-id.ts';
 import { MemoryDecisions } from './memory-decisions.ts';
 import { MemoryLog } from './memory-log.ts';
-import { messageKey } from './message-key.ts';
 import { publishInSteps } from './publish-steps.ts';
 
 export interface MemoryBrokerOptions {
@@ -107,8 +105,7 @@ class MemoryBroker implements Broker {
     let isStored = false;
     try {
       for (const message of messages) {
-        const key = messageKey(message);
-        const id = log?.seen(key);
+        const id = log?.seen(message);
         if (id) {
           results.push({ kind: 'duplicate', id });
           continue;
@@ -126,7 +123,7 @@ class MemoryBroker implements Broker {
         this.#makeRoom(log.growthBytes(message.data.length), nowMs);
         if (!isCounted) log.count(rate, nowMs);
         isCounted ||= rate.counts !== 'messages';
-        this.#append(log, key, message.data, message.phase, nowMs);
+        this.#append(log, message, nowMs);
         isStored = true;
         if (onEntry) heard.push(log.newest);
         if (log.isSealed) sealedBy = log.last;
@@ -179,7 +176,7 @@ class MemoryBroker implements Broker {
       if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
     }
     for (const [channel, log] of idle) {
-      this.#append(log, '', new Uint8Array(0), undefined, nowMs);
+      this.#append(log, undefined, nowMs);
       const entry = log.newest;
       this.#settle(channel, log, 'ended', nowMs);
       this.#listeners.get(channel)?.(entry);
@@ -202,9 +199,9 @@ class MemoryBroker implements Broker {
     this.#logBytes = 0;
   }
 
-  #append(log: MemoryLog, key: string, data: Uint8Array, phase: Phase | undefined, nowMs: number): void {
+  #append(log: MemoryLog, message: NewMessage | undefined, nowMs: number): void {
     const before = log.bytes;
-    log.append(key, data, phase, nowMs);
+    log.append(message, nowMs);
     this.#logBytes += log.bytes - before;
   }
 

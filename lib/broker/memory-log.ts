@@ -1,22 +1,28 @@
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
-import { type ChannelKey, ENTRY_OVERHEAD_BYTES, type Entry, type PublishRate, type Retention } from './broker.ts';
+import {
+  type ChannelKey,
+  ENTRY_OVERHEAD_BYTES,
+  type Entry,
+  type NewMessage,
+  type PublishRate,
+  type Retention,
+} from './broker.ts';
 import { ChannelSnapshot } from './channel-snapshot.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
 import { MemoryPages } from './memory-pages.ts';
+import { MemorySeen } from './memory-seen.ts';
+import { type Identity, messageKey } from './message-key.ts';
 import { coalesceWindowMs, findTextDelta } from './text-delta.ts';
 
 const RATE_WINDOW_MS = 1000;
 const COMPACT_FROM = 64;
 
 /** An entry, as it is kept: small, and few objects, as there are many. */
-interface Kept {
+interface Kept extends Identity {
   readonly ms: number;
   readonly n: number;
-  /** None: `producer_lost`. */
-  readonly phase: Phase | undefined;
+  readonly kind: Entry['kind'];
   readonly coalesceMs: number | undefined;
-  /** What to forget when it goes; empty for nothing. */
-  readonly key: string;
   /** Its data is there, from `start` to `end`. */
   readonly page: Uint8Array;
   readonly start: number;
@@ -50,7 +56,7 @@ export class MemoryLog {
   // Of the last one that was trimmed: it is `prev` of the first that is left.
   #trimmedMs = 0;
   #trimmedN = 0;
-  readonly #seen = new Map<string, Kept>();
+  readonly #seen = new MemorySeen<Kept>();
   readonly #windows: Record<PublishRate['name'], { startMs: number; count: number }> = {
     unary: { startMs: 0, count: 0 },
     stream: { startMs: 0, count: 0 },
@@ -82,9 +88,9 @@ export class MemoryLog {
     return this.#entryAt(this.#entries.length - 1);
   }
 
-  /** The id under which a message with this deduplication key is retained. */
-  seen(key: string): EntryId | undefined {
-    const kept = this.#seen.get(key);
+  /** The id under which this message is retained. */
+  seen(message: Identity): EntryId | undefined {
+    const kept = this.#seen.find(message);
     return kept && entryIdOf(kept.ms, kept.n);
   }
 
@@ -105,24 +111,26 @@ export class MemoryLog {
     window.count += 1;
   }
 
-  /**
-   * Copies `data`. `key` is what deduplication is to remember, empty for nothing. Without a phase it is `producer_lost`.
-   * `nowMs` never goes back.
-   */
-  append(key: string, data: Uint8Array, phase: Phase | undefined, nowMs: number): void {
+  /** Copies what it keeps of the message, which it has not {@link seen}; none is `producer_lost`. `nowMs` never goes back. */
+  append(message: NewMessage | undefined, nowMs: number): void {
+    const { messageId, phase, sequence, data } = message ?? PRODUCER_LOST;
+    const kind = message === undefined ? 'producer_lost' : 'message';
     if (phase === Phase.START) this.#declare(data);
     const delta = this.#coalesceMs !== undefined && phase === Phase.DELTA ? findTextDelta(data) : undefined;
     const coalesceMs = delta === undefined ? undefined : this.#coalesceMs;
-    this.#lastN = nowMs === this.#lastMs ? this.#lastN + 1 : 0;
-    this.#lastMs = nowMs;
+    const ms = nowMs;
+    const n = ms === this.#lastMs ? this.#lastN + 1 : 0;
     const start = this.#pages.put(data);
     const { page } = this.#pages;
-    const kept: Kept = { ms: nowMs, n: this.#lastN, phase, coalesceMs, key, page, start, end: start + data.length };
+    const end = start + data.length;
+    const kept: Kept = { ms, n, kind, messageId, phase, sequence, coalesceMs, page, start, end };
     this.#entries.push(kept);
-    if (key) this.#seen.set(key, kept);
+    if (message !== undefined) this.#seen.add(kept);
     this.#entryBytes += data.length + ENTRY_OVERHEAD_BYTES;
-    this.last = entryIdOf(nowMs, this.#lastN);
-    this.#snapshot?.add(delta === undefined ? withOwnBytes(this.newest) : this.newest, key, delta);
+    this.#lastMs = ms;
+    this.#lastN = n;
+    this.last = entryIdOf(ms, n);
+    this.#snapshot?.add(delta === undefined ? withOwnBytes(this.newest) : this.newest, messageKey(kept), delta);
   }
 
   /** Lets go what retention allows to go; never the last entry. A snapshot that is too large goes as a whole. */
@@ -163,11 +171,11 @@ export class MemoryLog {
 
   #entryAt(index: number): Entry {
     const kept = this.#entries[index] as Kept;
-    const { phase, coalesceMs, page, start, end } = kept;
+    const { kind, coalesceMs, page, start, end } = kept;
     return {
       id: this.#idAt(index),
       prev: this.#idAt(index - 1),
-      kind: phase === undefined ? 'producer_lost' : 'message',
+      kind,
       seals: seals(kept),
       data: page.subarray(start, end),
       coalesceMs,
@@ -187,8 +195,9 @@ export class MemoryLog {
     this.#snapshot ??= new ChannelSnapshot(this.#channel, this.last);
   }
 
-  #dropFirst({ ms, n, key, page, start, end }: Kept): void {
-    if (key) this.#seen.delete(key);
+  #dropFirst(first: Kept): void {
+    const { ms, n, page, start, end } = first;
+    if (first.kind === 'message') this.#seen.delete(first);
     this.#entryBytes -= end - start + ENTRY_OVERHEAD_BYTES;
     this.#trimmedMs = ms;
     this.#trimmedN = n;
@@ -207,8 +216,10 @@ function withOwnBytes(entry: Entry): Entry {
   return { ...entry, data: entry.data.slice() };
 }
 
-function seals({ phase }: Kept): boolean {
-  return phase === undefined || phase === Phase.END;
+const PRODUCER_LOST = { messageId: '', phase: Phase.UNSPECIFIED, sequence: 0n, data: new Uint8Array(0) };
+
+function seals({ kind, phase }: Kept): boolean {
+  return kind === 'producer_lost' || phase === Phase.END;
 }
 
 function entryIdOf(ms: number, n: number): EntryId {
