@@ -1,14 +1,8 @@
 import { BrokerUnavailableError } from '#lib/broker/broker.ts';
-import type { RedisBrokerOptions } from '#lib/broker/redis-broker.ts';
 import type { RedisClient } from '#lib/broker/redis-client.ts';
-import { RedisConnection } from '#lib/broker/redis-connection.ts';
-import { readTls } from '#lib/broker/redis-options.ts';
-import { parseRedisUrl } from '#lib/broker/redis-url.ts';
+import { connectTo, type RedisPlace } from '#lib/broker/redis-place.ts';
 import { createMemoryThrottle } from './memory-throttle.ts';
 import type { Counter, Throttle } from './throttle.ts';
-
-/** Where Redis is. */
-export type RedisPlace = Pick<RedisBrokerOptions, 'url' | 'tls' | 'sentinelUsername' | 'sentinelPassword'>;
 
 export interface RedisThrottle extends Throttle {
   close(): void;
@@ -33,15 +27,8 @@ return { count, left }
  * For all processes together. While Redis is away each counts for itself.
  * @throws InvalidRedisUrlError
  */
-export function createRedisThrottle({ url, tls, sentinelUsername, sentinelPassword }: RedisPlace): RedisThrottle {
-  const target = parseRedisUrl(url);
-  const connection = new RedisConnection({
-    target,
-    tls: readTls(target, tls ?? {}),
-    sentinelUsername,
-    sentinelPassword,
-    commandTimeoutMs: COMMAND_TIMEOUT_MS,
-  });
+export function createRedisThrottle(place: RedisPlace): RedisThrottle {
+  const connection = connectTo(place, COMMAND_TIMEOUT_MS);
   const alone = createMemoryThrottle();
 
   /** Undefined: Redis is away. */

@@ -1,6 +1,7 @@
+import type { RedisPlace } from '#lib/broker/redis-place.ts';
 import type { ConfigCache } from './config-cache.ts';
 import { type ConfigCacheOptions, createConfigCache } from './create-config-cache.ts';
-import { createRedisConfigs, type RedisPlace } from './redis-configs.ts';
+import { createRedisConfigs } from './redis-configs.ts';
 
 export interface OpenConfigCacheOptions extends Omit<ConfigCacheOptions, 'shared'> {
   /** Without a URL, or with an empty one, each process has only its memory. */

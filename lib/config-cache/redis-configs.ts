@@ -1,10 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { RedisBrokerOptions } from '#lib/broker/redis-broker.ts';
 import type { RedisClient } from '#lib/broker/redis-client.ts';
 import { RedisCommands } from '#lib/broker/redis-commands.ts';
-import { RedisConnection } from '#lib/broker/redis-connection.ts';
-import { readTls } from '#lib/broker/redis-options.ts';
-import { parseRedisUrl } from '#lib/broker/redis-url.ts';
+import type { RedisConnection } from '#lib/broker/redis-connection.ts';
+import { connectTo, type RedisPlace } from '#lib/broker/redis-place.ts';
 import type { ChangeLog } from '#lib/store/store.ts';
 import type { ChangeStep } from './change-follower.ts';
 import { UNKNOWN_TTL_MS } from './config-cache.ts';
@@ -14,9 +12,6 @@ import { defineConfigScripts } from './redis-config-scripts.ts';
 import { decodeEntry, encodeEntry, encodeLease } from './redis-config-value.ts';
 import { RedisConfigWrites } from './redis-config-writes.ts';
 import { SHARED_DEADLINE_MS, type SharedAnswer, type SharedConfigs } from './shared-configs.ts';
-
-/** Where Redis is, said as for the broker. */
-export type RedisPlace = Pick<RedisBrokerOptions, 'url' | 'tls' | 'sentinelUsername' | 'sentinelPassword'>;
 
 export interface RedisConfigsOptions extends RedisPlace {
   readonly changes: Pick<ChangeLog, 'since'>;
@@ -64,14 +59,7 @@ class RedisConfigs implements SharedConfigs {
 
   constructor(options: RedisConfigsOptions) {
     this.#options = options;
-    const target = parseRedisUrl(options.url);
-    this.#connection = new RedisConnection({
-      target,
-      tls: readTls(target, options.tls ?? {}),
-      sentinelUsername: options.sentinelUsername,
-      sentinelPassword: options.sentinelPassword,
-      commandTimeoutMs: CONNECTION_TIMEOUT_MS,
-    });
+    this.#connection = connectTo(options, CONNECTION_TIMEOUT_MS);
     this.#connection.whenOpen(defineConfigScripts);
     this.#commands = new RedisCommands(this.#connection, { timeoutMs: SHARED_DEADLINE_MS, maxInFlight: MAX_IN_FLIGHT });
     this.#writes = new RedisConfigWrites((send) => this.#try(send));

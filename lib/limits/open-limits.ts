@@ -1,6 +1,7 @@
+import type { RedisPlace } from '#lib/broker/redis-place.ts';
 import type { Limits } from './limits.ts';
 import { createMemoryLimits } from './memory-limits.ts';
-import { createRedisLimits, type RedisLimitsOptions, type RedisPlace } from './redis-limits.ts';
+import { createRedisLimits, type RedisLimitsOptions } from './redis-limits.ts';
 
 export interface OpenLimitsOptions extends Pick<RedisLimitsOptions, 'maxRateLimitMs' | 'onError'> {
   /** Without a URL, or with an empty one, each process counts for itself. */

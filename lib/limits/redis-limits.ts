@@ -1,10 +1,8 @@
 import { Cluster } from 'ioredis';
-import type { RedisBrokerOptions } from '#lib/broker/redis-broker.ts';
 import type { RedisClient } from '#lib/broker/redis-client.ts';
 import { RedisCommands } from '#lib/broker/redis-commands.ts';
-import { RedisConnection } from '#lib/broker/redis-connection.ts';
-import { readTls } from '#lib/broker/redis-options.ts';
-import { parseRedisUrl } from '#lib/broker/redis-url.ts';
+import type { RedisConnection } from '#lib/broker/redis-connection.ts';
+import { connectTo, type RedisPlace } from '#lib/broker/redis-place.ts';
 import { Circuits } from './circuits.ts';
 import { DEFAULT_MAX_RATE_LIMIT_MS } from './counter.ts';
 import type { Limits, TakeRequest, TakeResult } from './limits.ts';
@@ -12,9 +10,6 @@ import { withinOwnTime } from './own-time.ts';
 import { quotasOf, refusedLimits } from './quotas.ts';
 import { defineLimitsScript } from './redis-limits-script.ts';
 import { RedisTake } from './redis-take.ts';
-
-/** Where Redis is, said as for the broker. */
-export type RedisPlace = Pick<RedisBrokerOptions, 'url' | 'tls' | 'sentinelUsername' | 'sentinelPassword'>;
 
 export interface RedisLimitsOptions extends RedisPlace {
   readonly maxRateLimitMs?: number;
@@ -63,14 +58,7 @@ class RedisLimits implements Limits {
     this.#now = options.now ?? Date.now;
     this.#maxRateLimitMs = options.maxRateLimitMs ?? DEFAULT_MAX_RATE_LIMIT_MS;
     this.#onError = options.onError ?? (() => undefined);
-    const target = parseRedisUrl(options.url);
-    this.#connection = new RedisConnection({
-      target,
-      tls: readTls(target, options.tls ?? {}),
-      sentinelUsername: options.sentinelUsername,
-      sentinelPassword: options.sentinelPassword,
-      commandTimeoutMs: CONNECTION_TIMEOUT_MS,
-    });
+    this.#connection = connectTo(options, CONNECTION_TIMEOUT_MS);
     this.#connection.whenOpen(defineLimitsScript);
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
     this.#commands = new RedisCommands(this.#connection, { timeoutMs: MAX_WAIT_MS, maxInFlight: MAX_IN_FLIGHT });

@@ -1,6 +1,6 @@
 import type { SignUpMode } from '#lib/accounts/accounts.ts';
 import type { OidcOptions } from '#lib/accounts/oidc.ts';
-import type { RedisPlace } from '#lib/accounts/redis-throttle.ts';
+import type { RedisPlace } from '#lib/broker/redis-place.ts';
 import { ConfigError, type Env } from '#lib/server/env.ts';
 import { commonSettings, httpUrl, publicUrl, sessionLimits } from '#lib/server/settings.ts';
 
