@@ -250,19 +250,23 @@ describe('watching', () => {
     expect(source.calls.map(({ keys }) => keys)).toEqual([[key(1)], [key(1, 1n)]]);
   });
 
-  test('an answer that was on its way when something changed is asked for again, and stale until then', async () => {
-    const { cache, source } = startCache();
-    source.enable(KEY);
-    source.latencyMs = 50;
-    cache.peek(KEY);
-    await advance(10);
-    source.projects.delete(KEY);
-    source.onChange([KEY]);
-    await advance(45);
-    expect(cache.peek(KEY).kind).toBe('enabled');
-    await advance(60);
-    expect(cache.peek(KEY).kind).toBe('disabled');
-  });
+  test.each(['something changed', 'all may have changed'])(
+    'an answer that was on its way when %s is asked for again, and stale until then',
+    async (what) => {
+      const { cache, source } = startCache();
+      source.enable(KEY);
+      source.latencyMs = 50;
+      cache.peek(KEY);
+      await advance(10);
+      source.projects.delete(KEY);
+      if (what === 'something changed') source.onChange([KEY]);
+      else source.onReset();
+      await advance(45);
+      expect(cache.peek(KEY).kind).toBe('enabled');
+      await advance(60);
+      expect(cache.peek(KEY).kind).toBe('disabled');
+    },
+  );
 
   test('what changed while the source went away is used for its grace, no longer', async () => {
     const { cache, source } = startCache();
@@ -308,20 +312,6 @@ describe('watching', () => {
     expect(asked).toHaveLength(count);
     expect(new Set(asked).size).toBe(count);
     for (let n = 0; n < count; n += 1) expect(cache.peek(keyOf(n)).kind).toBe('disabled');
-  });
-
-  test('a reset while an answer is on its way', async () => {
-    const { cache, source } = startCache();
-    source.enable(KEY);
-    source.latencyMs = 50;
-    cache.peek(KEY);
-    await advance(10);
-    source.projects.delete(KEY);
-    source.onReset();
-    await advance(45);
-    expect(cache.peek(KEY).kind).toBe('enabled');
-    await advance(60);
-    expect(cache.peek(KEY).kind).toBe('disabled');
   });
 });
 

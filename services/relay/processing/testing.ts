@@ -1,4 +1,5 @@
 import type { Envelope, Item, Sender } from '../envelope.ts';
+import { itemOf as itemOfBytes } from '../http-call.ts';
 import type { PlainFilters, Processed, ProcessInput, ProcessProject } from '../processing.ts';
 import type { JsonObject } from './json.ts';
 import { processEnvelope } from './judge.ts';
@@ -28,18 +29,11 @@ export interface Given {
 }
 
 export function itemOf(type: string, payload: unknown, header: Partial<Item> = {}): Item {
-  return {
-    type,
-    contentType: undefined,
-    filename: undefined,
-    attachmentType: undefined,
-    headers: {},
-    payload:
-      payload instanceof Uint8Array
-        ? payload
-        : Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload)),
-    ...header,
-  };
+  const bytes =
+    payload instanceof Uint8Array
+      ? payload
+      : Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload));
+  return itemOfBytes(type, bytes, header);
 }
 
 export function inputOf(items: readonly Item[], given: Given = {}): ProcessInput {
