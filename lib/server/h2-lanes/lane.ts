@@ -3,6 +3,9 @@ import { FRAME_HEAD_BYTES, writeDataHead } from './frames.ts';
 /** More than this waiting asks its writer to pause, as a stream of Node's would. */
 const HIGH_WATER_BYTES = 16 * 1024;
 
+/** Of a lane that nothing waits in: idle ones are many. */
+const NOTHING: Uint8Array[] = [];
+
 /** What a lane needs of its connection. */
 export interface LaneOwner {
   /** It has something to send, and may. */
@@ -16,12 +19,16 @@ export class Lane {
   readonly streamId: number;
   /** Called once nothing waits, after `write` has answered false. */
   onDrain: () => void = nothing;
+  /** Its connection's mark: it is among those that have something to send. */
+  isReady = false;
   readonly #owner: LaneOwner;
   #windowBytes: number;
-  #waiting: Uint8Array[] = [];
+  #waiting = NOTHING;
   #waitingBytes = 0;
   /** Of the first that waits: what was sent. */
   #sentBytes = 0;
+  /** What the next fill is for. */
+  #plannedBytes = 0;
   #headersAreOut = false;
   #wantsDrain = false;
   #isClosed = false;
@@ -50,7 +57,8 @@ export class Lane {
   /** The chunk is sent later: it must not be changed. False: `onDrain` follows. Nothing is sent once it is closed. */
   write(chunk: Uint8Array): boolean {
     if (this.#isClosed || chunk.byteLength === 0) return true;
-    this.#waiting.push(chunk);
+    if (this.#waiting === NOTHING) this.#waiting = [chunk];
+    else this.#waiting.push(chunk);
     this.#waitingBytes += chunk.byteLength;
     if (this.#headersAreOut && this.#windowBytes > 0) this.#owner.ready(this);
     if (this.#waitingBytes < HIGH_WATER_BYTES) return true;
@@ -77,7 +85,7 @@ export class Lane {
   /** Drops what waits; nothing more is sent. */
   close(): void {
     this.#isClosed = true;
-    this.#waiting = [];
+    this.#waiting = NOTHING;
     this.#waitingBytes = 0;
   }
 
@@ -88,8 +96,15 @@ export class Lane {
     return this.#windowBytes;
   }
 
-  /** Writes the frames of this much of what it may send. @returns where they end. */
-  fill(out: Buffer, at: number, bytes: number, maxFrameBytes: number): number {
+  /** Sets aside what of it is sent next. @returns how much, of at most so much. */
+  plan(mostBytes: number): number {
+    this.#plannedBytes = Math.min(this.sendableBytes, mostBytes);
+    return this.#plannedBytes;
+  }
+
+  /** Writes the frames of what was planned. @returns where they end. */
+  fill(out: Buffer, at: number, maxFrameBytes: number): number {
+    const bytes = this.#plannedBytes;
     let end = at;
     for (let left = bytes; left > 0; ) {
       const length = Math.min(left, maxFrameBytes);
@@ -129,7 +144,7 @@ export class Lane {
         left = 0;
       }
     }
-    this.#waiting = taken === waiting.length ? [] : waiting.slice(taken);
+    this.#waiting = taken === waiting.length ? NOTHING : waiting.slice(taken);
     return end;
   }
 }

@@ -41,7 +41,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
     maxFrameBytes: DEFAULT_MAX_FRAME_BYTES,
   };
   readonly #lanes = new Map<number, Lane>();
-  #ready = new Set<Lane>();
+  #ready: Lane[] = [];
   #flushIsDue = false;
   /** The highest stream that was given more window and had no lane: what it has is not known here. */
   #creditedStreamId = 0;
@@ -73,15 +73,13 @@ export class LanedSocket extends Duplex implements LaneOwner {
     if (id === undefined || id <= this.#creditedStreamId || stream.headersSent || stream.destroyed) return undefined;
     const lane = new Lane(this, id, this.#peer.initialWindowBytes);
     this.#lanes.set(id, lane);
-    stream.on('close', () => {
-      lane.close();
-      this.#lanes.delete(id);
-    });
     return lane;
   }
 
   ready(lane: Lane): void {
-    this.#ready.add(lane);
+    if (lane.isReady) return;
+    lane.isReady = true;
+    this.#ready.push(lane);
     this.#flushSoon();
   }
 
@@ -107,7 +105,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#socket.destroy();
     for (const lane of this.#lanes.values()) lane.close();
-    this.#ready.clear();
+    this.#ready = [];
     done(error);
   }
 
@@ -124,7 +122,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
     socket.cork();
     for (const chunk of chunks) this.#outgoing.push(chunk, pass);
     socket.uncork();
-    if (this.#ready.size > 0) this.#flushSoon();
+    if (this.#ready.length > 0) this.#flushSoon();
     if (takesMore || socket.destroyed) done();
     else this.#whenTaken(done);
   }
@@ -145,7 +143,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
     if (type === FrameType.settings && (flags & FrameFlag.ack) === 0 && lengthBytes <= DEFAULT_MAX_FRAME_BYTES) {
       return 'whole';
     }
-    if (type === FrameType.rstStream) this.#lanes.get(streamId)?.close();
+    if (type === FrameType.rstStream) this.#close(streamId);
     return 'pass';
   }
 
@@ -171,7 +169,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
   #onConnectionCredit(bytes: number, frame: Buffer): boolean {
     const forSession = this.#window.credit(bytes);
     this.#checkWindow(this.#window.lanesBytes);
-    if (this.#ready.size > 0) this.#flushSoon();
+    if (this.#ready.length > 0) this.#flushSoon();
     frame.writeUInt32BE(forSession, FRAME_HEAD_BYTES);
     return forSession > 0;
   }
@@ -192,17 +190,17 @@ export class LanedSocket extends Duplex implements LaneOwner {
   }
 
   #onOurHead({ type, flags, streamId, lengthBytes }: FrameHead): 'pass' {
-    if (type === FrameType.data) {
-      this.#window.spendBySession(lengthBytes);
-    } else if (type === FrameType.headers) {
-      this.#lanes.get(streamId)?.open();
-    } else if (type === FrameType.rstStream) {
-      this.#lanes.get(streamId)?.close();
-    }
-    if ((type === FrameType.data || type === FrameType.headers) && (flags & FrameFlag.endStream) !== 0) {
-      this.#lanes.get(streamId)?.close();
-    }
+    if (type === FrameType.headers) this.#lanes.get(streamId)?.open();
+    if (type === FrameType.data) this.#window.spendBySession(lengthBytes);
+    const isLast = (type === FrameType.data || type === FrameType.headers) && (flags & FrameFlag.endStream) !== 0;
+    if (isLast || type === FrameType.rstStream) this.#close(streamId);
     return 'pass';
+  }
+
+  /** Its stream is over: by a reset of either side, or by its last frame. */
+  #close(streamId: number): void {
+    this.#lanes.get(streamId)?.close();
+    this.#lanes.delete(streamId);
   }
 
   #flushSoon(): void {
@@ -215,33 +213,34 @@ export class LanedSocket extends Duplex implements LaneOwner {
     this.#flushIsDue = false;
     // Each of these goes on by itself later: with the rest of the frame, with `drain`.
     if (this.destroyed || !this.#outgoing.atBoundary || this.#socket.writableNeedDrain) return;
-    const sending = this.#plan();
-    if (sending.bytes === 0) return;
-    const out = Buffer.allocUnsafe(sending.bytes);
+    const { lanes, bytes } = this.#plan();
+    if (bytes === 0) return;
+    const out = Buffer.allocUnsafe(bytes);
     let at = 0;
-    for (const [lane, bytes] of sending.lanes) at = lane.fill(out, at, bytes, this.#peer.maxFrameBytes);
+    for (const lane of lanes) at = lane.fill(out, at, this.#peer.maxFrameBytes);
     this.#socket.write(out);
-    for (const [lane] of sending.lanes) lane.settle();
-    if (this.#ready.size > 0 && this.#window.lanesBytes > 0) this.#flushSoon();
+    for (const lane of lanes) lane.settle();
+    if (this.#ready.length > 0 && this.#window.lanesBytes > 0) this.#flushSoon();
   };
 
-  /** Who may send how much, and what it takes. What the connection's window holds back stays ready. */
-  #plan(): { readonly lanes: readonly (readonly [Lane, number])[]; readonly bytes: number } {
-    const lanes: [Lane, number][] = [];
+  /** Who is to send, and what that takes. Whom the connection's window holds back stays ready. */
+  #plan(): { readonly lanes: readonly Lane[]; readonly bytes: number } {
+    const ready = this.#ready;
+    const lanes: Lane[] = [];
     let framed = 0;
-    for (const lane of this.#ready) {
-      if (framed > MAX_FLUSH_BYTES) break;
-      const wanted = lane.sendableBytes;
-      const bytes = Math.min(wanted, this.#window.lanesBytes);
-      if (bytes === wanted) this.#ready.delete(lane);
-      if (bytes === 0) {
-        if (wanted > 0) break;
-        continue;
+    let next = 0;
+    for (; next < ready.length && framed < MAX_FLUSH_BYTES; next++) {
+      const lane = ready[next] as Lane;
+      const bytes = lane.plan(this.#window.lanesBytes);
+      if (bytes > 0) {
+        this.#window.spendByLanes(bytes);
+        lanes.push(lane);
+        framed += framedBytes(bytes, this.#peer.maxFrameBytes);
       }
-      this.#window.spendByLanes(bytes);
-      lanes.push([lane, bytes]);
-      framed += framedBytes(bytes, this.#peer.maxFrameBytes);
+      if (bytes < lane.sendableBytes) break;
+      lane.isReady = false;
     }
+    this.#ready = next === ready.length ? [] : ready.slice(next);
     return { lanes, bytes: framed };
   }
 }
