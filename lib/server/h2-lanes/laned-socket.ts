@@ -70,7 +70,8 @@ export class LanedSocket extends Duplex implements LaneOwner {
    */
   laneOf(stream: ServerHttp2Stream): Lane | undefined {
     const { id } = stream;
-    if (id === undefined || id <= this.#creditedStreamId || stream.headersSent || stream.destroyed) return undefined;
+    if (id === undefined || id <= this.#creditedStreamId) return undefined;
+    if (stream.headersSent || stream.closed || stream.destroyed) return undefined;
     const lane = new Lane(this, id, this.#peer.initialWindowBytes);
     this.#lanes.set(id, lane);
     return lane;
