@@ -46,7 +46,7 @@ async function main() {
     const config = await renderConfig(folder, settings.env);
     children.push(startChild('the monolith', node, ['services/monolith/main.ts'], { cwd: root, env: settings.env }));
     if ((await readiness(`http://127.0.0.1:${settings.port}/healthz`, children, stop)) === 'stop') return;
-    children.push(startChild('Envoy', envoy, envoyArguments(config), { cwd: root, env: settings.env }));
+    children.push(startChild('Envoy', envoy, envoyArguments(config), { cwd: root, env: settings.env, folder }));
     if ((await readiness(`${settings.url}/healthz`, children, stop)) === 'stop') return;
 
     process.stdout.write(settings.isProduction ? `Tideway is up: ${settings.url}\n` : developmentWelcome(settings));

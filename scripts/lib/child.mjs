@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 /**
  * A program that lives no longer than this process. It has its own process group, so that Ctrl-C reaches this process
  * alone, which ends its children in the right order; and a leash: a shell that waits for the end of a pipe of ours and
- * then kills it, for the case that this process is killed and can do nothing any more.
+ * then kills it and removes its folder, for the case that this process is killed and can do nothing any more.
  *
  * @typedef {object} Child
  * @property {string} name
@@ -17,11 +17,11 @@ import { spawn } from 'node:child_process';
  * @param {string} name
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd: string, env: NodeJS.ProcessEnv, onOutput?: (chunk: Buffer) => void }} options `onOutput`: gets what it
- *   prints, in place of the terminal.
+ * @param {{ cwd: string, env: NodeJS.ProcessEnv, folder?: string, onOutput?: (chunk: Buffer) => void }} options
+ *   `folder`: the leash removes it. `onOutput`: gets what it prints, in place of the terminal.
  * @returns {Child}
  */
-export function startChild(name, command, args, { cwd, env, onOutput }) {
+export function startChild(name, command, args, { cwd, env, folder, onOutput }) {
   const print = onOutput === undefined ? 'inherit' : 'pipe';
   const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', print, print] });
   if (onOutput !== undefined) {
@@ -36,7 +36,7 @@ export function startChild(name, command, args, { cwd, env, onOutput }) {
       resolve({ code, how: signal ? `was ended by ${signal}` : `ended with exit code ${code}` }),
     );
   });
-  const leash = child.pid === undefined ? undefined : startLeash(child.pid);
+  const leash = child.pid === undefined ? undefined : startLeash(child.pid, folder ?? '');
   void ended.then(() => {
     running = false;
     leash?.kill('SIGKILL');
@@ -56,9 +56,13 @@ export function startChild(name, command, args, { cwd, env, onOutput }) {
   };
 }
 
-/** @param {number} pid */
-function startLeash(pid) {
-  const leash = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$0"', String(pid)], {
+/**
+ * @param {number} pid
+ * @param {string} folder
+ */
+function startLeash(pid, folder) {
+  const command = 'read -r _; kill -KILL "$0"; [ -z "$1" ] || rm -rf "$1"';
+  const leash = spawn('/bin/sh', ['-c', command, String(pid), folder], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
   });

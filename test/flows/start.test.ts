@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,8 +58,8 @@ function start(env: Readonly<Record<string, string>> = {}): Start {
   return handle;
 }
 
-async function startAndWait(): Promise<Start> {
-  const running = start();
+async function startAndWait(env: Readonly<Record<string, string>> = {}): Promise<Start> {
+  const running = start(env);
   await until('everything is up', () => running.output().includes('Ctrl-C'), 40_000);
   return running;
 }
@@ -121,10 +121,14 @@ describe('npm start', () => {
   });
 
   test('leaves nothing when it is killed', async () => {
-    const running = await startAndWait();
+    const temporary = join(dir, 'temporary');
+    await mkdir(temporary);
+    const running = await startAndWait({ TMPDIR: temporary });
+    expect(await readdir(temporary)).toHaveLength(1);
     running.process.kill('SIGKILL');
     await running.ended;
     await nothingIsLeft();
+    await until('nor its folder', async () => (await readdir(temporary)).length === 0);
   });
 
   test.each([

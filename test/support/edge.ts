@@ -80,6 +80,7 @@ export async function startEdge(
   const child = startChild('Envoy', envoy, envoyArguments(file), {
     cwd: folder,
     env: process.env,
+    folder,
     onOutput: (chunk) => void chunks.push(chunk),
   });
   const output = () => Buffer.concat(chunks).toString();
