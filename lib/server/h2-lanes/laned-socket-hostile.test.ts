@@ -1,7 +1,20 @@
 import { once } from 'node:events';
 import fc from 'fast-check';
-import { expect, test, vi } from 'vitest';
-import { askInALane, connectTo, frame, noise, open, rawClient, received, told, windowUpdate } from './lanes-testing.ts';
+import { afterEach, expect, test, vi } from 'vitest';
+import {
+  askInALane,
+  cleanUp,
+  connectTo,
+  frame,
+  noise,
+  open,
+  rawClient,
+  received,
+  told,
+  windowUpdate,
+} from './lanes-testing.ts';
+
+afterEach(cleanUp);
 
 test('a stream whose window is not known here has no lane', async () => {
   const port = await open();

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
 import fc from 'fast-check';
-import { expect, test, vi } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { type Answering, ask, askInALane, cleanUp, connectTo, noise, open, received, told } from './lanes-testing.ts';
+
+afterEach(cleanUp);
 
 // Against Node's own client, whose nghttp2 ends the connection at the first frame that is out of place or more than it allowed.
 

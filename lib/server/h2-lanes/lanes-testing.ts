@@ -2,7 +2,6 @@ import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type ServerHttp2Stream } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { afterEach } from 'vitest';
 import type { H2Call } from '../h2-route.ts';
 import { type Listening, listen } from '../listen.ts';
 import type { Lane } from './lane.ts';
@@ -11,9 +10,7 @@ import { LANES_FROM_WINDOW_BYTES } from './wants-lanes.ts';
 // Real ports, Node's own client, and one that sends what it is told.
 
 const cleanups: (() => unknown)[] = [];
-afterEach(cleanUp);
-
-/** After each test, and within one that opens many. */
+/** Ends what was opened: for `afterEach`, and within a test that opens much. */
 export async function cleanUp(): Promise<void> {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 }
