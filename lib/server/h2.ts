@@ -2,6 +2,7 @@ import {
   constants,
   createServer,
   Http2ServerRequest,
+  type Http2Session,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -40,7 +41,7 @@ const LAST_STREAM_ID = 2 ** 31 - 1;
 
 export function createH2Server(handler: NodeHandler, limits: ListenLimits, routes: readonly H2Route[] = []): H2Server {
   const sessions = new Set<ServerHttp2Session>();
-  const laned = new WeakMap<object, LanedSocket>();
+  const laned = new WeakMap<Http2Session, LanedSocket>();
   /** Set while its session is made, which is told at once. */
   let taken: LanedSocket | undefined;
   const laneOf: LaneOf = (stream) =>

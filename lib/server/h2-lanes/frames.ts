@@ -1,5 +1,7 @@
 /** What of HTTP/2's frames has to be known to send some beside nghttp2 (RFC 9113 sections 4.1, 6). */
 
+/** A client's first bytes, before its first frame. */
+export const PREFACE_BYTES = 24;
 export const FRAME_HEAD_BYTES = 9;
 /** Of a frame's payload, until the peer allows more. */
 export const DEFAULT_MAX_FRAME_BYTES = 16_384;

@@ -10,13 +10,13 @@ import {
   FrameType,
   MAX_WINDOW_BYTES,
   type PeerSettings,
+  PREFACE_BYTES,
   readSettings,
 } from './frames.ts';
 import { framedBytes, Lane, type LaneOwner } from './lane.ts';
 import { PassingFrames } from './passing-frames.ts';
 import { SharedWindow } from './shared-window.ts';
 
-const PREFACE_BYTES = 24;
 /** Sent in one write; the lanes that are left come with the next turn. */
 const MAX_FLUSH_BYTES = 1024 * 1024;
 

@@ -1,6 +1,5 @@
-import { FRAME_HEAD_BYTES, FrameType, readHead } from './frames.ts';
+import { FRAME_HEAD_BYTES, FrameType, PREFACE_BYTES, readHead } from './frames.ts';
 
-const PREFACE_BYTES = 24;
 /**
  * Who lets a connection have so much under way means to have many streams on it that last: Envoy's, for listeners, asks for
  * lanes by this. For calls that come and go they are a detour.
