@@ -1,6 +1,7 @@
+import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
-import { echo, eventually, held, start, tcp } from './listen-testing.ts';
+import { echo, eventually, h2, held, start, tcp } from './listen-testing.ts';
 
 const FOR_EVER_MS = 600_000;
 /** A port where one path has all the time there is. */
@@ -48,6 +49,21 @@ test('a slow path has an end as well, and so has a head', async () => {
     socket.write(bytes);
     expect(await text(socket)).toContain('408 Request Timeout');
   }
+});
+
+test('so it is on h2', async () => {
+  const session = h2(await start(echo, options()));
+  const upload = (path: string) => {
+    const stream = session.request({ ':method': 'POST', ':path': path });
+    stream.on('error', () => {}).write('abc');
+    return stream.setEncoding('utf8');
+  };
+  const slow = upload('/slow?a=/other');
+  const others = ['/', '/slow/', '/other?/slow'].map(upload);
+  await Promise.all(others.map((other) => once(other.resume(), 'close')));
+  expect(others.map(({ rstCode }) => rstCode)).not.toContain(0);
+  slow.end('def');
+  expect(await text(slow)).toBe('2.0 6');
 });
 
 test('what was sent whole may be answered for as long as it takes, and a body after an answer has begun is cut silently', async () => {

@@ -8,10 +8,21 @@ export interface SlowPaths {
   readonly requestTimeoutMs: number;
 }
 
+/** How long a port waits for the body of a request to this URL, where it is `timeoutMs` for all but the slow paths. */
+export function bodyTimeouts(slowPaths: readonly SlowPaths[], timeoutMs: number): (url: string) => number {
+  if (slowPaths.length === 0) return () => timeoutMs;
+  return (url) => {
+    const question = url.indexOf('?');
+    const path = question < 0 ? url : url.slice(0, question);
+    return slowPaths.find((paths) => paths.owns(path))?.requestTimeoutMs ?? timeoutMs;
+  };
+}
+
 export interface BodyDeadlineOptions {
-  readonly slowPaths: readonly SlowPaths[];
-  /** Of all other paths, from the end of a request's head, which has a deadline of its own. */
-  readonly timeoutMs: number;
+  /** By its URL, from the end of a request's head, which has a deadline of its own. */
+  timeoutMsOf(url: string): number;
+  /** The longest of them, which Node's server keeps. */
+  readonly longestMs: number;
   readonly checkIntervalMs: number;
 }
 
@@ -31,8 +42,6 @@ const REQUEST_TIMEOUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r
  * than many a request.
  */
 export class BodyDeadlines {
-  /** For Node's server. */
-  readonly longestMs: number;
   readonly #options: BodyDeadlineOptions;
   /** The last of each connection, which alone can be under way; one that has arrived stays until the next look. */
   readonly #bodies = new Map<Socket, Body>();
@@ -40,7 +49,6 @@ export class BodyDeadlines {
 
   constructor(options: BodyDeadlineOptions) {
     this.#options = options;
-    this.longestMs = Math.max(options.timeoutMs, ...options.slowPaths.map((paths) => paths.requestTimeoutMs));
     this.#checking = setInterval(() => this.#check(), options.checkIntervalMs).unref();
   }
 
@@ -56,16 +64,9 @@ export class BodyDeadlines {
   }
 
   #begin(request: IncomingMessage, response: ServerResponse): void {
-    const timeoutMs = this.#timeoutOf(request.url ?? '/');
-    if (timeoutMs >= this.longestMs) return;
+    const timeoutMs = this.#options.timeoutMsOf(request.url ?? '/');
+    if (timeoutMs >= this.#options.longestMs) return;
     this.#bodies.set(request.socket, { request, response, deadlineMs: performance.now() + timeoutMs });
-  }
-
-  #timeoutOf(url: string): number {
-    const question = url.indexOf('?');
-    const path = question < 0 ? url : url.slice(0, question);
-    const { slowPaths, timeoutMs } = this.#options;
-    return slowPaths.find((paths) => paths.owns(path))?.requestTimeoutMs ?? timeoutMs;
   }
 
   #check(): void {

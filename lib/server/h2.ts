@@ -39,7 +39,12 @@ export interface H2Server {
 /** The largest stream id: no request that is on its way is refused yet. */
 const LAST_STREAM_ID = 2 ** 31 - 1;
 
-export function createH2Server(handler: NodeHandler, limits: ListenLimits, routes: readonly H2Route[] = []): H2Server {
+export interface H2Limits extends ListenLimits {
+  /** In place of `requestTimeoutMs`: by a request's URL. */
+  bodyTimeoutMsOf(url: string): number;
+}
+
+export function createH2Server(handler: NodeHandler, limits: H2Limits, routes: readonly H2Route[]): H2Server {
   const sessions = new Set<ServerHttp2Session>();
   const laned = new WeakMap<Http2Session, LanedSocket>();
   /** Set while its session is made, which is told at once. */
@@ -63,7 +68,7 @@ export function createH2Server(handler: NodeHandler, limits: ListenLimits, route
       Http2ServerResponse: H2Response,
     },
     (request, response) => {
-      if (!isStream(request)) endLateBody(request, limits.requestTimeoutMs);
+      if (!isStream(request)) endLateBody(request, limits.bodyTimeoutMsOf(request.url));
       handler(request, response);
     },
   );

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { BodyDeadlines, type SlowPaths } from './body-deadlines.ts';
+import { BodyDeadlines, bodyTimeouts, type SlowPaths } from './body-deadlines.ts';
 import { tellProtocol } from './first-bytes.ts';
 import { createH1ResponseClass, rejectManyHeaders } from './h1.ts';
 import { createH2Server } from './h2.ts';
@@ -17,7 +17,7 @@ export interface ListenOptions {
   /** Asked before it, of requests on h2. */
   readonly h2Routes?: readonly H2Route[];
   readonly limits?: Partial<ListenLimits>;
-  /** Whose bodies have longer than `limits` say, over HTTP/1.1. */
+  /** Whose bodies have longer than `limits` say. */
   readonly slowPaths?: readonly SlowPaths[];
   readonly onError?: (error: unknown) => void;
 }
@@ -63,23 +63,21 @@ export async function listen(options: ListenOptions): Promise<Listening> {
   const untold = new Set<Socket>();
   let stopped: Promise<void> | undefined;
 
-  const h2 = createH2Server(handler, limits, options.h2Routes);
+  const { slowPaths = [], h2Routes = [] } = options;
+  const timeoutMsOf = bodyTimeouts(slowPaths, limits.requestTimeoutMs);
+  const longestMs = Math.max(limits.requestTimeoutMs, ...slowPaths.map(({ requestTimeoutMs }) => requestTimeoutMs));
+  const h2 = createH2Server(handler, { ...limits, bodyTimeoutMsOf: timeoutMsOf }, h2Routes);
   const handleH1 = rejectManyHeaders(handler, limits.maxHeaderCount);
-  const { slowPaths = [] } = options;
   const bodies =
     slowPaths.length === 0
       ? undefined
-      : new BodyDeadlines({
-          slowPaths,
-          timeoutMs: limits.requestTimeoutMs,
-          checkIntervalMs: limits.deadlineCheckIntervalMs,
-        });
+      : new BodyDeadlines({ timeoutMsOf, longestMs, checkIntervalMs: limits.deadlineCheckIntervalMs });
   const h1 = createServer(
     {
       ServerResponse: createH1ResponseClass(() => stopped !== undefined),
       maxHeaderSize: limits.maxHeaderBytes,
       headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: bodies?.longestMs ?? limits.requestTimeoutMs,
+      requestTimeout: longestMs,
       connectionsCheckingInterval: limits.deadlineCheckIntervalMs,
       keepAliveTimeout: limits.keepAliveTimeoutMs,
       keepAlive: true,
