@@ -154,4 +154,9 @@ export function framedBytes(bytes: number, maxFrameBytes: number): number {
   return bytes + Math.ceil(bytes / maxFrameBytes) * FRAME_HEAD_BYTES;
 }
 
+/** What fits into so many bytes, with its frames' heads. */
+export function unframedBytes(bytes: number, maxFrameBytes: number): number {
+  return Math.max(0, bytes - Math.ceil(bytes / (maxFrameBytes + FRAME_HEAD_BYTES)) * FRAME_HEAD_BYTES);
+}
+
 function nothing(): void {}
