@@ -51,6 +51,15 @@ export function writeDataHead(out: Buffer, at: number, lengthBytes: number, stre
   return out.writeUInt32BE(streamId, at + 5);
 }
 
+/** A WINDOW_UPDATE of the connection. */
+export function windowUpdate(bytes: number): Buffer {
+  const frame = Buffer.alloc(FRAME_HEAD_BYTES + 4);
+  frame[2] = 4;
+  frame[3] = FrameType.windowUpdate;
+  frame.writeUInt32BE(bytes, FRAME_HEAD_BYTES);
+  return frame;
+}
+
 export interface PeerSettings {
   initialWindowBytes: number;
   maxFrameBytes: number;

@@ -18,7 +18,7 @@ afterEach(cleanUp);
 
 test('a stream whose window is not known here has no lane', async () => {
   const port = await open();
-  await rawClient(port, windowUpdate(1, 100));
+  await rawClient(port, [windowUpdate(1, 100)]);
   await vi.waitFor(() => expect(port.answering.has('/')).toBe(true));
   expect(port.answering.get('/')?.lane).toBeUndefined();
 });

@@ -2,7 +2,18 @@ import { once } from 'node:events';
 import type { ClientHttp2Stream, ServerHttp2Stream } from 'node:http2';
 import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
-import { type Answering, ask, askInALane, cleanUp, connectTo, noise, open, received, told } from './lanes-testing.ts';
+import {
+  type Answering,
+  ask,
+  askInALane,
+  cleanUp,
+  connectTo,
+  noise,
+  open,
+  rawClient,
+  received,
+  told,
+} from './lanes-testing.ts';
 
 afterEach(cleanUp);
 
@@ -134,3 +145,17 @@ test('lanes of a connection that is cut are closed', async () => {
   session.destroy();
   await vi.waitFor(() => expect(lane.isClosed).toBe(true));
 });
+
+test.each(['/', '/plain'] as const)(
+  'who never updates its windows, as they are so large, gets all of %s',
+  async (path) => {
+    const port = await open();
+    const client = await rawClient(port, [], { path, hasAllWindow: true });
+    await vi.waitFor(() => expect(port.answering.has(path)).toBe(true));
+    const { lane, stream } = port.answering.get(path) as Answering;
+    expect(lane === undefined).toBe(path === '/plain');
+    const body = noise(4_000_000, 9);
+    (lane ?? stream).write(body);
+    await vi.waitFor(() => expect(client.bytesRead).toBeGreaterThan(body.length), 10_000);
+  },
+);

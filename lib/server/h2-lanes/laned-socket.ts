@@ -12,6 +12,7 @@ import {
   type PeerSettings,
   PREFACE_BYTES,
   readSettings,
+  windowUpdate,
 } from './frames.ts';
 import { framedBytes, Lane, type LaneOwner, unframedBytes } from './lane.ts';
 import { PassingFrames } from './passing-frames.ts';
@@ -49,6 +50,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
   readonly #lanes = new Map<number, Lane>();
   #ready: Lane[] = [];
   #flushIsDue = false;
+  #loanIsDue = false;
   /** The highest stream that was given more window and had no lane: what it has is not known here. */
   #creditedStreamId = 0;
 
@@ -64,7 +66,10 @@ export class LanedSocket extends Duplex implements LaneOwner {
       onHead: (head) => this.#onOurHead(head),
       onWhole: () => true,
     });
-    socket.on('data', (chunk: Buffer) => this.#incoming.push(chunk, this.#deliver));
+    socket.on('data', (chunk: Buffer) => {
+      this.#incoming.push(chunk, this.#deliver);
+      this.#lend();
+    });
     socket.on('end', () => this.push(null));
     socket.on('drain', () => this.#flushSoon());
     socket.on('close', () => this.destroy());
@@ -198,10 +203,28 @@ export class LanedSocket extends Duplex implements LaneOwner {
 
   #onOurHead({ type, flags, streamId, lengthBytes }: FrameHead): 'pass' {
     if (type === FrameType.headers) this.#lanes.get(streamId)?.open();
-    if (type === FrameType.data) this.#window.spendBySession(lengthBytes);
+    if (type === FrameType.data) this.#spendBySession(lengthBytes);
     const isLast = (type === FrameType.data || type === FrameType.headers) && (flags & FrameFlag.endStream) !== 0;
     if (isLast || type === FrameType.rstStream) this.#close(streamId);
     return 'pass';
+  }
+
+  #spendBySession(bytes: number): void {
+    this.#window.spendBySession(bytes);
+    if (this.#loanIsDue) return;
+    this.#loanIsDue = true;
+    // Not now: nghttp2 is in the middle of sending.
+    setImmediate(() => {
+      this.#loanIsDue = false;
+      this.#lend();
+    });
+  }
+
+  /** As if the peer had given it. In the middle of a frame it has to wait for the frame's end. */
+  #lend(): void {
+    if (this.destroyed || this.#socket.readableEnded || !this.#incoming.atBoundary) return;
+    const bytes = this.#window.lend();
+    if (bytes > 0) this.#deliver(windowUpdate(bytes));
   }
 
   /** Its stream is over: by a reset of either side, or by its last frame. */

@@ -4,6 +4,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, type ServerHt
 import { connect as connectTcp, type Socket } from 'node:net';
 import type { H2Call } from '../h2-route.ts';
 import { type Listening, listen } from '../listen.ts';
+import { DEFAULT_WINDOW_BYTES } from './frames.ts';
 import type { Lane } from './lane.ts';
 import { LANES_FROM_WINDOW_BYTES } from './wants-lanes.ts';
 
@@ -97,8 +98,8 @@ export function askForLanes(session: ClientHttp2Session): void {
 }
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
-/** GET / over http, of authority `a`: three entries of HPACK's static table, and a literal. */
-const GET_HEADERS = Buffer.from([0x82, 0x86, 0x84, 0x41, 0x01, 0x61]);
+/** GET over http, of authority `a`, in HPACK: three entries of its static table, the path apart, and a literal. */
+const GET_HEADERS = { '/': '828684410161', '/plain': '828644062f706c61696e410161' };
 
 export function frame(type: number, flags: number, streamId: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(9);
@@ -115,14 +116,25 @@ export function windowUpdate(streamId: number, bytes: number): Buffer {
   return frame(8, 0, streamId, payload);
 }
 
-/** A client that asks for lanes and for `/`, and then sends what it is told. */
-export async function rawClient({ listening }: Port, ...after: Buffer[]): Promise<Socket> {
+interface RawOptions {
+  readonly path?: keyof typeof GET_HEADERS;
+  /** Its windows are as large as they can be, and never updated. */
+  readonly hasAllWindow?: boolean;
+}
+
+/** A client that asks for lanes and for a path, and then sends what it is told. */
+export async function rawClient(
+  { listening }: Port,
+  after: readonly Buffer[] = [],
+  { path = '/', hasAllWindow = false }: RawOptions = {},
+): Promise<Socket> {
   const socket = connectTcp(listening.port, '127.0.0.1');
   cleanups.push(() => socket.destroy());
   socket.on('error', () => {}).resume();
   await once(socket, 'connect');
-  const settings = frame(4, 0, 0, Buffer.alloc(0));
-  const get = frame(1, 0x5, 1, GET_HEADERS);
-  socket.write(Buffer.concat([Buffer.from(PREFACE), settings, windowUpdate(0, 2 ** 26), get, ...after]));
+  const settings = frame(4, 0, 0, Buffer.from(hasAllWindow ? '00047fffffff' : '', 'hex'));
+  const window = windowUpdate(0, hasAllWindow ? 2 ** 31 - 1 - DEFAULT_WINDOW_BYTES : 2 ** 26);
+  const get = frame(1, 0x5, 1, Buffer.from(GET_HEADERS[path], 'hex'));
+  socket.write(Buffer.concat([Buffer.from(PREFACE), settings, window, get, ...after]));
   return socket;
 }

@@ -4,7 +4,10 @@ import { DEFAULT_WINDOW_BYTES } from './frames.ts';
 import { SESSION_SHARE_BYTES, SharedWindow } from './shared-window.ts';
 
 const steps = fc.array(
-  fc.record({ who: fc.constantFrom('session', 'lanes', 'peer'), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
+  fc.record({
+    who: fc.constantFrom('session', 'lanes', 'peer', 'lend'),
+    part: fc.double({ min: 0, max: 1, noNaN: true }),
+  }),
   { maxLength: 200 },
 );
 
@@ -24,6 +27,8 @@ test('together they never send more than the peer allows, and all it gives is fo
           const bytes = Math.floor(part * window.lanesBytes);
           outstanding += bytes;
           window.spendByLanes(bytes);
+        } else if (who === 'lend') {
+          sessionBytes += window.lend();
         } else {
           const bytes = Math.floor(part * outstanding);
           outstanding -= bytes;
@@ -35,4 +40,18 @@ test('together they never send more than the peer allows, and all it gives is fo
       }
     }),
   );
+});
+
+test('who has spent half of its share is lent more, for as long as the lanes have any', () => {
+  const window = new SharedWindow();
+  const allBytes = 100_000_000;
+  let sentBytes = 0;
+  let sessionBytes = DEFAULT_WINDOW_BYTES + window.credit(allBytes);
+  while (sessionBytes > 0) {
+    window.spendBySession(sessionBytes);
+    sentBytes += sessionBytes;
+    sessionBytes = window.lend();
+  }
+  expect(sentBytes).toBe(allBytes + DEFAULT_WINDOW_BYTES - window.lanesBytes);
+  expect(window.lanesBytes).toBe(1);
 });
