@@ -16,6 +16,8 @@ const END_HEADERS = 4;
 const INITIAL_WINDOW_SIZE = 4;
 const DEFAULT_WINDOW_BYTES = 65_535;
 const LARGEST_WINDOW_BYTES = 2 ** 31 - 1;
+/** As large as a client of gRPC makes its own. With more a server of ours would take this for a proxy, and use lanes. */
+const OUR_WINDOW_BYTES = 16 * 1024 * 1024;
 
 export interface RawStream {
   /** A part of what arrives, valid during the call only. */
@@ -28,7 +30,7 @@ export interface RawStream {
 /**
  * As much of a client of HTTP/2 as listening and publishing take, at a fraction of what node:http2 would take from the
  * processor that the server needs: it opens streams, hands on the content of DATA frames, and keeps to the server's windows
- * in what it sends. Its own windows are so large that they are never updated. It understands no response headers.
+ * in what it sends. Its streams' own windows are so large that they are never updated. It understands no response headers.
  */
 export class RawH2 {
   readonly #socket: Socket;
@@ -39,6 +41,8 @@ export class RawH2 {
   #connectionWindow = DEFAULT_WINDOW_BYTES;
   #streamWindow = DEFAULT_WINDOW_BYTES;
   #nextStreamId = 1;
+  /** What the server was not told yet that it may send again. */
+  #readBytes = 0;
   /** The frame that is being read: its head, and how much of it is to come. */
   readonly #head = Buffer.alloc(FRAME_HEAD_BYTES);
   #headBytes = 0;
@@ -73,10 +77,8 @@ export class RawH2 {
     const settings = Buffer.alloc(6);
     settings.writeUInt16BE(INITIAL_WINDOW_SIZE, 0);
     settings.writeUInt32BE(LARGEST_WINDOW_BYTES, 2);
-    const update = Buffer.alloc(4);
-    update.writeUInt32BE(LARGEST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES);
     connection.#socket.write(
-      Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, settings), frame(WINDOW_UPDATE, 0, 0, update)]),
+      Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, settings), moreWindow(OUR_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)]),
     );
     return connection;
   }
@@ -87,8 +89,9 @@ export class RawH2 {
     this.#nextStreamId += 2;
     this.#streams.set(id, stream);
     this.#windows.set(id, this.#streamWindow);
-    const head = frame(HEADERS, END_HEADERS, id, headerBlock(headers));
-    this.#socket.write(body === undefined ? head : Buffer.concat([head, frame(DATA, END_STREAM, id, body)]));
+    const flags = body?.length === 0 ? END_HEADERS | END_STREAM : END_HEADERS;
+    const head = frame(HEADERS, flags, id, headerBlock(headers));
+    this.#socket.write(body?.length ? Buffer.concat([head, frame(DATA, END_STREAM, id, body)]) : head);
     return id;
   }
 
@@ -138,7 +141,7 @@ export class RawH2 {
       const part = chunk.subarray(at, at + this.#remaining);
       at += part.length;
       this.#remaining -= part.length;
-      if (this.#head[3] === DATA) this.#streams.get(this.#streamId())?.onData(part);
+      if (this.#head[3] === DATA) this.#onData(part);
       // The buffer is used again for the next read.
       else if (part.length > 0) this.#content.push(Buffer.from(part));
       if (this.#remaining === 0) {
@@ -146,6 +149,15 @@ export class RawH2 {
         this.#frameEnds();
       }
     }
+  }
+
+  #onData(part: Buffer): void {
+    this.#readBytes += part.length;
+    if (this.#readBytes >= OUR_WINDOW_BYTES / 2) {
+      this.#socket.write(moreWindow(this.#readBytes));
+      this.#readBytes = 0;
+    }
+    this.#streams.get(this.#streamId())?.onData(part);
   }
 
   #streamId(): number {
@@ -195,6 +207,12 @@ function frame(type: number, flags: number, streamId: number, content: Uint8Arra
   bytes.writeUInt32BE(streamId, 5);
   bytes.set(content, FRAME_HEAD_BYTES);
   return bytes;
+}
+
+function moreWindow(bytes: number): Buffer {
+  const content = Buffer.alloc(4);
+  content.writeUInt32BE(bytes);
+  return frame(WINDOW_UPDATE, 0, 0, content);
 }
 
 /** HPACK in its plainest form: every field a literal that nobody remembers. */

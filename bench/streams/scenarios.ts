@@ -43,7 +43,7 @@ const PUBLISH_CHANNELS = 4_000;
  * Publishers that are as fast as they are answered fill the memory broker, which then refuses, within a minute's retention. So
  * less is retained, and what is trimmed meanwhile is in the cost.
  */
-const PUBLISH_ENV = { STREAM_RETAIN_MESSAGES: '50', STREAM_RETAIN_SEC: '5' };
+const PUBLISH_ENV = { STREAM_RETAIN_MESSAGES: '50', STREAM_RETAIN_SEC: '2' };
 const PUBLISHERS = 32;
 /** Calls of PublishStream, each on a connection of its own. */
 const CALLS = 4;
