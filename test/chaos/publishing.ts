@@ -190,6 +190,8 @@ async function publishStream(
       while (!isOver) {
         if (refused.length > 0 && underWay.length === 0) {
           await delay(MIN_WAIT_MS);
+          // What is to be sent again is the next call's then.
+          if (isOver) return;
           again = [...refused.splice(0), ...again];
         }
         if (refused.length === 0 && underWay.length < WINDOW) {
@@ -224,6 +226,7 @@ async function publishStream(
         wake();
       }
     } catch (error) {
+      isOver = true;
       await afterCall(error, trouble);
     } finally {
       isOver = true;
