@@ -1,21 +1,18 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { H2_PREFACE } from '#lib/server/first-bytes.ts';
+import {
+  DEFAULT_WINDOW_BYTES,
+  encodeFrame,
+  FRAME_HEAD_BYTES,
+  FrameFlag,
+  FrameType,
+  MAX_WINDOW_BYTES,
+  SettingId,
+  windowUpdate,
+} from '#lib/server/h2-lanes/frames.ts';
 import type { Place } from './jobs.ts';
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const FRAME_HEAD_BYTES = 9;
-const DATA = 0;
-const HEADERS = 1;
-const RST_STREAM = 3;
-const SETTINGS = 4;
-const PING = 6;
-const WINDOW_UPDATE = 8;
-const END_STREAM = 1;
-const ACK = 1;
-const END_HEADERS = 4;
-const INITIAL_WINDOW_SIZE = 4;
-const DEFAULT_WINDOW_BYTES = 65_535;
-const LARGEST_WINDOW_BYTES = 2 ** 31 - 1;
 /** As large as a client of gRPC makes its own. With more a server of ours would take this for a proxy, and use lanes. */
 const OUR_WINDOW_BYTES = 16 * 1024 * 1024;
 
@@ -75,10 +72,14 @@ export class RawH2 {
     const connection = new RawH2(place, buffer);
     await once(connection.#socket, 'connect');
     const settings = Buffer.alloc(6);
-    settings.writeUInt16BE(INITIAL_WINDOW_SIZE, 0);
-    settings.writeUInt32BE(LARGEST_WINDOW_BYTES, 2);
+    settings.writeUInt16BE(SettingId.initialWindowSize, 0);
+    settings.writeUInt32BE(MAX_WINDOW_BYTES, 2);
     connection.#socket.write(
-      Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, settings), moreWindow(OUR_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)]),
+      Buffer.concat([
+        H2_PREFACE,
+        encodeFrame(FrameType.settings, 0, 0, settings),
+        windowUpdate(0, OUR_WINDOW_BYTES - DEFAULT_WINDOW_BYTES),
+      ]),
     );
     return connection;
   }
@@ -89,9 +90,11 @@ export class RawH2 {
     this.#nextStreamId += 2;
     this.#streams.set(id, stream);
     this.#windows.set(id, this.#streamWindow);
-    const flags = body?.length === 0 ? END_HEADERS | END_STREAM : END_HEADERS;
-    const head = frame(HEADERS, flags, id, headerBlock(headers));
-    this.#socket.write(body?.length ? Buffer.concat([head, frame(DATA, END_STREAM, id, body)]) : head);
+    const flags = body?.length === 0 ? FrameFlag.endHeaders | FrameFlag.endStream : FrameFlag.endHeaders;
+    const head = encodeFrame(FrameType.headers, flags, id, headerBlock(headers));
+    this.#socket.write(
+      body?.length ? Buffer.concat([head, encodeFrame(FrameType.data, FrameFlag.endStream, id, body)]) : head,
+    );
     return id;
   }
 
@@ -113,7 +116,7 @@ export class RawH2 {
       if (message.length > window || message.length > this.#connectionWindow) break;
       window -= message.length;
       this.#connectionWindow -= message.length;
-      frames.push(frame(DATA, 0, id, message));
+      frames.push(encodeFrame(FrameType.data, 0, id, message));
       sent++;
     }
     this.#windows.set(id, window);
@@ -141,7 +144,7 @@ export class RawH2 {
       const part = chunk.subarray(at, at + this.#remaining);
       at += part.length;
       this.#remaining -= part.length;
-      if (this.#head[3] === DATA) this.#onData(part);
+      if (this.#head[3] === FrameType.data) this.#onData(part);
       // The buffer is used again for the next read.
       else if (part.length > 0) this.#content.push(Buffer.from(part));
       if (this.#remaining === 0) {
@@ -154,7 +157,7 @@ export class RawH2 {
   #onData(part: Buffer): void {
     this.#readBytes += part.length;
     if (this.#readBytes >= OUR_WINDOW_BYTES / 2) {
-      this.#socket.write(moreWindow(this.#readBytes));
+      this.#socket.write(windowUpdate(0, this.#readBytes));
       this.#readBytes = 0;
     }
     this.#streams.get(this.#streamId())?.onData(part);
@@ -168,14 +171,16 @@ export class RawH2 {
     const type = this.#head[3];
     const flags = this.#head[4] ?? 0;
     const id = this.#streamId();
-    const content = type === DATA || this.#content.length === 0 ? Buffer.alloc(0) : Buffer.concat(this.#content);
+    const content =
+      type === FrameType.data || this.#content.length === 0 ? Buffer.alloc(0) : Buffer.concat(this.#content);
     this.#content = [];
-    if (type === SETTINGS && (flags & ACK) === 0) this.#settings(content);
-    else if (type === PING && (flags & ACK) === 0) this.#socket.write(frame(PING, ACK, 0, content));
-    else if (type === WINDOW_UPDATE) this.#windowUpdate(id, content.readUInt32BE(0));
-    else if (type === HEADERS) this.#streams.get(id)?.onHeaders();
-    const ends = (type === DATA || type === HEADERS) && (flags & END_STREAM) !== 0;
-    if (ends || type === RST_STREAM) {
+    if (type === FrameType.settings && (flags & FrameFlag.ack) === 0) this.#settings(content);
+    else if (type === FrameType.ping && (flags & FrameFlag.ack) === 0)
+      this.#socket.write(encodeFrame(FrameType.ping, FrameFlag.ack, 0, content));
+    else if (type === FrameType.windowUpdate) this.#windowUpdate(id, content.readUInt32BE(0));
+    else if (type === FrameType.headers) this.#streams.get(id)?.onHeaders();
+    const ends = (type === FrameType.data || type === FrameType.headers) && (flags & FrameFlag.endStream) !== 0;
+    if (ends || type === FrameType.rstStream) {
       this.#streams.get(id)?.onEnd();
       this.#streams.delete(id);
     }
@@ -183,12 +188,12 @@ export class RawH2 {
 
   #settings(content: Buffer): void {
     for (let at = 0; at < content.length; at += 6) {
-      if (content.readUInt16BE(at) !== INITIAL_WINDOW_SIZE) continue;
+      if (content.readUInt16BE(at) !== SettingId.initialWindowSize) continue;
       const size = content.readUInt32BE(at + 2);
       for (const [id, window] of this.#windows) this.#windows.set(id, window + size - this.#streamWindow);
       this.#streamWindow = size;
     }
-    this.#socket.write(frame(SETTINGS, ACK, 0, Buffer.alloc(0)));
+    this.#socket.write(encodeFrame(FrameType.settings, FrameFlag.ack, 0, Buffer.alloc(0)));
     this.#sendHeld();
   }
 
@@ -197,22 +202,6 @@ export class RawH2 {
     else this.#windows.set(id, (this.#windows.get(id) ?? 0) + bytes);
     if (this.#held.size > 0) this.#sendHeld();
   }
-}
-
-function frame(type: number, flags: number, streamId: number, content: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(FRAME_HEAD_BYTES + content.length);
-  bytes.writeUIntBE(content.length, 0, 3);
-  bytes[3] = type;
-  bytes[4] = flags;
-  bytes.writeUInt32BE(streamId, 5);
-  bytes.set(content, FRAME_HEAD_BYTES);
-  return bytes;
-}
-
-function moreWindow(bytes: number): Buffer {
-  const content = Buffer.alloc(4);
-  content.writeUInt32BE(bytes);
-  return frame(WINDOW_UPDATE, 0, 0, content);
 }
 
 /** HPACK in its plainest form: every field a literal that nobody remembers. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 
 /** What an h2 client that has prior knowledge begins with (RFC 9113 section 3.4). */
-const H2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
+export const H2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 
 export type Protocol = 'h1' | 'h2';
 

@@ -1,7 +1,5 @@
 /** What of HTTP/2's frames has to be known to send some beside nghttp2 (RFC 9113 sections 4.1, 6). */
 
-/** A client's first bytes, before its first frame. */
-export const PREFACE_BYTES = 24;
 export const FRAME_HEAD_BYTES = 9;
 /** Of a frame's payload, until the peer allows more. */
 export const DEFAULT_MAX_FRAME_BYTES = 16_384;
@@ -15,13 +13,14 @@ export const FrameType = {
   headers: 0x1,
   rstStream: 0x3,
   settings: 0x4,
+  ping: 0x6,
   windowUpdate: 0x8,
   continuation: 0x9,
 } as const;
 
 export const FrameFlag = { ack: 0x1, endStream: 0x1, endHeaders: 0x4 } as const;
 
-const SettingId = { initialWindowSize: 0x4, maxFrameSize: 0x5 } as const;
+export const SettingId = { initialWindowSize: 0x4, maxFrameSize: 0x5 } as const;
 const SETTING_BYTES = 6;
 
 export interface FrameHead {
@@ -51,13 +50,20 @@ export function writeDataHead(out: Buffer, at: number, lengthBytes: number, stre
   return out.writeUInt32BE(streamId, at + 5);
 }
 
-/** A WINDOW_UPDATE of the connection. */
-export function windowUpdate(bytes: number): Buffer {
-  const frame = Buffer.alloc(FRAME_HEAD_BYTES + 4);
-  frame[2] = 4;
-  frame[3] = FrameType.windowUpdate;
-  frame.writeUInt32BE(bytes, FRAME_HEAD_BYTES);
+export function encodeFrame(type: number, flags: number, streamId: number, content: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(FRAME_HEAD_BYTES + content.length);
+  frame.writeUIntBE(content.length, 0, 3);
+  frame[3] = type;
+  frame[4] = flags;
+  frame.writeUInt32BE(streamId, 5);
+  frame.set(content, FRAME_HEAD_BYTES);
   return frame;
+}
+
+export function windowUpdate(streamId: number, bytes: number): Buffer {
+  const content = Buffer.allocUnsafe(4);
+  content.writeUInt32BE(bytes);
+  return encodeFrame(FrameType.windowUpdate, 0, streamId, content);
 }
 
 export interface PeerSettings {

@@ -16,12 +16,12 @@ export interface LaneOwner {
  * The DATA of one HTTP/2 stream, past nghttp2. Headers, trailers and the end of the stream are Node's, on the stream itself.
  */
 export class Lane {
-  readonly streamId: number;
   /** Called once nothing waits, after `write` has answered false. */
   onDrain: () => void = nothing;
   /** Its connection's mark: it is among those that have something to send. */
   isReady = false;
   readonly #owner: LaneOwner;
+  readonly #streamId: number;
   #windowBytes: number;
   #waiting = NOTHING;
   #waitingBytes = 0;
@@ -35,7 +35,7 @@ export class Lane {
 
   constructor(owner: LaneOwner, streamId: number, windowBytes: number) {
     this.#owner = owner;
-    this.streamId = streamId;
+    this.#streamId = streamId;
     this.#windowBytes = windowBytes;
   }
 
@@ -108,7 +108,7 @@ export class Lane {
     let end = at;
     for (let left = bytes; left > 0; ) {
       const length = Math.min(left, maxFrameBytes);
-      end = this.#take(out, writeDataHead(out, end, length, this.streamId), length);
+      end = this.#take(out, writeDataHead(out, end, length, this.#streamId), length);
       left -= length;
     }
     this.#windowBytes -= bytes;

@@ -1,18 +1,8 @@
 import { once } from 'node:events';
 import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
-import {
-  askInALane,
-  cleanUp,
-  connectTo,
-  frame,
-  noise,
-  open,
-  rawClient,
-  received,
-  told,
-  windowUpdate,
-} from './lanes-testing.ts';
+import { encodeFrame, windowUpdate } from './frames.ts';
+import { askInALane, cleanUp, connectTo, noise, open, rawClient, received, told } from './lanes-testing.ts';
 
 afterEach(cleanUp);
 
@@ -59,7 +49,7 @@ test('whatever a client sends once it has a lane, the process and its other clie
       const lane = port.answering.get('/')?.lane;
       lane?.write(noise(100_000, 7));
       const frames = sent.map(({ type, flags, streamId, payload }) =>
-        frame(type, flags, streamId, Buffer.from(payload)),
+        encodeFrame(type, flags, streamId, Buffer.from(payload)),
       );
       // It ends wherever, also within a frame.
       const all = Buffer.concat(frames);

@@ -1,6 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { H2_PREFACE } from '../first-bytes.ts';
 import {
   DEFAULT_MAX_FRAME_BYTES,
   DEFAULT_WINDOW_BYTES,
@@ -10,7 +11,6 @@ import {
   FrameType,
   MAX_WINDOW_BYTES,
   type PeerSettings,
-  PREFACE_BYTES,
   readSettings,
   windowUpdate,
 } from './frames.ts';
@@ -60,7 +60,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
     this.#socket = socket;
     this.#incoming = new PassingFrames(
       { onHead: (head) => this.#onPeersHead(head), onWhole: (head, frame) => this.#onPeersFrame(head, frame) },
-      PREFACE_BYTES,
+      H2_PREFACE.length,
     );
     this.#outgoing = new PassingFrames({
       onHead: (head) => this.#onOurHead(head),
@@ -99,10 +99,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
     this.#socket.resume();
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.#send([chunk], done);
-  }
-
+  /** Of one chunk as well: a stream without a write of its own asks this. */
   override _writev(chunks: readonly { chunk: Buffer }[], done: () => void): void {
     this.#send(
       chunks.map(({ chunk }) => chunk),
@@ -224,7 +221,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
   #lend(): void {
     if (this.destroyed || this.#socket.readableEnded || !this.#incoming.atBoundary) return;
     const bytes = this.#window.lend();
-    if (bytes > 0) this.#deliver(windowUpdate(bytes));
+    if (bytes > 0) this.#deliver(windowUpdate(0, bytes));
   }
 
   /** Its stream is over: by a reset of either side, or by its last frame. */

@@ -2,9 +2,10 @@ import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type ServerHttp2Stream } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
+import { H2_PREFACE } from '../first-bytes.ts';
 import type { H2Call } from '../h2-route.ts';
 import { type Listening, listen } from '../listen.ts';
-import { DEFAULT_WINDOW_BYTES } from './frames.ts';
+import { DEFAULT_WINDOW_BYTES, encodeFrame, FrameFlag, FrameType, MAX_WINDOW_BYTES, windowUpdate } from './frames.ts';
 import type { Lane } from './lane.ts';
 import { LANES_FROM_WINDOW_BYTES } from './wants-lanes.ts';
 
@@ -97,24 +98,8 @@ export function askForLanes(session: ClientHttp2Session): void {
   session.once('connect', () => session.setLocalWindowSize(2 * LANES_FROM_WINDOW_BYTES));
 }
 
-const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 /** GET over http, of authority `a`, in HPACK: three entries of its static table, the path apart, and a literal. */
 const GET_HEADERS = { '/': '828684410161', '/plain': '828644062f706c61696e410161' };
-
-export function frame(type: number, flags: number, streamId: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(streamId, 5);
-  return Buffer.concat([head, payload]);
-}
-
-export function windowUpdate(streamId: number, bytes: number): Buffer {
-  const payload = Buffer.alloc(4);
-  payload.writeUInt32BE(bytes);
-  return frame(8, 0, streamId, payload);
-}
 
 interface RawOptions {
   readonly path?: keyof typeof GET_HEADERS;
@@ -132,9 +117,14 @@ export async function rawClient(
   cleanups.push(() => socket.destroy());
   socket.on('error', () => {}).resume();
   await once(socket, 'connect');
-  const settings = frame(4, 0, 0, Buffer.from(hasAllWindow ? '00047fffffff' : '', 'hex'));
-  const window = windowUpdate(0, hasAllWindow ? 2 ** 31 - 1 - DEFAULT_WINDOW_BYTES : 2 ** 26);
-  const get = frame(1, 0x5, 1, Buffer.from(GET_HEADERS[path], 'hex'));
-  socket.write(Buffer.concat([Buffer.from(PREFACE), settings, window, get, ...after]));
+  const settings = encodeFrame(FrameType.settings, 0, 0, Buffer.from(hasAllWindow ? '00047fffffff' : '', 'hex'));
+  const window = windowUpdate(0, hasAllWindow ? MAX_WINDOW_BYTES - DEFAULT_WINDOW_BYTES : 2 ** 26);
+  const get = encodeFrame(
+    FrameType.headers,
+    FrameFlag.endHeaders | FrameFlag.endStream,
+    1,
+    Buffer.from(GET_HEADERS[path], 'hex'),
+  );
+  socket.write(Buffer.concat([H2_PREFACE, settings, window, get, ...after]));
   return socket;
 }
