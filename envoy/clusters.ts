@@ -5,17 +5,13 @@ import { balancedBy } from './stream-affinity.ts';
 import { wholeAnswers } from './whole-answers.ts';
 
 /** One service and its processes, spoken to in h2c. */
-export function cluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
-  return rpcCluster(name, endpoints, h2);
-}
-
-function rpcCluster(name: string, endpoints: readonly Endpoint[], protocol: JsonObject): JsonObject {
+export function cluster(name: string, endpoints: readonly Endpoint[], protocol = h2): JsonObject {
   return clusterOf(name, endpoints, { protocol, filters: [wholeAnswers], healthCheck: { grpc_health_check: {} } });
 }
 
 /** The stream service, whose listeners may be kept together. */
 export function streamCluster(name: string, endpoints: readonly Endpoint[], affinity: StreamAffinity): JsonObject {
-  return { ...rpcCluster(name, endpoints, h2ForListeners), ...balancedBy(affinity, commonLb) };
+  return { ...cluster(name, endpoints, h2ForListeners), ...balancedBy(affinity, commonLb) };
 }
 
 /** The relay's HTTP side, spoken to in HTTP/1.1: of many short requests each costs Node about half of what it does in h2. */
