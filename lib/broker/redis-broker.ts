@@ -18,24 +18,17 @@ import { publishInSteps } from './publish-steps.ts';
 import { type IdleCandidate, RedisActivity } from './redis-activity.ts';
 import type { PublishReply, ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
 import { RedisCommands, unavailable } from './redis-commands.ts';
-import { RedisConnection } from './redis-connection.ts';
+import type { RedisConnection } from './redis-connection.ts';
 import { RedisDecisions } from './redis-decisions.ts';
 import { messageKind, parseLogEntry, parsePieces } from './redis-entry.ts';
 import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
-import { type RedisTlsOptions, readTls } from './redis-options.ts';
+import { connectTo, type RedisPlace } from './redis-place.ts';
 import { publishReplicated } from './redis-replicated.ts';
 import { CalledScript, EncodedArguments, encodeWord } from './redis-script-call.ts';
 import { PUBLISH_SCRIPT } from './redis-scripts.ts';
-import { parseRedisUrl } from './redis-url.ts';
 
-export interface RedisBrokerOptions {
-  /** The forms are those of {@link parseRedisUrl}. */
-  readonly url: string;
-  readonly tls?: RedisTlsOptions | undefined;
-  /** For the Sentinels themselves, where they ask for it; the URL has what Redis asks for. */
-  readonly sentinelUsername?: string | undefined;
-  readonly sentinelPassword?: string | undefined;
+export interface RedisBrokerOptions extends RedisPlace {
   readonly retention?: Partial<Retention> | undefined;
   /** The deadline of every request. */
   readonly commandTimeoutMs?: number | undefined;
@@ -81,18 +74,11 @@ class RedisBroker implements Broker {
   #closing: Promise<void> | undefined;
 
   constructor(options: RedisBrokerOptions) {
-    const target = parseRedisUrl(options.url);
     const commandTimeoutMs = options.commandTimeoutMs ?? DEFAULT_COMMAND_TIMEOUT_MS;
     this.#commandTimeoutMs = commandTimeoutMs;
     this.#waitReplicas = options.waitReplicas ?? 0;
     this.#retention = { ...DEFAULT_RETENTION, ...options.retention };
-    this.#connection = new RedisConnection({
-      target,
-      tls: readTls(target, options.tls ?? {}),
-      sentinelUsername: options.sentinelUsername,
-      sentinelPassword: options.sentinelPassword,
-      commandTimeoutMs,
-    });
+    this.#connection = connectTo(options, commandTimeoutMs);
     this.#commands = new RedisCommands(this.#connection, {
       timeoutMs: commandTimeoutMs,
       maxInFlight: options.maxInFlight ?? DEFAULT_MAX_IN_FLIGHT,
