@@ -3,12 +3,14 @@ import type { Shared } from './due.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
 import type { Following, Reader } from './follow.ts';
 import { LiveReaders, type LiveReadersOptions } from './live-readers.ts';
-import { holeBefore, type Run, runsOf, standing } from './missing.ts';
+import { behind, holeBefore, type Run, runsOf, standing } from './missing.ts';
 import type { Replays } from './replays.ts';
 
 const READ_BATCH = 128;
 /** Entries kept to tell a repeated live entry from a rolled-back one, and for the last step of a reader's catch-up. */
 const RECENT_ENTRIES = 64;
+/** How long what was published live may be under way while an answer of the broker is there already. */
+const LIVE_DELAY_MS = 50;
 const RETRY_FIRST_MS = 50;
 const RETRY_MAX_MS = 2_000;
 
@@ -226,7 +228,7 @@ export class ChannelFeed<D extends object> {
   #onLive(entry: Entry): void {
     if (this.#closed) return;
     const isNews = compareEntryIds(entry.id, this.#last) > 0;
-    if (this.established && this.#filling === undefined && isNews && entry.prev === this.#last) {
+    if (this.established && isNews && entry.prev === this.#last) {
       this.#advance(entry);
       return;
     }
@@ -248,7 +250,10 @@ export class ChannelFeed<D extends object> {
     if (entry.seals) this.#finishLive();
   }
 
-  /** Reads from the broker until the live readers stand at the tail. One at a time; retried until it succeeds. */
+  /**
+   * Reads from the broker until the live readers stand at the tail. One at a time; retried until it succeeds. What comes
+   * live meanwhile and fits is taken: the log may have let go of it before it could be read.
+   */
   #fill(): void {
     if (this.#closed) return;
     this.#filling ??= this.#readToTail()
@@ -259,10 +264,12 @@ export class ChannelFeed<D extends object> {
   }
 
   async #readToTail(): Promise<void> {
+    let waitedAt: EntryId | undefined;
     for (let retryMs = RETRY_FIRST_MS; !this.#closed; ) {
+      const from = this.#last;
       let read: Read;
       try {
-        read = await this.#options.broker.read(this.channel, this.#last, READ_BATCH);
+        read = await this.#options.broker.read(this.channel, from, READ_BATCH);
       } catch {
         this.brokerFailed();
         await delay(retryMs);
@@ -272,9 +279,18 @@ export class ChannelFeed<D extends object> {
       if (this.#closed) return;
       retryMs = RETRY_FIRST_MS;
       this.#failingSinceMs = undefined;
-      const { entries, tail } = read;
+      const { tail } = read;
+      const hasMoved = this.#last !== from;
+      const entries = hasMoved ? behind(this.#last, read) : read.entries;
+      if (entries === undefined) continue;
       const before = this.#last === BEFORE_ALL ? undefined : this.#last;
-      const stand = entries.length === 0 ? standing(before, tail) : undefined;
+      const [next] = entries;
+      if (next !== undefined && waitedAt !== this.#last && holeBefore(next, before)?.notice.type === 'gap') {
+        waitedAt = this.#last;
+        await delay(LIVE_DELAY_MS);
+        continue;
+      }
+      const stand = entries.length === 0 && !hasMoved ? standing(before, tail) : undefined;
       if (stand !== undefined) {
         this.#last = stand.cursor ?? BEFORE_ALL;
         this.#recent = [];
@@ -286,7 +302,7 @@ export class ChannelFeed<D extends object> {
         if (hole !== undefined) this.#live.control(hole.notice, hole.cursor);
         this.#advance(entry);
       }
-      if (entries.length === READ_BATCH) continue;
+      if (read.entries.length === READ_BATCH) continue;
       if (tail.sealedBy !== undefined) this.#finishLive();
       const heardMore = compareEntryIds(this.#heard, this.#last) > 0;
       // What is heard of once more and still not in the log was rolled back since: asking for ever would not bring it.

@@ -38,6 +38,37 @@ describe('when live delivery loses', () => {
   });
 });
 
+// The tail check asks on another connection than live entries come by: it may be told of what is still under way.
+describe('live delivery is late, and the log has let go of it: nothing is missing where it arrives', () => {
+  test.each([
+    ['before the answer', (arrive: () => void) => arrive()],
+    ['right behind the answer', (arrive: () => void) => setImmediate(arrive)],
+    ['in part before and in part behind it', undefined],
+  ])('%s', async (_, when) => {
+    let nowMs = 1_000_000;
+    const { broker, line, arrive, interrupt } = cuttable({ retention: { maxEntries: 5, minAgeMs: 0 }, now: () => nowMs++ });
+    const notes = new Notes();
+    await follow(broker, { tailCheckMs: 3_600_000 }).follow(CHANNEL, undefined, notes);
+    await publish(broker, '0');
+    line.late = [];
+    for (const text of texts(1, 20)) await publish(broker, text);
+    let reads = 0;
+    line.onRead = () => {
+      reads += 1;
+      if (when !== undefined) return when(arrive);
+      for (const deliver of line.late?.splice(0, 7) ?? []) deliver();
+      if (line.late?.length === 0) line.late = undefined;
+    };
+    interrupt();
+    await vi.waitFor(() => expect(notes.texts).toEqual(texts(0, 20)), PATIENCE_MS);
+    expect([reads > 0, notes.notices]).toEqual([true, []]);
+    line.onRead = () => {};
+    arrive();
+    await publish(broker, '20');
+    await vi.waitFor(() => expect(notes.texts).toEqual(texts(0, 21)), PATIENCE_MS);
+  });
+});
+
 describe('what can not be delivered is said:', () => {
   test('a gap, to a cursor that was trimmed and to a reader without one', async () => {
     let nowMs = 1_000_000;

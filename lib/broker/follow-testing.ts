@@ -15,7 +15,16 @@ export const PATIENCE_MS = 10_000;
 /** A real broker in memory whose live delivery and answers a test can cut, as a network would. */
 export function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {}) {
   const broker = createMemoryBroker(options);
-  const line = { live: true, answers: true, silent: undefined as ChannelKey | undefined, refused: 0 };
+  const line = {
+    live: true,
+    answers: true,
+    silent: undefined as ChannelKey | undefined,
+    refused: 0,
+    /** What is published live and still under way; undefined: nothing takes any time. */
+    late: undefined as (() => void)[] | undefined,
+    /** Called when the log was read, and before the answer arrives. */
+    onRead: () => {},
+  };
   let interrupted = () => {};
   const answer = <T>(value: () => Promise<T>): Promise<T> => (line.answers ? value() : refuse());
   const refuse = () => {
@@ -27,13 +36,25 @@ export function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {})
     decisions: broker.decisions,
     publish: (...args) => broker.publish(...args),
     publishMany: (...args) => broker.publishMany(...args),
-    read: (...args) => answer(() => broker.read(...args)),
+    read: (...args) =>
+      answer(async () => {
+        const read = await broker.read(...args);
+        line.onRead();
+        return read;
+      }),
     tails: (channels) =>
       answer(async () => {
         const tails = await broker.tails(channels);
         return tails.map((tail, n) => (channels[n] === line.silent ? undefined : tail));
       }),
-    listen: (channel, onEntry) => answer(() => broker.listen(channel, (entry) => line.live && onEntry(entry))),
+    listen: (channel, onEntry) =>
+      answer(() =>
+        broker.listen(channel, (entry) => {
+          if (!line.live) return;
+          if (line.late === undefined) onEntry(entry);
+          else line.late.push(() => onEntry(entry));
+        }),
+      ),
     onInterruption: (callback) => {
       interrupted = callback;
     },
@@ -43,7 +64,12 @@ export function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {})
     close: () => broker.close(),
   };
   onTestFinished(() => void broker.close());
-  return { broker: cut, line, interrupt: () => interrupted() };
+  const arrive = () => {
+    const late = line.late ?? [];
+    line.late = undefined;
+    for (const deliver of late) deliver();
+  };
+  return { broker: cut, line, arrive, interrupt: () => interrupted() };
 }
 
 export function follow(broker: Broker, options: { tailCheckMs?: number; patienceMs?: number } = {}) {

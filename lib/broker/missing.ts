@@ -20,6 +20,21 @@ export function standing(at: EntryId | undefined, tail: Tail): Standing | undefi
   return { notice: { type: 'expired' }, cursor: tail.sealedBy };
 }
 
+/**
+ * Of what was read, what is behind a place that was reached meanwhile. Undefined: the answer does not say, it has to be read
+ * again.
+ */
+export function behind(
+  at: EntryId,
+  { entries, tail }: { readonly entries: readonly Entry[]; readonly tail: Tail },
+): readonly Entry[] | undefined {
+  const order = compareEntryIds(tail.last, at);
+  // An end before that place is of another log.
+  if (order <= 0) return order < 0 && tail.sealedBy !== undefined ? undefined : [];
+  const known = entries.findIndex(({ id }) => id === at);
+  return known < 0 ? undefined : entries.slice(known + 1);
+}
+
 export interface Run {
   readonly first: Entry;
   readonly last: Entry;
