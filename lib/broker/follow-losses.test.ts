@@ -46,7 +46,10 @@ describe('live delivery is late, and the log has let go of it: nothing is missin
     ['in part before and in part behind it', undefined],
   ])('%s', async (_, when) => {
     let nowMs = 1_000_000;
-    const { broker, line, arrive, interrupt } = cuttable({ retention: { maxEntries: 5, minAgeMs: 0 }, now: () => nowMs++ });
+    const { broker, line, arrive, interrupt } = cuttable({
+      retention: { maxEntries: 5, minAgeMs: 0 },
+      now: () => nowMs++,
+    });
     const notes = new Notes();
     await follow(broker, { tailCheckMs: 3_600_000 }).follow(CHANNEL, undefined, notes);
     await publish(broker, '0');

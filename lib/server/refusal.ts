@@ -83,7 +83,7 @@ export const REFUSALS = {
   earlier_refused: {
     code: Code.Aborted,
     status: 409,
-    text: 'An earlier message of this channel was refused: send that one again first',
+    text: 'An earlier message of this channel was refused: send that one again first, and what follows it in its order',
     retryAfterMs: 0,
   },
   slow_listener: { code: Code.ResourceExhausted, status: 429, text: 'This listener reads too slowly: resume by id' },

@@ -7,7 +7,13 @@ import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import type { MessageHead } from '#lib/broker/scan-message.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import { until } from '../../test/support/until.ts';
-import { MAX_WAITING_BYTES, MAX_WAITING_MESSAGES, Pipeline, type PipelineAnswer } from './pipeline.ts';
+import {
+  MAX_HELD_MESSAGES,
+  MAX_WAITING_BYTES,
+  MAX_WAITING_MESSAGES,
+  Pipeline,
+  type PipelineAnswer,
+} from './pipeline.ts';
 import { channelOf } from './publish-message.ts';
 
 /** A run that hangs is told as a failure, with what was sent, before the search for a shorter one is ended. */
@@ -64,7 +70,9 @@ test('a publisher that sends again what it is told to has everything stored once
       maxLength: 30,
     }),
     fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 8 }),
-    async (outcomes, bursts) => {
+    // What is said again without having been refused: how far back, behind each so many.
+    fc.option(fc.record({ back: fc.integer({ min: 1, max: 20 }), every: fc.integer({ min: 2, max: 20 }) })),
+    async (outcomes, bursts, repeats) => {
       const memory = createMemoryBroker();
       let call = 0;
       const broker = flaky(memory, () => outcomes[call++] ?? 'works');
@@ -76,6 +84,7 @@ test('a publisher that sends again what it is told to has everything stored once
       const send = (channel: number, sequence: number) => {
         sent.push([channel, sequence]);
         pipeline.push(head(channel, sequence), new Uint8Array([sequence % 256]));
+        if (repeats && sent.length % repeats.every === 0) send(channel, Math.max(0, sequence - repeats.back));
       };
       // Each burst: what was refused goes first, in its order, then something new.
       for (let turn = 0; turn < 200; turn += 1) {
@@ -147,9 +156,29 @@ describe('after a refusal that is worth sending again', () => {
     await memory.close();
   });
 
-  test('a call that has too many channels waiting is ended', async () => {
+  test('a message that was sent twice before it was refused does not make way for what was sent behind both', async () => {
+    const memory = createMemoryBroker();
+    let calls = 0;
+    const { pipeline, answers } = open(flaky(memory, () => (calls++ === 0 ? 'fails' : 'works')));
+    const push = (...sequences: number[]) => {
+      for (const sequence of sequences) pipeline.push(head(0, sequence), new Uint8Array([sequence]));
+      pipeline.flush();
+    };
+    push(0, 1, 2);
+    push(0, 0, 3, 4);
+    await until('they are answered', () => answers.length === 7);
+    expect(answers.slice(3).map(outcome)).toEqual(['stored', 'duplicate', 'earlier_refused', 'earlier_refused']);
+    push(0, 1, 2, 3, 4, 5);
+    await until('they are answered', () => answers.length === 13);
+    const { entries } = await memory.read(channelOf(head(0, 0)), BEFORE_ALL, 100);
+    expect(entries.map(({ data }) => data[0])).toEqual([0, 1, 2, 3, 4, 5]);
+    await memory.close();
+  });
+
+  test('a call that leaves too many behind is ended', async () => {
     const { pipeline, failures } = open(flaky(createMemoryBroker(), () => 'fails'));
-    for (let n = 0; n <= 1000; n += 1) pipeline.push({ ...head(0, n), orgId: BigInt(n + 1) }, new Uint8Array(1));
+    const push = (n: number) => pipeline.push({ ...head(0, n), orgId: BigInt((n % 9) + 1) }, new Uint8Array(1));
+    for (let n = 0; n <= MAX_HELD_MESSAGES; n += 1) push(n);
     pipeline.flush();
     await until('it fails', () => failures.length > 0);
     expect(failures[0]).toMatchObject({ reason: 'rate_limited' });

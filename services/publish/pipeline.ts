@@ -13,13 +13,14 @@ import { messageKey } from '#lib/broker/message-key.ts';
 import type { MessageHead } from '#lib/broker/scan-message.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import type { Cancelled, CancelWatch, CancelWatches } from './cancel-watches.ts';
+import { HeldMessages } from './held-messages.ts';
 import { channelOf, type Published, publishedOf, toStore } from './publish-message.ts';
 
 /** What of one call may wait for answers; beyond it the call is not read. */
 export const MAX_WAITING_MESSAGES = 256;
 export const MAX_WAITING_BYTES = 256 * 1024;
-/** Channels of one call that may wait for a refused message to come again. */
-const MAX_HELD_CHANNELS = 1_000;
+/** Messages of one call that were refused and have not come again. */
+export const MAX_HELD_MESSAGES = 4_000;
 
 export type PipelineAnswer = Published | Refusal;
 
@@ -48,8 +49,8 @@ interface Line {
   isBusy: boolean;
   /** Waits for the rate until then. */
   timer: NodeJS.Timeout | undefined;
-  /** The refused message that has to come again, before anything else of this channel. */
-  held: string | undefined;
+  /** What has to come again before anything else of this channel. */
+  held: HeldMessages | undefined;
 }
 
 /**
@@ -57,7 +58,8 @@ interface Line {
  * same time go to the broker together, channels go beside each other, and the answers come out in the order of arrival.
  *
  * The order within a channel holds over refusals: after one that is worth sending again, later messages of the channel are
- * refused until it comes. Those that were at the broker with it may be stored, as it may: they are sent again behind it.
+ * refused until it has come, and what was refused behind it ({@link HeldMessages}). Those that were at the broker with it may
+ * be stored, as it may.
  */
 export class Pipeline {
   readonly #options: PipelineOptions;
@@ -149,14 +151,34 @@ export class Pipeline {
 
   #send(line: Line): void {
     if (line.isBusy) return;
-    const { held } = line;
-    if (held !== undefined) {
-      const at = line.waiting.findIndex(({ message }) => message && messageKey(message) === held);
-      const early = line.waiting.splice(0, at < 0 ? line.waiting.length : at);
-      for (const slot of early) slot.answer = EARLIER_REFUSED;
+    const group = this.#takeGroup(line);
+    if (group.length > 0) void this.#publish(line, group);
+    else if (line.held === undefined && this.#lines.get(line.channel) === line) this.#lines.delete(line.channel);
+  }
+
+  /** As much of what waits as the broker stores in one step; what has to wait for others is refused. */
+  #takeGroup(line: Line): Slot[] {
+    const { held, waiting } = line;
+    const before = held?.size ?? 0;
+    const group: Slot[] = [];
+    let bytes = 0;
+    let taken = 0;
+    for (const slot of waiting) {
+      const message = slot.message as NewMessage;
+      const isFull = group.length === MAX_STEP_MESSAGES || bytes + message.data.byteLength > MAX_STEP_BYTES;
+      if (group.length > 0 && isFull) break;
+      taken += 1;
+      if (held !== undefined && !held.pass(messageKey(message))) {
+        slot.answer = EARLIER_REFUSED;
+        continue;
+      }
+      group.push(slot);
+      bytes += message.data.byteLength;
     }
-    if (line.waiting.length > 0) void this.#publish(line, groupOf(line));
-    else if (held === undefined && this.#lines.get(line.channel) === line) this.#lines.delete(line.channel);
+    line.waiting = waiting.slice(taken);
+    if (held?.size === 0) line.held = undefined;
+    this.#countHeld((held?.size ?? 0) - before);
+    return group;
   }
 
   async #publish(line: Line, group: readonly Slot[]): Promise<void> {
@@ -177,7 +199,10 @@ export class Pipeline {
       }
       const refusal = new Refusal('broker_away', { retryAfterMs: error.retryAfterMs, cause: error });
       for (const [n, slot] of group.entries()) slot.answer = n === 0 ? refusal : EARLIER_REFUSED;
-      this.#hold(line, messageKey(first));
+      line.held ??= new HeldMessages();
+      const before = line.held.size;
+      line.held.refuse(messages.map(messageKey));
+      this.#countHeld(line.held.size - before);
     }
     if (line.timer === undefined) this.#goOn(line);
     this.#options.onAnswers();
@@ -193,7 +218,6 @@ export class Pipeline {
         else line.timer = setTimeout(() => this.#endWait(line), result.retryAfterMs);
         return;
       }
-      if (line.held !== undefined) this.#hold(line, undefined);
       slot.answer = answerOf(result, this.#options.rate);
       if (result.kind === 'sealed' || slot.message?.phase === Phase.END) this.#watch?.remove(line.channel);
       else this.#watch?.add(line.channel);
@@ -213,28 +237,15 @@ export class Pipeline {
     this.#options.onAnswers();
   }
 
-  #hold(line: Line, held: string | undefined): void {
-    this.#held += Number(held !== undefined) - Number(line.held !== undefined);
-    line.held = held;
-    if (this.#held <= MAX_HELD_CHANNELS) return;
-    const text = 'Too many channels wait for a refused message';
+  #countHeld(more: number): void {
+    this.#held += more;
+    if (this.#held <= MAX_HELD_MESSAGES) return;
+    const text = 'Too many refused messages have not come again';
     this.#options.onFailure(new Refusal('rate_limited', { text, retryAfterMs: 1000 }));
   }
 }
 
 const EARLIER_REFUSED = new Refusal('earlier_refused');
-
-/** As much as the broker stores in one step. */
-function groupOf(line: Line): Slot[] {
-  let bytes = 0;
-  let count = 0;
-  for (const { message } of line.waiting) {
-    bytes += message?.data.byteLength ?? 0;
-    if (count > 0 && (count === MAX_STEP_MESSAGES || bytes > MAX_STEP_BYTES)) break;
-    count += 1;
-  }
-  return line.waiting.splice(0, count);
-}
 
 function answerOf(result: PublishResult, rate: PublishRate): PipelineAnswer {
   try {

@@ -327,9 +327,10 @@ export const PublishService: GenService<{
    * of refusing. Up to 256 messages or 256 KiB may be sent ahead of their answers; those of a channel are stored together,
    * in their order.
    *
-   * After a retryable refusal, later messages of the same channel are refused with ABORTED until the refused one is sent
-   * again, so that order holds. As the refused one may be stored after all, so may those that were sent ahead behind it:
-   * send them again, in their order, and each is stored once. Needs HTTP/2.
+   * After a retryable refusal, later messages of the same channel are refused with ABORTED until the refused ones are sent
+   * again, in their order, so that order holds. As the first of them may be stored after all, so may those that were sent
+   * ahead behind it: sent again each is stored once. Whoever gives one up begins a new call; so does who has left 4,000
+   * behind, which ends a call with RESOURCE_EXHAUSTED. Needs HTTP/2.
    *
    * Beside the answers it tells when a listener has cancelled a channel that this call has published to and not ended
    * (StreamService.CancelStream), also if that was before: each channel once, for the latest 1,000 channels.
