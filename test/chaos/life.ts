@@ -35,11 +35,12 @@ const LOOK_MS = 1_000;
 const LOG_DEADLINE_MS = 30_000;
 /** How long what Redis did may be under way to publishers and listeners. */
 const UNDER_WAY_MS = 3_000;
+const MAX_NOTES = 2_000;
 /** So often a publisher says something again, as one does that never saw the answer. */
 const REPEATS = 0.03;
 
-/** One stream from its START until everything about it is known. */
-export async function live(options: LifeOptions): Promise<Judgement> {
+/** One stream from its START until everything about it is known; `details` are for who has to explain a flaw. */
+export async function live(options: LifeOptions): Promise<Judgement & { readonly details: readonly string[] }> {
   const { deployment, publishing, client, random, lengthMs, readLog } = options;
   const channel = await deployment.newChannel();
   const isOver = new AbortController();
@@ -69,10 +70,12 @@ export async function live(options: LifeOptions): Promise<Judgement> {
   const losesNothing = options.redisLosesNothing;
   const acknowledged = [...acknowledgements];
   const { verdict, counts, flaws } = judge({ log, promises, books, mayHaveExpired, acknowledged, losesNothing });
+  const stored = log.map(({ id, prev, sequence }) => `${sequence} at ${id} after ${prev}`);
   return {
     verdict: { ...verdict, stuck: verdict.stuck + failures.length },
     counts,
     flaws: [...flaws, ...failures].map((flaw) => `${flaw} (published by ${way})`),
+    details: ['Redis has', ...stored, 'the publisher, by ms', ...story.notes],
   };
 }
 
@@ -104,6 +107,8 @@ class Story implements Producer {
   readonly promises = new Map<number, Set<string>>();
   /** In the order in which they were. */
   readonly acknowledgements = new Set<string>();
+  /** The latest of what was done. */
+  readonly notes: string[] = [];
   readonly #orgId: bigint;
   readonly #count: number;
   readonly #ending: AbortSignal;
@@ -147,7 +152,13 @@ class Story implements Producer {
     return message;
   }
 
+  note(what: string): void {
+    this.notes.push(`${Math.round(performance.now() - this.#begunMs)} ${what}`);
+    if (this.notes.length > MAX_NOTES) this.notes.shift();
+  }
+
   acknowledged(message: PublishRequest, id: string): void {
+    this.note(`${message.sequence} is at ${id}`);
     this.#acknowledged = message;
     this.#onSeen(id);
     this.acknowledgements.add(acknowledgement(id, Number(message.sequence)));
@@ -168,6 +179,7 @@ class Story implements Producer {
       paceMs: 0,
       next: () => left.pop(),
       acknowledged: (message, id) => this.acknowledged(message, id),
+      note: (what) => this.note(what),
       isToBeSealed: () => this.isToBeSealed(),
     };
   }

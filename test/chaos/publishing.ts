@@ -17,6 +17,8 @@ export interface Producer {
   /** From one message to the next. */
   readonly paceMs: number;
   acknowledged(message: PublishRequest, id: string): void;
+  /** What was done, for who has to find out why it went wrong. */
+  note(what: string): void;
   /** That the stream has ended is an answer to what is sent again. */
   isToBeSealed(): boolean;
 }
@@ -176,7 +178,8 @@ async function publishStream(
 ): Promise<void> {
   let again: PublishRequest[] = [];
   let isSaid = false;
-  while (!isSaid || again.length > 0) {
+  for (let call = 1; !isSaid || again.length > 0; call++) {
+    producer.note(`call ${call}`);
     const underWay: PublishRequest[] = [];
     const refused: PublishRequest[] = [];
     let wake = () => {};
@@ -199,6 +202,7 @@ async function publishStream(
           const message = takeNext();
           if (message !== undefined) {
             underWay.push(message);
+            producer.note(`${message.sequence} is sent`);
             yield { message };
             if (!isRepeated) await delay(producer.paceMs);
             continue;
@@ -218,6 +222,7 @@ async function publishStream(
         if (result.case === 'published') producer.acknowledged(message, result.value.id);
         else if (result.value?.code === Code.FailedPrecondition) onSealed(producer, trouble);
         else {
+          producer.note(`${message.sequence} is refused: ${result.value?.message}`);
           refused.push(message);
           trouble.retried += 1;
           const unexpected = result.value === undefined ? 'an empty answer' : unexpectedOf(result.value);
@@ -227,6 +232,7 @@ async function publishStream(
       }
     } catch (error) {
       isOver = true;
+      producer.note(`the call ends: ${ConnectError.from(error).message}`);
       await afterCall(error, trouble);
     } finally {
       isOver = true;

@@ -113,8 +113,9 @@ export async function runChaos(options: RunOptions): Promise<Report> {
           lengthMs: own.whole(2_000, Math.min(LONGEST_STREAM_MS, lengthMs)),
           ending: ending.signal,
         });
-        for (const flaw of totals.add(judgement, `${begunMs}–${sinceStart()} ms; faults: ${recent.join(', ')}`))
-          say(flaw);
+        const flaws = totals.add(judgement, `${begunMs}–${sinceStart()} ms; faults: ${recent.join(', ')}`);
+        for (const flaw of flaws) say(flaw);
+        if (flaws.length > 0) say(judgement.details.join('\n'));
       }
     };
     const saying = setInterval(
