@@ -16,6 +16,11 @@ const RETRY_MAX_MS = 2_000;
 
 type Read = Awaited<ReturnType<Broker['read']>>;
 
+/** What a reader that catches up was answered, and where the feed stood when it was asked for. */
+interface Answer extends Read {
+  readonly feedAt: EntryId;
+}
+
 interface FeedOptions<D extends object> extends LiveReadersOptions<D> {
   readonly broker: Broker;
   readonly channel: ChannelKey;
@@ -40,7 +45,7 @@ export class ChannelFeed<D extends object> {
   readonly #catchingUp = new Set<Reader<D>>();
   readonly #live: LiveReaders<D>;
   /** The answers that catching-up readers wait for, by where they read from: many join at once. */
-  readonly #reading = new Map<EntryId, Promise<Read>>();
+  readonly #reading = new Map<EntryId, Promise<Answer>>();
   #recent: Shared<D>[] = [];
   #last: EntryId = BEFORE_ALL;
   /** The latest live entry that the feed has heard of and not delivered yet. */
@@ -71,10 +76,10 @@ export class ChannelFeed<D extends object> {
     this.#joining++;
     try {
       await this.#ensureEstablished();
-      const { entries, tail } = await this.#read(cursor ?? BEFORE_ALL);
-      if (cursor !== undefined && tail.sealedBy === cursor) return { kind: 'at_end' };
+      const answer = await this.#read(cursor ?? BEFORE_ALL);
+      if (cursor !== undefined && answer.tail.sealedBy === cursor) return { kind: 'at_end' };
       this.#catchingUp.add(reader);
-      void this.#catchUp(reader, cursor, entries, tail);
+      void this.#catchUp(reader, cursor === BEFORE_ALL ? undefined : cursor, answer);
       return { kind: 'following', leave: () => this.#leave(reader) };
     } finally {
       this.#joining--;
@@ -137,12 +142,12 @@ export class ChannelFeed<D extends object> {
   }
 
   /** Brings one reader from its cursor to where the feed stands, and makes it live. */
-  async #catchUp(reader: Reader<D>, cursor: EntryId | undefined, first: Entry[], firstTail: Tail): Promise<void> {
+  async #catchUp(reader: Reader<D>, cursor: EntryId | undefined, first: Answer): Promise<void> {
     let at = cursor;
-    let entries = first;
-    let tail = firstTail;
+    let answer = first;
     try {
       for (;;) {
+        const { entries, tail, feedAt } = answer;
         if (entries.length === 0) {
           const stand = standing(at, tail);
           if (stand !== undefined) {
@@ -163,16 +168,16 @@ export class ChannelFeed<D extends object> {
         }
         if (entries.length < READ_BATCH) {
           if (tail.sealedBy !== undefined) return this.#finish(reader, 'ended');
-          // An empty log may be one that expired without the feed's knowing: then what it remembers is gone too.
-          const agreed = tail.last !== BEFORE_ALL || this.#last === BEFORE_ALL;
+          // The log may have expired, or been rolled back, without the feed's knowing: then what it remembers is gone too.
+          const agreed = compareEntryIds(tail.last, feedAt) >= 0;
           if (agreed && this.#goLive(reader, at ?? BEFORE_ALL)) return;
           this.#fill();
           await this.#filling;
-          if (!this.#catchingUp.has(reader) || this.#goLive(reader, at ?? BEFORE_ALL)) return;
+          if (!this.#catchingUp.has(reader) || (agreed && this.#goLive(reader, at ?? BEFORE_ALL))) return;
         }
         const next = await this.#readUntilAnswered(reader, at ?? BEFORE_ALL);
         if (next === undefined) return;
-        ({ entries, tail } = next);
+        answer = next;
       }
     } catch (error) {
       this.#options.onError(error);
@@ -181,7 +186,7 @@ export class ChannelFeed<D extends object> {
   }
 
   /** Reads for a reader that has begun: retried as long as it stays. brokerFailed ends the wait. */
-  async #readUntilAnswered(reader: Reader<D>, at: EntryId): Promise<Read | undefined> {
+  async #readUntilAnswered(reader: Reader<D>, at: EntryId): Promise<Answer | undefined> {
     for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
       try {
         const read = await this.#read(at);
@@ -194,13 +199,18 @@ export class ChannelFeed<D extends object> {
     }
   }
 
-  #read(after: EntryId): Promise<Read> {
+  #read(after: EntryId): Promise<Answer> {
     let reading = this.#reading.get(after);
     if (reading === undefined) {
-      reading = this.#options.broker.read(this.channel, after, READ_BATCH).finally(() => this.#reading.delete(after));
+      reading = this.#ask(after).finally(() => this.#reading.delete(after));
       this.#reading.set(after, reading);
     }
     return reading;
+  }
+
+  async #ask(after: EntryId): Promise<Answer> {
+    const feedAt = this.#last;
+    return { ...(await this.#options.broker.read(this.channel, after, READ_BATCH)), feedAt };
   }
 
   /**
@@ -299,7 +309,11 @@ export class ChannelFeed<D extends object> {
       for (const entry of entries) {
         const at = this.#last === BEFORE_ALL ? undefined : this.#last;
         const hole = holeBefore(entry, at);
-        if (hole !== undefined) this.#live.control(hole.notice, hole.cursor);
+        if (hole !== undefined) {
+          // What is remembered of before it leads nobody on from there.
+          this.#recent = [];
+          this.#live.control(hole.notice, hole.cursor);
+        }
         this.#advance(entry);
       }
       if (read.entries.length === READ_BATCH) continue;

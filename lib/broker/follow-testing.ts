@@ -90,14 +90,19 @@ export class Notes implements Reader<Entry> {
   readonly texts: string[] = [];
   readonly ids: EntryId[] = [];
   readonly notices: { notice: Notice; cursor: EntryId | undefined }[] = [];
+  /** Both, in their order: texts, and notices in brackets. */
+  readonly heard: string[] = [];
   finished: string | undefined;
   busy: Promise<void> | undefined;
   deliver(entry: Entry): void {
+    const text = new TextDecoder().decode(entry.data);
     this.ids.push(entry.id);
-    this.texts.push(new TextDecoder().decode(entry.data));
+    this.texts.push(text);
+    this.heard.push(text);
   }
   control(notice: Notice, cursor: EntryId | undefined): void {
     this.notices.push({ notice, cursor });
+    this.heard.push(`(${notice.type})`);
   }
   finish(reason: string): void {
     this.finished = reason;
