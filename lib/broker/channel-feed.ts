@@ -21,7 +21,7 @@ interface Answer extends Read {
   readonly feedAt: EntryId;
 }
 
-interface FeedOptions<D extends object> extends LiveReadersOptions<D> {
+interface FeedOptions<D extends object> extends Omit<LiveReadersOptions<D>, 'onFailed'> {
   readonly broker: Broker;
   readonly channel: ChannelKey;
   readonly share: (entry: Entry) => D;
@@ -60,7 +60,7 @@ export class ChannelFeed<D extends object> {
   constructor(options: FeedOptions<D>) {
     this.channel = options.channel;
     this.#options = options;
-    this.#live = new LiveReaders(options);
+    this.#live = new LiveReaders({ ...options, onFailed: (reader, error) => this.#failed(reader, error) });
   }
 
   get last(): EntryId {
@@ -180,8 +180,7 @@ export class ChannelFeed<D extends object> {
         answer = next;
       }
     } catch (error) {
-      this.#options.onError(error);
-      this.#finish(reader, 'unavailable');
+      this.#failed(reader, error);
     }
   }
 
@@ -345,6 +344,11 @@ export class ChannelFeed<D extends object> {
   #finish(reader: Reader<D>, reason: 'ended' | 'unavailable'): void {
     this.#leave(reader);
     reader.finish(reason);
+  }
+
+  #failed(reader: Reader<D>, error: unknown): void {
+    this.#options.onError(error);
+    this.#finish(reader, 'unavailable');
   }
 
   #leave(reader: Reader<D>): void {

@@ -7,6 +7,8 @@ export interface LiveReadersOptions<D> {
   readonly together: (shared: readonly D[]) => readonly D[];
   /** They are due something: {@link LiveReaders.turnOver} is to be called once this turn's work is done. */
   readonly onDue: () => void;
+  /** A reader threw: it is to be taken out, and the others go on. */
+  readonly onFailed: (reader: Reader<D>, error: unknown) => void;
 }
 
 /**
@@ -16,6 +18,7 @@ export interface LiveReadersOptions<D> {
  */
 export class LiveReaders<D> {
   readonly #together: (shared: readonly D[]) => readonly D[];
+  readonly #onFailed: (reader: Reader<D>, error: unknown) => void;
   readonly #readers = new Set<Reader<D>>();
   readonly #due: Due<D>;
   /**
@@ -24,8 +27,9 @@ export class LiveReaders<D> {
    */
   #ahead: Map<EntryId, Set<Reader<D>>> | undefined;
 
-  constructor({ together, onDue }: LiveReadersOptions<D>) {
+  constructor({ together, onDue, onFailed }: LiveReadersOptions<D>) {
     this.#together = together;
+    this.#onFailed = onFailed;
     this.#due = new Due(onDue);
   }
 
@@ -65,7 +69,7 @@ export class LiveReaders<D> {
   deliverDue(): void {
     const due = this.#due.take();
     if (due.length === 0) return;
-    for (const shared of this.together(due)) for (const reader of this.#readers) reader.deliver(shared);
+    for (const shared of this.together(due)) for (const reader of this.#readers) this.#deliver(reader, shared);
     const ahead = this.#ahead;
     this.#ahead = undefined;
     if (ahead !== undefined) this.#deliverAhead(due, ahead);
@@ -93,11 +97,22 @@ export class LiveReaders<D> {
   }
 
   #deliverAhead(due: readonly Shared<D>[], ahead: ReadonlyMap<EntryId, ReadonlySet<Reader<D>>>): void {
+    // All of them first: when those before go at their delivery, there must not seem to be nobody left.
+    for (const readers of ahead.values()) for (const reader of readers) this.#readers.add(reader);
     for (const [at, readers] of ahead) {
-      for (const reader of readers) this.#readers.add(reader);
       const next = due.findIndex(({ entry }) => entry.prev === at);
       if (next < 0) continue;
-      for (const shared of this.together(due.slice(next))) for (const reader of readers) reader.deliver(shared);
+      for (const shared of this.together(due.slice(next))) {
+        for (const reader of readers) if (this.#readers.has(reader)) this.#deliver(reader, shared);
+      }
+    }
+  }
+
+  #deliver(reader: Reader<D>, shared: D): void {
+    try {
+      reader.deliver(shared);
+    } catch (error) {
+      this.#onFailed(reader, error);
     }
   }
 
