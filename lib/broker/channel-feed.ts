@@ -95,11 +95,20 @@ export class ChannelFeed<D extends object> {
     if (behind || rolledBack || tail.sealedBy !== undefined) this.#fill();
   }
 
-  /** The broker did not answer. Readers wait, but not for ever. */
+  /** The broker did not say where the channel stands. */
   brokerFailed(): void {
     this.#failingSinceMs ??= performance.now();
-    if (performance.now() - this.#failingSinceMs < this.#options.patienceMs) return;
+    this.#failing(this.#failingSinceMs);
+  }
+
+  /** Readers wait, but not for ever. */
+  #failing(sinceMs: number): void {
+    if (!this.#isTooLong(sinceMs)) return;
     for (const reader of [...this.#live.settled(), ...this.#catchingUp]) this.#finish(reader, 'unavailable');
+  }
+
+  #isTooLong(sinceMs: number): boolean {
+    return performance.now() - sinceMs >= this.#options.patienceMs;
   }
 
   /** The turn in which something fell due is over. */
@@ -184,14 +193,15 @@ export class ChannelFeed<D extends object> {
     }
   }
 
-  /** Reads for a reader that has begun: retried as long as it stays. brokerFailed ends the wait. */
+  /** Reads for a reader that has begun: retried as long as it stays, and is to wait. */
   async #readUntilAnswered(reader: Reader<D>, at: EntryId): Promise<Answer | undefined> {
+    const sinceMs = performance.now();
     for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
       try {
         const read = await this.#read(at);
         return this.#catchingUp.has(reader) ? read : undefined;
       } catch {
-        this.brokerFailed();
+        if (this.#catchingUp.has(reader) && this.#isTooLong(sinceMs)) this.#finish(reader, 'unavailable');
       }
       if (!this.#catchingUp.has(reader)) return undefined;
       await delay(retryMs);
@@ -274,19 +284,23 @@ export class ChannelFeed<D extends object> {
 
   async #readToTail(): Promise<void> {
     let waitedAt: EntryId | undefined;
+    // Of its own: who compares last ids may be answered all the while.
+    let failingSinceMs: number | undefined;
     for (let retryMs = RETRY_FIRST_MS; !this.#closed; ) {
       const from = this.#last;
       let read: Read;
       try {
         read = await this.#options.broker.read(this.channel, from, READ_BATCH);
       } catch {
-        this.brokerFailed();
+        failingSinceMs ??= performance.now();
+        this.#failing(failingSinceMs);
         await delay(retryMs);
         retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
         continue;
       }
       if (this.#closed) return;
       retryMs = RETRY_FIRST_MS;
+      failingSinceMs = undefined;
       this.#failingSinceMs = undefined;
       const { tail } = read;
       const hasMoved = this.#last !== from;

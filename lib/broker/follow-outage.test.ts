@@ -25,6 +25,27 @@ describe('while the broker is away', () => {
     await vi.waitFor(() => expect(notes.finished).toBe('unavailable'), PATIENCE_MS);
   });
 
+  test('also where only the log can not be read, live and behind', async () => {
+    const { broker, line } = cuttable();
+    const follower = follow(broker, { patienceMs: 200 });
+    const [live, behind] = [new Notes(), new Notes()];
+    await follower.follow(CHANNEL, undefined, live);
+    for (let n = 0; n < 300; n++) await publish(broker, `${n}`);
+    let go = () => {};
+    behind.busy = new Promise((resolve) => {
+      go = resolve;
+    });
+    await follower.follow(CHANNEL, undefined, behind);
+    line.reads = false;
+    behind.busy = undefined;
+    go();
+    line.live = false;
+    await publish(broker, '300');
+    await vi.waitFor(() => expect([live.finished, behind.finished]).toEqual(['unavailable', 'unavailable']), PATIENCE_MS);
+    expect([live.texts.length, behind.texts.length]).toEqual([300, 128]);
+    expect(follower.channels).toBe(0);
+  });
+
   test('of one channel alone, the readers of others are told nothing', async () => {
     const { broker, line } = cuttable();
     const follower = follow(broker, { patienceMs: 50 });

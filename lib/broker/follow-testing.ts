@@ -18,6 +18,8 @@ export function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {})
   const line = {
     live: true,
     answers: true,
+    /** Whether the log can be read; last ids are compared all the same. */
+    reads: true,
     silent: undefined as ChannelKey | undefined,
     refused: 0,
     /** What is published live and still under way; undefined: nothing takes any time. */
@@ -27,7 +29,7 @@ export function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {})
   };
   let interrupted = () => {};
   const answer = <T>(value: () => Promise<T>): Promise<T> => (line.answers ? value() : refuse());
-  const refuse = () => {
+  const refuse = (): Promise<never> => {
     line.refused++;
     return Promise.reject(new BrokerUnavailableError('cut'));
   };
@@ -38,6 +40,7 @@ export function cuttable(options: Parameters<typeof createMemoryBroker>[0] = {})
     publishMany: (...args) => broker.publishMany(...args),
     read: (...args) =>
       answer(async () => {
+        if (!line.reads) return refuse();
         const read = await broker.read(...args);
         line.onRead();
         return read;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type Broker, channelKey, type Entry } from './broker.ts';
-import { Pieces, textOf, WINDOW_MS } from './coalescing-testing.ts';
+import { Pieces, WINDOW_MS } from './coalescing-testing.ts';
 import { Follower } from './follow.ts';
 import { Notes } from './follow-testing.ts';
 
