@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { until } from '../../test/support/until.ts';
 import { BrokerUnavailableError } from './broker.ts';
 import { Lookups } from './lookups.ts';
@@ -51,4 +51,28 @@ test('what the broker did not answer is asked for until it does', async () => {
   await until('it was answered', () => asked.length === 3);
   expect([asked, errors.length]).toEqual([[[1], [1], [1]], 1]);
   lookups.close();
+});
+
+describe('what is asked for when', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  test('it is forgotten is not asked for again', async () => {
+    const { asked, state, lookups } = setUp();
+    state.fails = new BrokerUnavailableError('away');
+    state.during = () => lookups.forget(2);
+    lookups.add(1, 2);
+    await vi.advanceTimersByTimeAsync(1);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(asked).toEqual([[1, 2], [1]]);
+  });
+
+  test('all is closed leaves no timer behind', async () => {
+    const { asked, state, lookups } = setUp();
+    state.fails = new BrokerUnavailableError('away');
+    state.during = () => lookups.close();
+    lookups.add(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect([asked, vi.getTimerCount()]).toEqual([[[1]], 0]);
+  });
 });

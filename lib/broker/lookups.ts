@@ -13,6 +13,9 @@ export class Lookups<Item> {
   readonly #look: (items: readonly Item[]) => Promise<void>;
   readonly #onError: (error: unknown) => void;
   readonly #due = new Set<Item>();
+  /** What is asked for at the moment. */
+  #asked = new Set<Item>();
+  #closed = false;
   #looking = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -34,9 +37,11 @@ export class Lookups<Item> {
   /** It is not needed any more. It may be under way. */
   forget(item: Item): void {
     this.#due.delete(item);
+    this.#asked.delete(item);
   }
 
   close(): void {
+    this.#closed = true;
     clearTimeout(this.#timer);
     this.#due.clear();
   }
@@ -49,19 +54,21 @@ export class Lookups<Item> {
 
   async #run(): Promise<void> {
     clearTimeout(this.#timer);
-    let asked: Item[] = [];
     try {
       while (this.#due.size > 0) {
-        asked = [...this.#due].slice(0, AT_ONCE);
+        const asked = [...this.#due].slice(0, AT_ONCE);
+        this.#asked = new Set(asked);
         // Before the answer: what falls due meanwhile is looked up once more.
         for (const item of asked) this.#due.delete(item);
         await this.#look(asked);
       }
     } catch (error) {
       if (!(error instanceof BrokerUnavailableError)) this.#onError(error);
-      for (const item of asked) this.#due.add(item);
+      if (this.#closed) return;
+      for (const item of this.#asked) this.#due.add(item);
       this.#timer = setTimeout(() => this.#soon(), AGAIN_MS).unref();
     } finally {
+      this.#asked.clear();
       this.#looking = false;
     }
   }

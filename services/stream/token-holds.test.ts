@@ -50,11 +50,11 @@ function setUp(cutExpired = false) {
     revokeToken: ({ tokenId = '' }: StreamClaims) => make('token_revoked', tokenKey(ORG, tokenId)),
     revokeChannel: ({ channelId = '' }: StreamClaims, atMs = NOW_MS) =>
       make('channel_revoked', channelKey(ORG, channelId), '', atMs),
-    renew: (from: StreamClaims, to: StreamClaims) => {
+    renew: (from: StreamClaims, to: StreamClaims, atMs = NOW_MS) => {
       const { issuedAtMs, expiresAtMs } = to;
       const token = tokenKey(ORG, to.tokenId ?? '');
       const detail = renewalDetail({ channels: channelsOf(to), token, issuedAtMs, expiresAtMs });
-      return make('token_renewed', tokenKey(ORG, from.tokenId ?? ''), detail);
+      return make('token_renewed', tokenKey(ORG, from.tokenId ?? ''), detail, atMs);
     },
   };
 }
@@ -263,6 +263,51 @@ describe('the end of a token', () => {
     clock.nowMs = third.expiresAtMs + CUT_AFTER_MS;
     holds.onTurn();
     expect(response.sink.ends).toBe(1);
+  });
+
+  test('is that of the last one presented, also where two were presented for each other', async () => {
+    const { holds, clock, line, renew, revokeToken } = setUp(true);
+    const first = newClaims();
+    const second = { ...first, tokenId: randomUUID(), expiresAtMs: first.expiresAtMs + 600_000 };
+    // More than there is to find: else it would be looked for without end, and without a turn for anything else.
+    line.beforeFind = async () => {
+      if (line.finds > 50) throw new BrokerUnavailableError('enough');
+    };
+    await renew(first, second, NOW_MS);
+    await renew(second, first, NOW_MS + 1);
+    const [one, other] = [newResponse(), newResponse()];
+    await holds.hold(first, one, begins);
+    await holds.hold(second, other, begins);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(line.finds).toBeLessThan(10);
+    line.doubt();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(line.finds).toBeLessThan(20);
+    await revokeToken(second);
+    expect([one.sink.ends, other.sink.ends]).toEqual([0, 0]);
+    clock.nowMs = first.expiresAtMs + CUT_AFTER_MS;
+    holds.onTurn();
+    expect([one.sink.ends, other.sink.ends]).toEqual([1, 1]);
+  });
+
+  test('of one who went while its newer token was looked for leaves nothing behind', async () => {
+    const { holds, line, renew, clock } = setUp(true);
+    const first = newClaims();
+    const second = { ...first, tokenId: randomUUID(), expiresAtMs: first.expiresAtMs + 600_000 };
+    const response = newResponse();
+    await holds.hold(first, response, begins);
+    line.stands = false;
+    await renew(first, second);
+    line.stands = true;
+    line.beforeFind = async () => response.sink.onGone();
+    const before = line.finds;
+    line.doubt();
+    await until('it is looked for', () => line.finds > before);
+    await new Promise(setImmediate);
+    expect(holds.size).toBe(0);
+    clock.nowMs = second.expiresAtMs + CUT_AFTER_MS;
+    holds.onTurn();
+    expect([response.told, response.sink.ends, response.sink.gone]).toEqual([[], 0, 1]);
   });
 
   test('of several channels is put off by a token for all of them, and not for some', async () => {

@@ -11,6 +11,8 @@ export const TOKEN_ENDING_MS = 60_000;
 /** After its end: clocks differ, and a new token presented at the last moment has to get here. */
 export const CUT_AFTER_MS = 7_000;
 const TURN_MS = 1_000;
+/** Of one response, one after the other; more are none of its own. */
+const MAX_RENEWALS = 1_000;
 
 export interface TokenHoldsOptions {
   readonly decisions: Decisions;
@@ -43,6 +45,9 @@ interface Hold {
   token: TokenKey | undefined;
   issuedAtMs: number | undefined;
   expiresAtMs: number;
+  /** The tokens that it had before, and when the present one was presented. */
+  had: Set<TokenKey> | undefined;
+  renewedAtMs: number;
   isWarned: boolean;
   /** The response has begun: before that nothing is written to it. */
   hasBegun: boolean;
@@ -103,6 +108,8 @@ export class TokenHolds {
       token,
       issuedAtMs,
       expiresAtMs,
+      had: undefined,
+      renewedAtMs: Number.NEGATIVE_INFINITY,
       isWarned: false,
       hasBegun: false,
       isRevoked: false,
@@ -180,7 +187,10 @@ export class TokenHolds {
     for (const [n, hold] of holds.entries()) {
       const own = found.slice(at, at + (subjects[n]?.length ?? 0));
       at += own.length;
-      for (const decision of own) if (decision !== undefined) this.#apply(decision, hold);
+      for (const decision of own) {
+        // It may have gone meanwhile.
+        if (decision !== undefined && this.#holds.has(hold)) this.#apply(decision, hold);
+      }
     }
   }
 
@@ -188,15 +198,18 @@ export class TokenHolds {
     if (decision.kind === 'token_renewed') {
       const renewal = decision.about === hold.token ? readRenewal(decision) : undefined;
       const covers = renewal && hold.channels.every((channel) => renewal.channels.includes(channel));
-      if (renewal && covers) this.#renew(hold, renewal);
+      if (renewal && covers && isNews(hold, renewal, decision)) this.#renew(hold, renewal, decision);
     } else if (isRevokedBy(decision, hold) && (decision.kind === 'channel_revoked' || decision.about === hold.token)) {
       hold.isRevoked = true;
       if (hold.hasBegun) this.#finish(hold, 'token_revoked');
     }
   }
 
-  #renew(hold: Hold, { token, issuedAtMs, expiresAtMs }: RenewedToken): void {
+  #renew(hold: Hold, { token, issuedAtMs, expiresAtMs }: RenewedToken, { atMs }: Decision): void {
     this.#remove(hold);
+    hold.had ??= new Set();
+    if (hold.token !== undefined) hold.had.add(hold.token);
+    hold.renewedAtMs = atMs;
     hold.token = token;
     hold.issuedAtMs = issuedAtMs;
     hold.expiresAtMs = expiresAtMs;
@@ -234,6 +247,15 @@ export class TokenHolds {
     others?.delete(hold);
     if (others?.size === 0) this.#byToken.delete(hold.token);
   }
+}
+
+/**
+ * Tokens may have been presented for each other: one that a response had before is its own again only if that was later,
+ * else it would be looked for without end.
+ */
+function isNews({ had, renewedAtMs }: Hold, { token }: RenewedToken, { atMs }: Decision): boolean {
+  if (had === undefined) return true;
+  return had.has(token) ? atMs > renewedAtMs : had.size < MAX_RENEWALS;
 }
 
 function tokenOf({ orgId, tokenId }: StreamClaims): TokenKey | undefined {
