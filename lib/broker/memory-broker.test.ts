@@ -1,12 +1,21 @@
-import { describe, expect, test } from 'vitest';
+import * as fc from 'fast-check';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
+import { until } from '../../test/support/until.ts';
 import { BrokerUnavailableError, type PublishRate, type Retention } from './broker.ts';
 import { describeBrokerContract } from './broker-contract.ts';
 import { type BrokerHarness, newChannel, newMessage } from './broker-harness.ts';
 import { startOf, textOf } from './coalescing-contract.ts';
-import { BEFORE_ALL, compareEntryIds } from './entry-id.ts';
+import { BEFORE_ALL, compareEntryIds, entryIdMs } from './entry-id.ts';
 import { createMemoryBroker } from './memory-broker.ts';
 
 const UNLIMITED: PublishRate = { name: 'unary', perSec: 0 };
+/** What memory-log.ts counts for an entry beside its data. */
+const ENTRY_BYTES = 288;
+
+function ifFull(error: unknown): void {
+  if (!(error instanceof BrokerUnavailableError)) throw error;
+}
 
 async function openHarness(retention: Retention): Promise<BrokerHarness> {
   let nowMs = Date.now();
@@ -60,6 +69,43 @@ describe('memory broker', () => {
     await broker.close();
   });
 
+  test.each([
+    ['back', -3_600_000],
+    ['ahead', 3_600_000],
+  ])("goes on as it is when the system's clock is set %s by an hour", async (_, byMs) => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const broker = createMemoryBroker();
+    const channel = newChannel();
+    const rate: PublishRate = { name: 'unary', perSec: 2 };
+    const publish = () => broker.publish(channel, newMessage(), rate);
+    await Promise.all([publish(), publish()]);
+    vi.setSystemTime(Date.now() + byMs);
+    await until('the second is over', async () => (await publish()).kind === 'stored');
+    const ids = (await broker.read(channel, BEFORE_ALL, 10)).entries.map(({ id }) => entryIdMs(id));
+    expect(ids).toHaveLength(3);
+    expect(ids[2]! - ids[0]!).toBeGreaterThanOrEqual(1000);
+    expect((await broker.endIdle(60_000, 10)).ended).toEqual([]);
+    await until('it is idle', async () => (await broker.endIdle(1, 10)).ended.length === 1);
+    await broker.close();
+  });
+
+  test('what has expired is not ended, wherever it stands among what has not', async () => {
+    let nowMs = 0;
+    const broker = createMemoryBroker({ now: () => nowMs });
+    await broker.governIdle(1000, 1000);
+    const [first, second] = [newChannel(), newChannel()];
+    await broker.publish(first, newMessage(), UNLIMITED);
+    nowMs = 100;
+    await broker.publish(second, newMessage(), UNLIMITED);
+    nowMs = 900;
+    await broker.publish(first, newMessage(), UNLIMITED);
+    nowMs = 3500;
+    expect((await broker.endIdle(1000, 10)).ended).toEqual([first]);
+    expect(await broker.tails([second])).toEqual([{ last: BEFORE_ALL, sealedBy: undefined }]);
+    await broker.close();
+  });
+
   test('refuses what it has no room for, and has room again when logs expire', async () => {
     let nowMs = 0;
     const broker = createMemoryBroker({ now: () => nowMs, maxTotalBytes: 100_000 });
@@ -91,6 +137,51 @@ describe('memory broker', () => {
     }
     expect((await broker.read(channel, BEFORE_ALL, 10)).entries).toHaveLength(6);
     await broker.close();
+  });
+
+  test('has exactly the room that it began with when all is gone, whatever there was', async () => {
+    const steps = fc.array(
+      fc.record({
+        channel: fc.nat(3),
+        what: fc.constantFrom('start', 'text', 'text', 'text', 'other', 'other', 'end', 'idle', 'wait', 'kept'),
+        size: fc.oneof(fc.nat(40), fc.nat(9_000)),
+      }),
+      { maxLength: 80, size: 'max' },
+    );
+    const maxTotalBytes = 60_000;
+    await fc.assert(
+      fc.asyncProperty(steps, async (made) => {
+        let nowMs = 1;
+        const retention = { maxEntries: 3, minAgeMs: 5, maxBytes: 20_000 };
+        const broker = createMemoryBroker({ now: () => nowMs, maxTotalBytes, retention });
+        const channels = Array.from({ length: 4 }, newChannel);
+        for (const { channel: n, what, size } of made) {
+          nowMs += 3;
+          const channel = channels[n]!;
+          const data = new Uint8Array(size);
+          const messages = {
+            start: () => startOf(channel, 40),
+            text: () => textOf(channel, 'x'.repeat(size)),
+            other: () => newMessage({ data }),
+            kept: () => newMessage({ data }),
+            end: () => newMessage({ phase: Phase.END, data }),
+          };
+          if (what === 'wait') nowMs += size * 60;
+          else if (what === 'idle') await broker.endIdle(size, 2);
+          else await broker.publish(channel, messages[what](), UNLIMITED, n === 0 ? 'kept' : 'ended').catch(ifFull);
+        }
+        nowMs += 48 * 60 * 60 * 1000;
+        const fill = (more: number) =>
+          broker.publish(
+            newChannel(),
+            newMessage({ data: new Uint8Array(maxTotalBytes - ENTRY_BYTES + more) }),
+            UNLIMITED,
+          );
+        await expect(fill(1)).rejects.toThrow('full');
+        expect((await fill(0)).kind).toBe('stored');
+        await broker.close();
+      }),
+    );
   });
 
   test('a snapshot keeps nothing of a log but what it has of it', async () => {

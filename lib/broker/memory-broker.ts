@@ -23,7 +23,7 @@ export interface MemoryBrokerOptions {
   readonly retention?: Partial<Retention> | undefined;
   /** All logs and seals together; a publish beyond it is refused as unavailable. */
   readonly maxTotalBytes?: number | undefined;
-  /** The clock, in whole ms since the epoch. */
+  /** The clock, in whole ms since the epoch. The default goes on as it is wherever the system's is set to. */
   readonly now?: (() => number) | undefined;
 }
 
@@ -37,6 +37,15 @@ const SEAL_OVERHEAD_BYTES = 256;
 /** A broker in this process's memory: for development, for tests, and for a deployment of one process. */
 export function createMemoryBroker(options: MemoryBrokerOptions = {}): Broker {
   return new MemoryBroker(options);
+}
+
+/**
+ * Set back, the system's clock would stand still here until it is there again: nothing would expire, a channel whose second
+ * is full would stay so, and the memory fill up. Set ahead, every log would expire.
+ */
+function steadyClock(): () => number {
+  const originMs = Date.now() - performance.now();
+  return () => Math.floor(originMs + performance.now());
 }
 
 interface Seal {
@@ -67,7 +76,7 @@ class MemoryBroker implements Broker {
   constructor(options: MemoryBrokerOptions) {
     this.#retention = { ...DEFAULT_RETENTION, ...options.retention };
     this.#maxTotalBytes = options.maxTotalBytes ?? DEFAULT_MAX_TOTAL_BYTES;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? steadyClock();
     this.#sweeper = setInterval(() => this.#sweep(this.#tick()), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -173,7 +182,9 @@ class MemoryBroker implements Broker {
     for (const [channel, log] of this.#open) {
       // Whatever follows was moved later still, and was active since.
       if (idle.length === limit || nowMs - log.movedMs < idleMs) break;
-      if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
+      // Swept it would be, but for one before it that lives on.
+      if (nowMs >= log.expiresAtMs) this.#drop(channel, log);
+      else if (nowMs - entryIdMs(log.last) >= idleMs) idle.push([channel, log]);
     }
     for (const [channel, log] of idle) {
       this.#append(log, undefined, nowMs);
