@@ -4,6 +4,9 @@ import { encodeJoinedText } from './joined-text.ts';
 import type { TextDelta } from './text-delta.ts';
 
 const FIRST_TEXT_BYTES = 256;
+/** What a piece takes beside its data, a little more than was measured (377 bytes), and what a snapshot takes by itself. */
+const PIECE_BYTES = 400;
+const SNAPSHOT_BYTES = 512;
 
 /** The last piece while it is text: more may be joined to it. */
 interface OpenText {
@@ -29,6 +32,8 @@ export interface Place {
 export class ChannelSnapshot {
   /** What it counts against `maxBytes`: texts, other messages' data, and the overhead of each piece. */
   bytes = 0;
+  /** What it takes. Short pieces take a multiple of what they count. */
+  heldBytes = SNAPSHOT_BYTES;
   readonly #channel: ChannelKey;
   /** The id before the first piece. */
   readonly #before: EntryId;
@@ -47,6 +52,7 @@ export class ChannelSnapshot {
       this.#close();
       this.#pieces.push(entry);
       this.bytes += entry.data.length + ENTRY_OVERHEAD_BYTES;
+      this.heldBytes += entry.data.length + PIECE_BYTES;
       return;
     }
     const data = Buffer.from(entry.data.buffer, entry.data.byteOffset, entry.data.length);
@@ -60,10 +66,12 @@ export class ChannelSnapshot {
       open = { prev, name, coalesceMs, lastId, lastKey: key, text, length: 0, entry: undefined };
       this.#open = open;
       this.bytes += ENTRY_OVERHEAD_BYTES;
+      this.heldBytes += text.length + PIECE_BYTES;
     }
     if (open.length + size > open.text.length) {
       const larger = Buffer.allocUnsafeSlow(Math.max(2 * open.text.length, open.length + size));
       open.text.copy(larger, 0, 0, open.length);
+      this.heldBytes += larger.length - open.text.length;
       open.text = larger;
     }
     data.copy(open.text, open.length, delta.textStart, delta.textEnd);
@@ -97,7 +105,10 @@ export class ChannelSnapshot {
   }
 
   #close(): void {
-    if (this.#open) this.#pieces.push(this.#entryOf(this.#open));
+    if (this.#open === undefined) return;
+    const piece = this.#entryOf(this.#open);
+    this.#pieces.push(piece);
+    this.heldBytes += piece.data.length - this.#open.text.length;
     this.#open = undefined;
   }
 

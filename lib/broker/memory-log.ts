@@ -74,7 +74,7 @@ export class MemoryLog {
   /** What is held for entries and snapshot together. */
   get bytes(): number {
     const count = this.#entries.length - this.#head;
-    return this.#pages.heldBytes + count * KEPT_BYTES + (this.#snapshot?.bytes ?? 0);
+    return this.#pages.heldBytes + count * KEPT_BYTES + (this.#snapshot?.heldBytes ?? 0);
   }
 
   /** How much of it appending so much data will be, without what a snapshot has of it. */
