@@ -38,6 +38,29 @@ test('what no replica has is not answered, also when it is sent again; once one 
   await until('it is answered', async () => (await other.publish(channel, message, UNLIMITED)).kind === 'duplicate');
 });
 
+test('nor is it where Redis has forgotten the script that publishes', async () => {
+  await using redis = await startRedisSentinel('sesame');
+  const broker = open(redis.master.url);
+  const channel = newChannel();
+  const publish = (message = newMessage()) => broker.publish(channel, message, UNLIMITED);
+  await until('it is stored', async () => (await publish()).kind === 'stored');
+  const { admin } = redis.master;
+  await admin.script('FLUSH');
+  // A WAIT for what there was before is answered at once, then.
+  const offset = (info: string, name: string) => new RegExp(`\\b${name}[:=](\\d+)`).exec(info)?.[1];
+  await until('all is acknowledged', async () => {
+    const info = await admin.info('replication');
+    return offset(info, 'offset') === offset(info, 'master_repl_offset');
+  });
+  redis.replica.pause();
+  const message = newMessage();
+  await expect(publish(message)).rejects.toThrow('not 1 replicas have it yet');
+  redis.replica.resume();
+  await until('it is answered', async () => (await publish(message)).kind === 'duplicate');
+  await admin.script('FLUSH');
+  await until('it is stored', async () => (await publish()).kind === 'stored');
+});
+
 test('in a Cluster whose slots move', async () => {
   await using cluster = await startRedisCluster({ withReplicas: true });
   const broker = open(cluster.url);

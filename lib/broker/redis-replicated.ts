@@ -1,9 +1,14 @@
+import { createHash } from 'node:crypto';
 import { Cluster } from 'ioredis';
 import { BrokerUnavailableError } from './broker.ts';
 import type { PublishReply, RedisClient, ScriptArguments } from './redis-client.ts';
+import { PUBLISH_SCRIPT } from './redis-scripts.ts';
 
 /** Of the time that a publish has: a server without its replicas must not use up that of those behind it. */
 const WAIT_SHARE = 4;
+
+const PUBLISH_HASH = createHash('sha1').update(PUBLISH_SCRIPT).digest('hex');
+const PUBLISH_KEYS = 4;
 
 /**
  * Publishes, and answers only once so many replicas have it: script and WAIT go to the same connection in one write.
@@ -20,11 +25,15 @@ export async function publishReplicated(
   timeoutMs: number,
 ): Promise<PublishReply> {
   const waitMs = Math.max(1, Math.floor(timeoutMs / WAIT_SHARE));
-  const results = await client
-    .pipeline()
-    .tidewayPublish(...sent)
-    .wait(replicas, waitMs)
-    .exec();
+  // By hand: what the client does where the script is not known sends it again behind the WAIT, which is of no use then.
+  const send = (command: 'evalsha' | 'eval', script: string) =>
+    client
+      .pipeline()
+      [command](script, PUBLISH_KEYS, ...sent)
+      .wait(replicas, waitMs)
+      .exec();
+  let results = await send('evalsha', PUBLISH_HASH);
+  if (results?.[0]?.[0]?.message.startsWith('NOSCRIPT')) results = await send('eval', PUBLISH_SCRIPT);
   const [published, waited] = results ?? [];
   const problem = published?.[0] ?? waited?.[0];
   if (problem) {
