@@ -8,7 +8,7 @@
 export class HeldMessages {
   /** By key; the first is the one that has to come. */
   #refused = new Set<string>();
-  /** Those that came again, while others have not. */
+  /** Those that came again, while others have not: to be repeated once more they need not wait for those. */
   readonly #passed = new Set<string>();
 
   /** How many are remembered. */
@@ -34,5 +34,12 @@ export class HeldMessages {
   refuse(keys: readonly string[]): void {
     for (const key of keys) this.#passed.delete(key);
     this.#refused = new Set([...keys, ...this.#refused]);
+  }
+
+  /** Makes room, and answers how much: a repetition of what came again has to wait for its turn, then. */
+  forgetPassed(): number {
+    const { size } = this.#passed;
+    this.#passed.clear();
+    return size;
   }
 }

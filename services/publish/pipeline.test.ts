@@ -175,6 +175,28 @@ describe('after a refusal that is worth sending again', () => {
     await memory.close();
   });
 
+  test('a publisher that always has something new between what it sends again goes on for ever', async () => {
+    const memory = createMemoryBroker();
+    let calls = 0;
+    const { pipeline, answers, failures } = open(flaky(memory, () => (calls++ === 0 ? 'fails' : 'works')));
+    let sent = 0;
+    const push = async (...sequences: number[]) => {
+      for (const sequence of sequences) pipeline.push(head(0, sequence), Uint8Array.of(sequence >> 8, sequence));
+      pipeline.flush();
+      sent += sequences.length;
+      while (answers.length < sent) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const count = MAX_HELD_MESSAGES + 500;
+    await push(0);
+    // What is new is refused, and comes again behind what is new then; now and then once too often.
+    for (let n = 1; n < count; n += 1) await (n % 7 === 0 ? push(n, n - 1, n - 1) : push(n, n - 1));
+    await push(count - 1);
+    expect(failures).toEqual([]);
+    const { entries } = await memory.read(channelOf(head(0, 0)), BEFORE_ALL, 2 * count);
+    expect(entries.map(({ data }) => data[0]! * 256 + data[1]!)).toEqual(Array.from({ length: count }, (_, n) => n));
+    await memory.close();
+  });
+
   test('a call that leaves too many behind is ended', async () => {
     const { pipeline, failures } = open(flaky(createMemoryBroker(), () => 'fails'));
     const push = (n: number) => pipeline.push({ ...head(0, n), orgId: BigInt((n % 9) + 1) }, new Uint8Array(1));

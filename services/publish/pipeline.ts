@@ -87,7 +87,7 @@ export class Pipeline {
 
   /**
    * Takes a message that has passed the gate and the limits; {@link flush} sends it.
-   * @throws Refusal `too_large`; `rate_limited` if too many channels are held, which is to end the call.
+   * @throws Refusal `too_large`
    */
   push(head: MessageHead, data: Uint8Array): void {
     const slot: Slot = { message: toStore(head, data), answer: undefined };
@@ -239,6 +239,9 @@ export class Pipeline {
 
   #countHeld(more: number): void {
     this.#held += more;
+    if (this.#held <= MAX_HELD_MESSAGES) return;
+    // A publisher that sends new messages between those that it sends again is never through with them, and leaves few behind.
+    for (const { held } of this.#lines.values()) this.#held -= held?.forgetPassed() ?? 0;
     if (this.#held <= MAX_HELD_MESSAGES) return;
     const text = 'Too many refused messages have not come again';
     this.#options.onFailure(new Refusal('rate_limited', { text, retryAfterMs: 1000 }));
