@@ -40,6 +40,11 @@ export class RedisActivity {
     this.#note(channel, lastMs);
   }
 
+  /** The same of an entry that may be an old one: what is known of `channel` already counts more. */
+  wasActive(channel: ChannelKey, lastMs: number): void {
+    if (!this.#pending.has(channel)) this.#note(channel, lastMs);
+  }
+
   /** `channel` is sealed. */
   over(channel: ChannelKey): void {
     this.#note(channel, OVER);

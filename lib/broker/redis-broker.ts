@@ -129,6 +129,13 @@ class RedisBroker implements Broker {
       // What the index does not have is no candidate.
       if (messages[at]?.phase === Phase.END) this.#activity.over(channel);
       else if (whenIdle === 'ended') this.#activity.active(channel, entryIdMs(last.id));
+    } else if (whenIdle === 'ended') {
+      // Perhaps nobody was answered when it was stored, and the index not told.
+      const before = results.findLastIndex(({ kind }) => kind === 'duplicate');
+      const known = results[before];
+      if (known?.kind === 'duplicate' && messages[before]?.phase !== Phase.END) {
+        this.#activity.wasActive(channel, entryIdMs(known.id));
+      }
     }
     return results;
   }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { until } from '../../test/support/until.ts';
-import type { PublishRate } from './broker.ts';
+import { BrokerUnavailableError, type PublishRate } from './broker.ts';
 import { newChannel, newMessage } from './broker-harness.ts';
 import { BEFORE_ALL } from './entry-id.ts';
 import { publishes, redisForEachTest } from './redis-fixture.ts';
@@ -47,6 +47,23 @@ describe('keys', () => {
     expect(logMs).toBeGreaterThan(0);
     expect(indexMs).toBe(logMs);
     expect(await redis.server.admin.pexpiretime(seal)).toBe(logMs + 24 * 60 * 60 * 1000);
+  });
+
+  test.each([
+    ['a repetition', Phase.DELTA],
+    ['a straggler', Phase.END],
+  ])('share it also where the index was lost, and %s stores nothing', async (_, phase) => {
+    const broker = redis.open();
+    const channel = newChannel();
+    const { log, index } = channelKeys(channel);
+    const message = newMessage({ phase });
+    await broker.publish(channel, message, UNLIMITED);
+    await redis.server.admin.del(index);
+    const result = await broker.publish(channel, phase === Phase.END ? newMessage() : message, UNLIMITED);
+    expect(result.kind).toBe(phase === Phase.END ? 'sealed' : 'duplicate');
+    const expiresMs = await redis.server.admin.pexpiretime(log);
+    expect(expiresMs).toBeGreaterThan(0);
+    expect(await redis.server.admin.pexpiretime(index)).toBe(expiresMs);
   });
 
   test('the index lost alone: nothing is stored twice, and the limits still hold', async () => {
@@ -129,5 +146,28 @@ describe('keys', () => {
     await redis.server.admin.zadd(key, 1, channel, 1, `1:${randomUUID()}`);
     expect((await broker.endIdle(0, 10)).ended).toEqual([]);
     expect(await redis.server.admin.zcard(key)).toBe(0);
+  });
+
+  test('the activity index has what was stored and not answered, once it is sent again', async () => {
+    const broker = redis.open({ reportIntervalMs: 20 });
+    const channel = newChannel();
+    const message = newMessage();
+    const again = () => broker.publish(channel, message, UNLIMITED);
+    await publishes(broker, newChannel());
+    redis.server.pause();
+    await expect(again()).rejects.toThrow(BrokerUnavailableError);
+    redis.server.resume();
+    await until('it is stored already', async () => (await again()).kind === 'duplicate');
+    expect((await broker.endIdle(0, 10)).ended).toContain(channel);
+  });
+
+  test('the activity index is not told again of a stream that has ended by what is sent again before the report', async () => {
+    const broker = redis.open({ reportIntervalMs: 60_000 });
+    const channel = newChannel();
+    const message = newMessage();
+    await broker.publish(channel, message, UNLIMITED);
+    await broker.publish(channel, newMessage({ phase: Phase.END }), UNLIMITED);
+    await broker.publish(channel, message, UNLIMITED);
+    expect((await broker.endIdle(0, 10)).examined).toBe(0);
   });
 });

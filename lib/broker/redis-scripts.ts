@@ -39,6 +39,9 @@ local function rebuild(log, index)
     if coalesce then bytes = bytes .. ' ' .. coalesce end
     redis.call('HSET', index, 'last', last, 'bytes', bytes, 'unary', '0:0', 'stream', '0:0')
     if sealed then redis.call('HSET', index, 'sealed', last) end
+    -- What it is rebuilt for may store nothing, and so renew no TTL: without one it would outlive its log for ever.
+    local expires = redis.call('PEXPIRETIME', log)
+    if expires > 0 then redis.call('PEXPIREAT', index, expires) end
   end
 end
 
