@@ -5,7 +5,7 @@ import type { EntryId } from '#lib/broker/entry-id.ts';
 import type { Follower } from '#lib/broker/follow.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { type CompositeCursor, parseCompositeCursor } from './composite-cursor.ts';
-import { MAX_WAITING_BYTES } from './connection.ts';
+import { MAX_WAITING_BYTES, MAX_WITHOUT_DRAIN_MS } from './connection.ts';
 import type { Delivery } from './delivery.ts';
 import { KEEP_ALIVE_SEC, Listeners } from './listeners.ts';
 import { followAsService, Words } from './listeners-testing.ts';
@@ -231,6 +231,21 @@ describe('slow readers', () => {
     expect(sink.over).toBeUndefined();
     expect(sink.most).toBeLessThan(MAX_WAITING_BYTES);
     expect(sink.heard.join('').split('x').length - 1).toBe(20 * 40 * large.length);
+  });
+
+  test('that take nothing at all are cut, also before all of their channels are begun', async () => {
+    start();
+    const large = 'x'.repeat(16 * 1024);
+    for (let n = 0; n < 20; n++) for (let i = 0; i < 40; i++) await store(n, large);
+    const sink = new Words();
+    sink.stalled = true;
+    const joining = join(20, { sink });
+    await vi.advanceTimersByTimeAsync(MAX_WITHOUT_DRAIN_MS);
+    expect(sink.over).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(2 * KEEP_ALIVE_SEC * 1000);
+    expect(sink.over).toBe('too_slow');
+    await joining;
+    expect([listeners.count, follower.channels]).toEqual([0, 0]);
   });
 
   test('are cut at the byte limit of one, whatever the number of channels', async () => {

@@ -4,6 +4,7 @@ import type { Follower, Notice, Reader } from '#lib/broker/follow.ts';
 import { CompositeCursor } from './composite-cursor.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
 import type { ControlNotice, Delivery } from './delivery.ts';
+import { KEEP_ALIVE_SEC } from './listeners.ts';
 import { atTurnsEnd } from './many-turn.ts';
 import type { ManyWire } from './many-wire.ts';
 
@@ -60,9 +61,15 @@ export class ManyListener<T> extends Connection<T> {
   async begin(follower: Follower<Delivery>): Promise<'following' | 'at_end'> {
     const waiting = this.#channels.map((_, n) => n);
     let atEnd = 0;
+    let watch: NodeJS.Timeout | undefined;
     const beginSome = async (): Promise<void> => {
       for (let n = waiting.shift(); n !== undefined; n = waiting.shift()) {
-        await this.congested();
+        const drained = this.congested();
+        // Those who have begun are looked at by others.
+        if (drained !== undefined) {
+          watch ??= setInterval(() => this.heartbeat(performance.now()), KEEP_ALIVE_SEC * 1000).unref();
+        }
+        await drained;
         if (this.isOver) return;
         try {
           if ((await this.#follow(n, follower)) === 'at_end') atEnd++;
@@ -73,6 +80,7 @@ export class ManyListener<T> extends Connection<T> {
       }
     };
     const begun = await Promise.allSettled(Array.from({ length: BEGIN_AT_ONCE }, beginSome));
+    clearInterval(watch);
     this.#beginning = false;
     const failed = begun.find(({ status }) => status === 'rejected');
     if (failed?.status === 'rejected') {
