@@ -2,7 +2,7 @@ import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JWK } from 'jose';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { keysFromJwksFile } from './jwks-file.ts';
 import { keysFromJwks } from './jwks-location.ts';
 import { createStreamTokenVerifier } from './stream-token.ts';
@@ -65,6 +65,16 @@ describe('rotation', () => {
     expect(await kindOf(token)).toBe('valid');
     nowMs += 31_000;
     expect(await kindOf(token)).toBe('invalid');
+  });
+
+  test("goes on when the system's clock is set back", async () => {
+    await write([await first.jwk('1')]);
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const keys = await keysFromJwksFile({ name, path, checkIntervalMs: 0 });
+    vi.setSystemTime(Date.now() - 3_600_000);
+    await write([await first.jwk('1'), await second.jwk('2')]);
+    expect(await keys.candidates({ alg: 'ES256', kid: '2' })).toHaveLength(1);
   });
 
   test('follows a symbolic link that is switched, as mounted secrets are', async () => {

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { type CheckedJwks, MAX_JWKS_BYTES, parseJwks } from './jwks.ts';
 import { ASYMMETRIC_ALGORITHMS, KeySettingError } from './key-pem.ts';
-import type { KeySource } from './key-source.ts';
+import { type KeySource, steadyMs } from './key-source.ts';
 
 /** How often at most a file is looked at. */
 const DEFAULT_CHECK_INTERVAL_MS = 1000;
@@ -22,7 +22,7 @@ export interface JwksFileOptions {
  * @throws KeySettingError if it can't be used at the start
  */
 export async function keysFromJwksFile(options: JwksFileOptions): Promise<KeySource> {
-  const { name, path, checkIntervalMs = DEFAULT_CHECK_INTERVAL_MS, onProblem, now = Date.now } = options;
+  const { name, path, checkIntervalMs = DEFAULT_CHECK_INTERVAL_MS, onProblem, now = steadyMs } = options;
   let { stamp, jwks } = await load(name, path, undefined);
   let checkedAtMs = now();
   let generation = 0;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { JWK } from 'jose';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { keysFromJwks } from './jwks-location.ts';
 import { type JwksUrlTimings, keysFromJwksUrl } from './jwks-url.ts';
 import { KeysUnavailableError } from './key-source.ts';
@@ -72,6 +72,18 @@ test('a new key is fetched when a token names it, but bad tokens cause one fetch
   nowMs += 5000;
   for (let i = 0; i < 20; i++) expect(await kindOf(await first.sign(long(), { kid: `bad-${i}` }))).toBe('invalid');
   expect(requests).toBe(3);
+});
+
+test("keys are fetched also when the system's clock was set back", async () => {
+  serve([await first.jwk('1')]);
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`;
+  const keys = keysFromJwksUrl({ name, url, timings: { cooldownMs: 0 } });
+  expect(await keys.candidates({ alg: 'RS256', kid: '1' })).toHaveLength(1);
+  vi.setSystemTime(Date.now() - 3_600_000);
+  serve([await first.jwk('1'), await second.jwk('2')]);
+  expect(await keys.candidates({ alg: 'RS256', kid: '2' })).toHaveLength(1);
 });
 
 test('a removed key is refused within a minute, cached or not', async () => {

@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, customFetch, type FetchImplementation } from 'jose';
 import { type CheckedJwks, checkJwks, MAX_JWKS_BYTES } from './jwks.ts';
 import { ASYMMETRIC_ALGORITHMS, KeySettingError } from './key-pem.ts';
-import { type KeySource, KeysUnavailableError, MAX_ROTATION_DELAY_MS } from './key-source.ts';
+import { type KeySource, KeysUnavailableError, MAX_ROTATION_DELAY_MS, steadyMs } from './key-source.ts';
 
 /** When a key set is fetched; there is no timer, tokens are the occasion. */
 export interface JwksUrlTimings {
@@ -41,7 +41,7 @@ export interface JwksUrlOptions {
  * @throws KeySettingError if it is no such URL
  */
 export function keysFromJwksUrl(options: JwksUrlOptions): KeySource {
-  const { name, onProblem, now = Date.now } = options;
+  const { name, onProblem, now = steadyMs } = options;
   const timings = { ...DEFAULT_JWKS_URL_TIMINGS, ...options.timings };
   // jose fetches, this decides when: its own cool-down counts from the last success only, so a URL that is away would be
   // asked once for every bad token.

@@ -32,6 +32,11 @@ export interface TokenHeader {
 /** See {@link KeySource}. With the same age of cached tokens, a removed key is refused within a minute. */
 export const MAX_ROTATION_DELAY_MS = 30_000;
 
+/** By which it is told when to look for keys: a clock that is set back would put that off until it is there again. */
+export function steadyMs(): number {
+  return performance.now();
+}
+
 /** The keys can't be fetched just now, so nothing can be said about a token. Retryable. */
 export class KeysUnavailableError extends Error {
   override readonly name = 'KeysUnavailableError';

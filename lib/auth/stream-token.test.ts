@@ -255,6 +255,20 @@ describe('cache', () => {
     expect(keySource.asked).toBe(2);
   });
 
+  test("asks again when the clock was set back, which says nothing about a token's age", async () => {
+    let nowMs = NOW_MS;
+    const verifier = createVerifier({ now: () => nowMs });
+    const token = await keys.sign(streamClaims());
+    await verifier.verify(token);
+    nowMs -= 3_600_000;
+    expect(verifier.verifyCached(token)).toBeUndefined();
+    expect((await verifier.verify(token)).kind).toBe('valid');
+    nowMs += 29_999;
+    expect(verifier.verifyCached(token)?.kind).toBe('valid');
+    nowMs += 1;
+    expect(verifier.verifyCached(token)).toBeUndefined();
+  });
+
   test('is bounded in entries', async () => {
     const verifier = createVerifier({ cacheEntries: 2 });
     const tokens = await Promise.all([1, 2, 3].map(() => keys.sign(streamClaims())));

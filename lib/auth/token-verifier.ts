@@ -95,7 +95,9 @@ export function createTokenVerifier<Claims extends { readonly expiresAtMs: numbe
       cache.delete(token);
       return EXPIRED;
     }
-    if (now() - entry.verifiedAtMs >= MAX_ROTATION_DELAY_MS) {
+    const ageMs = now() - entry.verifiedAtMs;
+    // Set back, the clock says nothing about its age.
+    if (ageMs >= MAX_ROTATION_DELAY_MS || ageMs < 0) {
       cache.delete(token);
       return undefined;
     }
