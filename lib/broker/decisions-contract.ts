@@ -112,6 +112,14 @@ export function describeDecisionsContract(name: string, openHarness: () => Promi
       expect(await here.decisions.make({ ...decision, detail: 'anew' }, TTL_MS)).toMatchObject({ detail: 'anew' });
     });
 
+    // Tokens end at any fraction of a second, and so may what is remembered about them.
+    test('is remembered for a time that is no whole number of ms', async () => {
+      const decision = newDecision({ kind: 'token_renewed', about: tokenKey(7n, randomUUID()) });
+      expect(await here.decisions.make(decision, TTL_MS + 0.4)).toEqual(decision);
+      expect(await there.decisions.find([decision])).toEqual([decision]);
+      expect(await there.decisions.make({ ...decision, atMs: decision.atMs + 1 }, 0.4)).toMatchObject({ detail: '' });
+    });
+
     test('who watches is told: at once in the same process, soon in another, and not after its end', async () => {
       const about = newChannel();
       const near = watched(here.decisions, about);

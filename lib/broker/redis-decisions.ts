@@ -55,8 +55,10 @@ export class RedisDecisions implements Decisions {
     const { kind, about, atMs, detail } = decision;
     const keeps = keepsFirst(kind) ? 'first' : 'latest';
     const [key, toldKey] = [decisionKey(decision), decisionToldKey(decision)];
+    // Redis takes whole ms alone.
+    const forMs = Math.ceil(ttlMs);
     const reply = (await this.#commands.run((client) =>
-      client.eval(DECIDE_SCRIPT, 2, key, toldKey, keeps, atMs, detail, ttlMs),
+      client.eval(DECIDE_SCRIPT, 2, key, toldKey, keeps, atMs, detail, forMs),
     )) as [value: string, isTold: number];
     const [value, isTold] = reply;
     const counts = parse(kind, about, value);
@@ -73,7 +75,7 @@ export class RedisDecisions implements Decisions {
     this.#tell(counts);
     // Of this value: meanwhile another may count, which is not told yet. Without the mark, it is told once more.
     const digest = createHash('sha1').update(value).digest('hex');
-    await this.#commands.run((client) => client.set(toldKey, digest, 'PX', ttlMs)).catch(() => undefined);
+    await this.#commands.run((client) => client.set(toldKey, digest, 'PX', forMs)).catch(() => undefined);
     return counts;
   }
 
