@@ -47,6 +47,13 @@ export class LanedSocket extends Duplex implements LaneOwner {
     initialWindowBytes: DEFAULT_WINDOW_BYTES,
     maxFrameBytes: DEFAULT_MAX_FRAME_BYTES,
   };
+  /**
+   * What the peer has set and nghttp2 has not acknowledged yet. It counts from there, as for a peer that is nghttp2: more
+   * before it would be too much. As many as nghttp2 lets wait.
+   */
+  #unacknowledged: PeerSettings[] = [];
+  /** Streams have no window any more to begin with, and nghttp2 is to be told of some: see {@link LanedSocket.laneOf}. */
+  #windowsAreTaken = false;
   readonly #lanes = new Map<number, Lane>();
   #ready: Lane[] = [];
   #flushIsDue = false;
@@ -68,6 +75,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
     });
     socket.on('data', (chunk: Buffer) => {
       this.#incoming.push(chunk, this.#deliver);
+      if (this.#windowsAreTaken) this.#giveForEnds();
       this.#lend();
     });
     socket.on('end', () => this.push(null));
@@ -78,14 +86,31 @@ export class LanedSocket extends Duplex implements LaneOwner {
   /**
    * A lane for the DATA of a stream, whose headers must not have been sent, and whose body must not be written in any other
    * way. Undefined: it has to go through nghttp2.
+   *
+   * nghttp2 holds the end of a stream back while it knows of no window for it, though that takes none. It knows of what
+   * streams begin with, and never hears of what is given to lanes: where they begin with nothing it is told of a byte.
    */
   laneOf(stream: ServerHttp2Stream): Lane | undefined {
     const { id } = stream;
     if (id === undefined || id <= this.#creditedStreamId) return undefined;
     if (stream.headersSent || stream.closed || stream.destroyed) return undefined;
+    if (this.#latestSettings.initialWindowBytes === 0) {
+      if (!this.#incoming.atBoundary) return undefined;
+      this.#deliver(windowUpdate(id, 1));
+    }
     const lane = new Lane(this, id, this.#peer.initialWindowBytes);
     this.#lanes.set(id, lane);
     return lane;
+  }
+
+  /** The stream is over: also where no frame has said so here, as its client had reset it before it had a lane. */
+  forget(streamId: number): void {
+    const lane = this.#lanes.get(streamId);
+    if (lane === undefined) return;
+    lane.close();
+    this.#lanes.delete(streamId);
+    // While nothing may be sent nobody else takes it out.
+    if (lane.isReady) this.#ready = this.#ready.filter((other) => other !== lane);
   }
 
   ready(lane: Lane): void {
@@ -152,7 +177,7 @@ export class LanedSocket extends Duplex implements LaneOwner {
     if (type === FrameType.settings && (flags & FrameFlag.ack) === 0 && lengthBytes <= DEFAULT_MAX_FRAME_BYTES) {
       return 'whole';
     }
-    if (type === FrameType.rstStream) this.#close(streamId);
+    if (type === FrameType.rstStream) this.forget(streamId);
     return 'pass';
   }
 
@@ -167,12 +192,32 @@ export class LanedSocket extends Duplex implements LaneOwner {
     return streamId === 0 ? this.#onConnectionCredit(bytes, frame) : this.#onStreamCredit(streamId, bytes);
   }
 
+  get #latestSettings(): PeerSettings {
+    return this.#unacknowledged.at(-1) ?? this.#peer;
+  }
+
   #onSettings(frame: Buffer): void {
-    const before = this.#peer.initialWindowBytes;
-    readSettings(frame, this.#peer);
-    const change = this.#peer.initialWindowBytes - before;
+    const settings = { ...this.#latestSettings };
+    readSettings(frame, settings);
+    this.#unacknowledged.push(settings);
+    if (settings.initialWindowBytes === 0) this.#windowsAreTaken = true;
+  }
+
+  #onOurAcknowledgement(): void {
+    const settings = this.#unacknowledged.shift();
+    if (settings === undefined) return;
+    const change = settings.initialWindowBytes - this.#peer.initialWindowBytes;
+    this.#peer.initialWindowBytes = settings.initialWindowBytes;
+    this.#peer.maxFrameBytes = settings.maxFrameBytes;
     if (change === 0) return;
     for (const lane of this.#lanes.values()) this.#checkWindow(lane.credit(change));
+  }
+
+  /** A byte for each lane, that nghttp2 never sends: see {@link LanedSocket.laneOf}. */
+  #giveForEnds(): void {
+    if (this.destroyed || !this.#incoming.atBoundary) return;
+    this.#windowsAreTaken = false;
+    for (const streamId of this.#lanes.keys()) this.#deliver(windowUpdate(streamId, 1));
   }
 
   #onConnectionCredit(bytes: number, frame: Buffer): boolean {
@@ -200,9 +245,10 @@ export class LanedSocket extends Duplex implements LaneOwner {
 
   #onOurHead({ type, flags, streamId, lengthBytes }: FrameHead): 'pass' {
     if (type === FrameType.headers) this.#lanes.get(streamId)?.open();
+    if (type === FrameType.settings && (flags & FrameFlag.ack) !== 0) this.#onOurAcknowledgement();
     if (type === FrameType.data) this.#spendBySession(lengthBytes);
     const isLast = (type === FrameType.data || type === FrameType.headers) && (flags & FrameFlag.endStream) !== 0;
-    if (isLast || type === FrameType.rstStream) this.#close(streamId);
+    if (isLast || type === FrameType.rstStream) this.forget(streamId);
     return 'pass';
   }
 
@@ -222,12 +268,6 @@ export class LanedSocket extends Duplex implements LaneOwner {
     if (this.destroyed || this.#socket.readableEnded || !this.#incoming.atBoundary) return;
     const bytes = this.#window.lend();
     if (bytes > 0) this.#deliver(windowUpdate(0, bytes));
-  }
-
-  /** Its stream is over: by a reset of either side, or by its last frame. */
-  #close(streamId: number): void {
-    this.#lanes.get(streamId)?.close();
-    this.#lanes.delete(streamId);
   }
 
   #flushSoon(): void {
@@ -254,11 +294,14 @@ export class LanedSocket extends Duplex implements LaneOwner {
   }
 
   #write(lanes: readonly Lane[], bytes: number): void {
+    // What waits behind something else is held as long as that: it gets no more memory than it needs.
+    const isBehind = this.#socket.writableLength > 0;
+    const out = isBehind ? Buffer.allocUnsafe(bytes) : flushing;
     let at = 0;
-    for (const lane of lanes) at = lane.fill(flushing, at, this.#peer.maxFrameBytes);
-    this.#socket.write(flushing.subarray(0, bytes));
+    for (const lane of lanes) at = lane.fill(out, at, this.#peer.maxFrameBytes);
+    this.#socket.write(out.subarray(0, bytes));
     // What the socket holds on to is its own.
-    if (this.#socket.writableLength > 0) flushing = Buffer.allocUnsafeSlow(FLUSH_BYTES);
+    if (!isBehind && this.#socket.writableLength > 0) flushing = Buffer.allocUnsafeSlow(FLUSH_BYTES);
   }
 
   /** Who is to send, and what that takes. Whom the connection's window or the room holds back stays ready. */

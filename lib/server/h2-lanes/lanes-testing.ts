@@ -17,6 +17,11 @@ export async function cleanUp(): Promise<void> {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 }
 
+/** Has this done at the end of the test, too. */
+export function cleanWith(cleanup: () => unknown): void {
+  cleanups.push(cleanup);
+}
+
 export interface Answering {
   readonly stream: ServerHttp2Stream;
   readonly lane: Lane | undefined;
@@ -99,7 +104,7 @@ export function askForLanes(session: ClientHttp2Session): void {
 }
 
 /** GET over http, of authority `a`, in HPACK: three entries of its static table, the path apart, and a literal. */
-const GET_HEADERS = { '/': '828684410161', '/plain': '828644062f706c61696e410161' };
+export const GET_HEADERS = { '/': '828684410161', '/plain': '828644062f706c61696e410161' };
 
 interface RawOptions {
   readonly path?: keyof typeof GET_HEADERS;
