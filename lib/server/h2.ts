@@ -34,6 +34,8 @@ export interface H2Server {
   take(socket: Socket, seen: Buffer): void;
   /** Tells every client to go elsewhere with its next request; sessions end with their last stream. */
   goAway(): void;
+  /** Once nothing is left of it. */
+  close(): void;
 }
 
 /** The largest stream id: no request that is on its way is refused yet. */
@@ -45,10 +47,10 @@ export interface H2Limits extends ListenLimits {
 }
 
 export function createH2Server(handler: NodeHandler, limits: H2Limits, routes: readonly H2Route[]): H2Server {
-  const sessions = new Set<ServerHttp2Session>();
+  const sessions = new Map<ServerHttp2Session, Socket>();
   const laned = new WeakMap<Http2Session, LanedSocket>();
   /** Set while its session is made, which is told at once. */
-  let taken: LanedSocket | undefined;
+  let taken: { readonly socket: Socket; readonly lanes: LanedSocket | undefined } | undefined;
   const laneOf: LaneOf = (stream) =>
     stream.session === undefined ? undefined : laned.get(stream.session)?.laneOf(stream);
   const server = createServer(
@@ -68,7 +70,7 @@ export function createH2Server(handler: NodeHandler, limits: H2Limits, routes: r
       Http2ServerResponse: H2Response,
     },
     (request, response) => {
-      if (!isStream(request)) endLateBody(request, limits.bodyTimeoutMsOf(request.url));
+      watchBody(request, limits);
       handler(request, response);
     },
   );
@@ -84,46 +86,68 @@ export function createH2Server(handler: NodeHandler, limits: H2Limits, routes: r
       }
       // An error closes it, too; without a listener it would be the process's.
       stream.on('error', ignore);
+      endBodyAfterAnswer(stream, headers[':path'] ?? '', limits);
       route.handle({
         stream,
         headers,
         laneOf,
-        pass: (body) => answerCompatibly(stream, headers, rest[1], body, handler),
+        pass: (body) => answerCompatibly(stream, headers, rest[1], body, handler, limits),
       });
     });
   }
 
   server.on('session', (session) => {
-    sessions.add(session);
-    if (taken !== undefined) laned.set(session, taken);
+    if (taken === undefined) throw new Error('a session that nobody took');
+    const { socket, lanes } = taken;
+    sessions.set(session, socket);
+    if (lanes !== undefined) laned.set(session, lanes);
     session.on('close', () => sessions.delete(session));
     // Errors have closed the session already; without a listener they would end the process.
     session.on('error', () => session.destroy());
     session.setLocalWindowSize(H2_CONNECTION_WINDOW_BYTES);
     let streams = 0;
+    /** Silent for long, which streams may be: to be closed when the last has ended and nothing comes after it. */
+    let isLate = false;
     session.on('stream', (stream) => {
       streams++;
-      stream.on('close', () => streams--);
+      stream.on('close', () => {
+        streams--;
+        // It may have been closed without a frame of its own, by a reset before it was known here.
+        if (stream.id !== undefined) lanes?.forget(stream.id);
+        if (streams > 0 || !isLate) return;
+        isLate = false;
+        session.setTimeout(limits.keepAliveTimeoutMs);
+      });
     });
-    session.setTimeout(limits.keepAliveTimeoutMs, () => {
+    session.setTimeout(limits.keepAliveTimeoutMs);
+    session.on('timeout', () => {
       if (streams === 0) session.close();
+      else isLate = true;
     });
   });
+
+  // A session that is over waits for its client to take what was written and to close its half.
+  let closing = new Set<Socket>();
+  const cutting = setInterval(() => {
+    const over = [...sessions].filter(([session]) => session.destroyed).map(([, socket]) => socket);
+    for (const socket of over) if (closing.has(socket)) socket.destroy();
+    closing = new Set(over);
+  }, limits.keepAliveTimeoutMs).unref();
 
   return {
     take(socket, seen) {
       // The listener leaves sockets half open for HTTP/1.1; on h2 a client that ends has left.
       socket.allowHalfOpen = false;
-      if (routes.length === 0 || !wantsLanes(seen)) {
-        server.emit('connection', socket);
-        return;
-      }
-      taken = new LanedSocket(socket);
-      server.emit('connection', taken);
+      const lanes = routes.length > 0 && wantsLanes(seen) ? new LanedSocket(socket) : undefined;
+      taken = { socket, lanes };
+      server.emit('connection', lanes ?? socket);
       taken = undefined;
     },
     goAway() {
-      for (const session of sessions) goAway(session);
+      for (const session of sessions.keys()) goAway(session);
+    },
+    close() {
+      clearInterval(cutting);
     },
   };
 }
@@ -133,6 +157,8 @@ export function createH2Server(handler: NodeHandler, limits: H2Limits, routes: r
  * Envoy does, or the grace is over), what it sent before has arrived, and the session closes with its last stream.
  */
 function goAway(session: ServerHttp2Session): void {
+  // Over already, and waiting for its client to close.
+  if (session.destroyed) return;
   const close = () => {
     clearTimeout(grace);
     if (!session.destroyed) session.close();
@@ -151,25 +177,36 @@ function answerCompatibly(
   rawHeaders: readonly string[],
   body: Uint8Array | undefined,
   handler: NodeHandler,
+  limits: H2Limits,
 ): void {
   const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
-  if (body !== undefined) giveBack(request, body);
+  if (body === undefined) watchBody(request, limits);
+  else giveBack(request, body);
   handler(request, new H2Response(stream));
 }
 
-/** gRPC and Connect's streams may send for as long as they like; everything else has a deadline for its body. */
-function isStream(request: Http2ServerRequest): boolean {
-  const type = request.headers['content-type'] ?? '';
-  return type.startsWith('application/grpc') || type.startsWith('application/connect+');
+/** gRPC and Connect's streams may send for as long as their answer lasts; everything else has a deadline for its body. */
+function watchBody({ stream, headers, url }: Http2ServerRequest, limits: H2Limits): void {
+  const type = headers['content-type'] ?? '';
+  const isStream = type.startsWith('application/grpc') || type.startsWith('application/connect+');
+  if (isStream) endBodyAfterAnswer(stream, url, limits);
+  else endLateBody(stream, limits.bodyTimeoutMsOf(url));
 }
 
 // HTTP/1.1 has this from Node.
-function endLateBody(request: Http2ServerRequest, timeoutMs: number): void {
-  if (request.stream.endAfterHeaders) return;
-  const { stream } = request;
+function endLateBody(stream: ServerHttp2Stream, timeoutMs: number): void {
+  if (stream.endAfterHeaders) return;
   const deadline = setTimeout(() => {
     if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_CANCEL);
   }, timeoutMs);
   stream.on('end', () => clearTimeout(deadline));
   stream.on('close', () => clearTimeout(deadline));
+}
+
+/** Who was answered may not hold a stream, and with it the session, by never ending a body that nobody waits for. */
+function endBodyAfterAnswer(stream: ServerHttp2Stream, url: string, limits: H2Limits): void {
+  if (stream.endAfterHeaders) return;
+  stream.on('finish', () => {
+    if (!stream.readableEnded && !stream.destroyed) endLateBody(stream, limits.bodyTimeoutMsOf(url));
+  });
 }

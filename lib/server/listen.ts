@@ -120,6 +120,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     await closed;
     clearInterval(sweep);
     bodies?.close();
+    h2.close();
   }
 
   const { address, port } = addressOf(h1);
