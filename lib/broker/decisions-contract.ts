@@ -112,6 +112,22 @@ export function describeDecisionsContract(name: string, openHarness: () => Promi
       expect(await here.decisions.make({ ...decision, detail: 'anew' }, TTL_MS)).toMatchObject({ detail: 'anew' });
     });
 
+    test.for<DecisionKind>(['cancelled', 'token_revoked'])(
+      'what is made again is remembered anew: %s',
+      async (kind) => {
+        const decision = newDecision({ kind });
+        await here.decisions.make(decision, TTL_MS);
+        await harness.elapse(TTL_MS - 2000, decision);
+        expect(await there.decisions.make(decision, TTL_MS)).toEqual(decision);
+        await harness.elapse(TTL_MS - 2000, decision);
+        expect(await here.decisions.find([decision])).toEqual([decision]);
+        // What is to be remembered for longer is not shortened.
+        await there.decisions.make(decision, 10);
+        await harness.elapse(1000, decision);
+        expect(await here.decisions.find([decision])).toEqual([decision]);
+      },
+    );
+
     // Tokens end at any fraction of a second, and so may what is remembered about them.
     test('is remembered for a time that is no whole number of ms', async () => {
       const decision = newDecision({ kind: 'token_renewed', about: tokenKey(7n, randomUUID()) });

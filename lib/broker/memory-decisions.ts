@@ -13,7 +13,7 @@ const DEFAULT_MAX_DECISIONS = 100_000;
 
 interface Known {
   readonly decision: Decision;
-  readonly expiresAtMs: number;
+  expiresAtMs: number;
 }
 
 /** Decisions in this process's memory. */
@@ -33,17 +33,20 @@ export class MemoryDecisions implements Decisions {
     const nowMs = this.#now();
     const key = subjectKey(decision);
     const known = this.#find(key, nowMs);
-    const stays = known !== undefined && (keepsFirst(decision.kind) || known.atMs >= decision.atMs);
-    if (stays) return known;
+    const expiresAtMs = nowMs + ttlMs;
+    if (known !== undefined && (keepsFirst(decision.kind) || known.decision.atMs >= decision.atMs)) {
+      known.expiresAtMs = Math.max(known.expiresAtMs, expiresAtMs);
+      return known.decision;
+    }
     if (known === undefined) this.#makeRoom(nowMs);
-    this.#known.set(key, { decision, expiresAtMs: nowMs + ttlMs });
+    this.#known.set(key, { decision, expiresAtMs });
     for (const watcher of [...this.#watchers]) watcher.onDecision(decision);
     return decision;
   }
 
   async find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]> {
     const nowMs = this.#now();
-    return subjects.map((subject) => this.#find(subjectKey(subject), nowMs));
+    return subjects.map((subject) => this.#find(subjectKey(subject), nowMs)?.decision);
   }
 
   watch(watcher: DecisionWatcher): () => void {
@@ -51,9 +54,9 @@ export class MemoryDecisions implements Decisions {
     return () => this.#watchers.delete(watcher);
   }
 
-  #find(key: string, nowMs: number): Decision | undefined {
+  #find(key: string, nowMs: number): Known | undefined {
     const known = this.#known.get(key);
-    if (known === undefined || nowMs < known.expiresAtMs) return known?.decision;
+    if (known === undefined || nowMs < known.expiresAtMs) return known;
     this.#known.delete(key);
     return undefined;
   }

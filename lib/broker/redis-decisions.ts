@@ -18,10 +18,13 @@ const FEED_MAX_ENTRIES = 100_000;
 const FEED_TTL_MS = 24 * 60 * 60 * 1000;
 const FIRST_ID = '0-0';
 
-// Keeps what counts, `<at ms> <detail>`, and answers it, and whether it is known to be in the feed.
+// Keeps what counts, `<at ms> <detail>`, and answers it, and whether it is known to be in the feed. What is there already is
+// remembered anew, and never for less than before.
 const DECIDE_SCRIPT = `
 local known = redis.call('GET', KEYS[1])
 if known and (ARGV[1] == 'first' or tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[2])) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4], 'GT')
+  redis.call('PEXPIRE', KEYS[2], ARGV[4], 'GT')
   return {known, redis.call('GET', KEYS[2]) == redis.sha1hex(known) and 1 or 0}
 end
 local value = ARGV[2] .. ' ' .. ARGV[3]
