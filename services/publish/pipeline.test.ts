@@ -139,20 +139,32 @@ describe('after a refusal that is worth sending again', () => {
     await memory.close();
   });
 
-  test('nobody waits for a message that can never be stored', async () => {
+  test('nobody waits for messages that can never be stored', async () => {
     const memory = createMemoryBroker();
     let isAway = true;
     const { pipeline, answers } = open(flaky(memory, () => (isAway ? 'fails' : 'works')));
-    pipeline.push(head(0, 0), new Uint8Array(1));
-    pipeline.flush();
-    await until('it is answered', () => answers.length === 1);
-    isAway = false;
-    await memory.publish(channelOf(head(0, 0)), { ...head(0, 9, Phase.END), data: new Uint8Array(1) }, RATE);
-    pipeline.push(head(0, 0), new Uint8Array(1));
-    pipeline.push(head(0, 1), new Uint8Array(1));
+    const push = (sequence: number) => pipeline.push(head(0, sequence), new Uint8Array(1));
+    push(0);
+    push(1);
+    push(2);
     pipeline.flush();
     await until('they are answered', () => answers.length === 3);
-    expect(answers.map(outcome)).toEqual(['broker_away', 'stream_ended', 'stream_ended']);
+    isAway = false;
+    await memory.publish(channelOf(head(0, 0)), { ...head(0, 9, Phase.END), data: new Uint8Array(1) }, RATE);
+    push(0);
+    pipeline.flush();
+    await until('it is answered', () => answers.length === 4);
+    // Who is told that his stream has ended sends nothing of it again.
+    push(7);
+    pipeline.flush();
+    await until('it is answered', () => answers.length === 5);
+    expect(answers.map(outcome)).toEqual([
+      'broker_away',
+      'earlier_refused',
+      'earlier_refused',
+      'stream_ended',
+      'stream_ended',
+    ]);
     await memory.close();
   });
 

@@ -219,6 +219,7 @@ export class Pipeline {
         return;
       }
       slot.answer = answerOf(result, this.#options.rate);
+      if (result.kind === 'sealed') this.#release(line);
       if (result.kind === 'sealed' || slot.message?.phase === Phase.END) this.#watch?.remove(line.channel);
       else this.#watch?.add(line.channel);
     }
@@ -235,6 +236,13 @@ export class Pipeline {
     if (this.#isStopped) return;
     this.#send(line);
     this.#options.onAnswers();
+  }
+
+  /** Nothing of its channel is stored any more: nobody sends again what was refused, and it would be held for ever. */
+  #release(line: Line): void {
+    if (line.held === undefined) return;
+    this.#countHeld(-line.held.size);
+    line.held = undefined;
   }
 
   #countHeld(more: number): void {
