@@ -22,7 +22,10 @@ export abstract class Connection<T> {
   protected readonly sink: Sink<T>;
   readonly #words: Pick<Wire<T>, 'opening' | 'heartbeat' | 'goodbye'>;
   readonly #options: ConnectionOptions<T>;
+  /** Since when it has taken nothing, while something waits. */
   #fullSinceMs: number | undefined;
+  /** What waited when that was last looked at. */
+  #waitedBytes = 0;
   #drained: (() => void)[] = [];
   #opened = false;
   #spoke = false;
@@ -86,7 +89,10 @@ export abstract class Connection<T> {
 
   heartbeat(nowMs: number): void {
     if (this.#fullSinceMs !== undefined) {
-      if (nowMs - this.#fullSinceMs > MAX_WITHOUT_DRAIN_MS) this.#cut();
+      const { waitingBytes } = this.sink;
+      if (waitingBytes < this.#waitedBytes) this.#fullSinceMs = nowMs;
+      else if (nowMs - this.#fullSinceMs > MAX_WITHOUT_DRAIN_MS) this.#cut();
+      this.#waitedBytes = waitingBytes;
       return;
     }
     this.say(this.#words.heartbeat);
@@ -118,8 +124,12 @@ export abstract class Connection<T> {
     this.open();
     if (this.#over) return;
     if (this.sink.write(chunk)) return;
-    this.#fullSinceMs ??= performance.now();
-    if (this.sink.waitingBytes > MAX_WAITING_BYTES) this.#cut();
+    const { waitingBytes } = this.sink;
+    if (this.#fullSinceMs === undefined) {
+      this.#fullSinceMs = performance.now();
+      this.#waitedBytes = waitingBytes;
+    }
+    if (waitingBytes > MAX_WAITING_BYTES) this.#cut();
   }
 
   #onDrain(): void {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { channelKey } from '#lib/broker/broker.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
-import { MAX_WAITING_BYTES } from './connection.ts';
+import { Connection, MAX_WAITING_BYTES } from './connection.ts';
 import type { Wire } from './delivery.ts';
 import { KEEP_ALIVE_SEC, Listeners } from './listeners.ts';
 import { followAsService, Words } from './listeners-testing.ts';
@@ -89,6 +89,20 @@ test('who takes nothing is cut at the byte limit, or after 30 s, and the others 
   expect(listeners.count).toBe(1);
 });
 
+test('who is slow and takes something all the time is not cut', async () => {
+  start();
+  const sink = await join();
+  sink.stalled = true;
+  await publish('x'.repeat(100_000));
+  for (let beat = 0; beat < 6; beat++) {
+    sink.waitingBytes -= 10_000;
+    await vi.advanceTimersByTimeAsync(KEEP_ALIVE_SEC * 1000);
+  }
+  expect(sink.over).toBeUndefined();
+  await vi.advanceTimersByTimeAsync(3 * KEEP_ALIVE_SEC * 1000);
+  expect(sink.over).toBe('too_slow');
+});
+
 test('a drain sends everybody away within its time, with a notice to those who want one', async () => {
   start();
   const plain = await Promise.all(Array.from({ length: 5 }, () => join()));
@@ -109,6 +123,27 @@ test('connections end at their age, less up to a fifth', async () => {
   expect(sinks.filter(({ over }) => over !== undefined)).toEqual([]);
   await vi.advanceTimersByTimeAsync(21_000);
   for (const sink of sinks) expect(sink).toMatchObject({ over: 'ended', heard: expect.arrayContaining(['goodbye']) });
+});
+
+/** The broker takes its time to say where the channel stands. */
+class Late extends Connection<string> {
+  async begin(): Promise<'following'> {
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    return 'following';
+  }
+  protected leave(): void {}
+  protected drainNotice(): string {
+    return 'server_draining';
+  }
+}
+
+test('a connection that took longer to begin than it is to last ends, too', async () => {
+  start({ maxConnectionMs: 2_000 });
+  const sink = new Words();
+  const joined = listeners.admit({ sink, wantsDrainNotice: () => false }, (options) => new Late(options, words));
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(await joined).toBe('following');
+  expect(sink).toMatchObject({ over: 'ended', heard: ['open', 'goodbye'] });
 });
 
 test('more than the limit are refused, and one who has gone makes room', async () => {

@@ -69,7 +69,8 @@ export class Listeners {
     if (this.#draining) throw new Refusal('draining');
     if (this.#count >= this.#options.maxListeners) throw new Refusal('too_many_listeners');
     this.#count++;
-    const endsAtTurn = this.#endsAtTurn();
+    /** Known once it has begun, which may take long. */
+    let endsAtTurn: number | undefined;
     const slot = this.#turn % KEEP_ALIVE_SEC;
     const listener = make({
       sink,
@@ -96,6 +97,7 @@ export class Listeners {
     if (sink.isGone) listener.abandon();
     if (listener.isOver) return 'following';
     this.#wheel[slot]?.add(listener);
+    endsAtTurn = this.#endsAtTurn();
     if (endsAtTurn !== undefined) this.#endAt(endsAtTurn, listener);
     listener.open();
     if (listener.isSilent) this.#silent.add(listener);
