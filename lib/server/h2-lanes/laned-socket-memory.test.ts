@@ -1,9 +1,12 @@
+import type { Socket } from 'node:net';
 import { queryObjects, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { H2Call } from '../h2-route.ts';
+import type { ListenLimits } from '../limits.ts';
 import { listen } from '../listen.ts';
 import { Lane } from './lane.ts';
+import { LanedSocket } from './laned-socket.ts';
 import { cleanUp, cleanWith, noise, open } from './lanes-testing.ts';
 import { StrictClient } from './strict-client-testing.ts';
 
@@ -16,12 +19,13 @@ const gc = runInNewContext('gc') as () => void;
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Takes every call, and leaves it as it is. */
-async function taking() {
+async function taking(limits: Partial<ListenLimits> = {}) {
   const calls: H2Call[] = [];
   const listening = await listen({
     host: '127.0.0.1',
     port: 0,
     handler: () => {},
+    limits,
     h2Routes: [{ takes: () => true, handle: (call) => void calls.push(call) }],
   });
   cleanWith(async () => {
@@ -109,3 +113,23 @@ test('lanes that are over leave nothing while their connection has no window', a
   port.answering.clear();
   expect(queryObjects(Lane)).toBeLessThan(5);
 }, 30_000);
+
+test.each([
+  ['ends', (socket: Socket) => void socket.end()],
+  ['is reset', (socket: Socket) => void socket.resetAndDestroy()],
+  ['ends in the middle of a frame', (socket: Socket) => void socket.end(Buffer.from('000004080000', 'hex'))],
+  ['makes an error', (socket: Socket) => void socket.write(Buffer.alloc(100, 'garbage'))],
+  ['reads nothing, and makes an error', (socket: Socket) => void socket.pause().write(Buffer.alloc(100, 'garbage'))],
+])('a connection that %s leaves nothing', async (_what, leave) => {
+  const { listening, calls } = await taking({ keepAliveTimeoutMs: 200 });
+  for (let n = 0; n < 10; n++) {
+    const client = await StrictClient.connect({ listening, answering: new Map() });
+    client.get();
+    await vi.waitFor(() => expect(calls).toHaveLength(1));
+    const lane = begin(calls.pop() as H2Call);
+    leave(client.socket);
+    for (let m = 0; m < 20; m++) lane.write(noise(10_000, m));
+  }
+  await vi.waitFor(() => expect(listening.connections()).toBe(0), 10_000);
+  await vi.waitFor(() => expect(queryObjects(LanedSocket)).toBeLessThan(5), 10_000);
+});
