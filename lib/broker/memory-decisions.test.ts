@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { BrokerUnavailableError } from './broker.ts';
 import { newChannel } from './broker-harness.ts';
+import { tokenKey } from './decisions.ts';
 import type { DecisionsHarness } from './decisions-contract.ts';
 import { describeDecisionsContract, newDecision } from './decisions-contract.ts';
 import { createMemoryBroker } from './memory-broker.ts';
@@ -33,6 +34,29 @@ test('refuses what it has no room for, and has room again when decisions expire'
   expect(await decisions.make({ ...kept, detail: 'again' }, 500)).toEqual(kept);
   nowMs = 500;
   expect(await decisions.make(newDecision({ about: newChannel() }), 1000)).toBeDefined();
+});
+
+// Whoever has a token of a listener can say of any ids that it follows them: as many, and as long, as it likes.
+test.each([
+  ['many', 100_000, 20],
+  ['long ones', 10_000, 9_000],
+])('renewals take neither all the room there is nor all the memory: %s', async (_, count, length) => {
+  const decisions = new MemoryDecisions(() => 0);
+  let remembered = 0;
+  const refused = async () => {
+    for (let n = 0; n < count; n += 1) {
+      const renewed = newDecision({ kind: 'token_renewed', about: tokenKey(7n, `${n}`), detail: 'x'.repeat(length) });
+      await decisions.make(renewed, 1000);
+      remembered += 1;
+    }
+  };
+  await expect(refused()).rejects.toThrow('full');
+  expect(remembered).toBeGreaterThan(2_000);
+  const revoked = newDecision({ kind: 'token_revoked', about: tokenKey(7n, 'x') });
+  expect(await decisions.make(revoked, 1000)).toEqual(revoked);
+  // Presented once more, it takes the room that it has.
+  const again = newDecision({ kind: 'token_renewed', about: tokenKey(7n, '0'), atMs: revoked.atMs + 1 });
+  expect(await decisions.make(again, 1000)).toEqual(again);
 });
 
 test('a closed broker refuses', async () => {

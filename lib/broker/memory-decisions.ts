@@ -10,6 +10,13 @@ import {
 
 /** More are refused: a decision that was answered is never forgotten before its time. */
 const DEFAULT_MAX_DECISIONS = 100_000;
+/**
+ * What renewals may take, for each decision that there may be: less than half of them, and no long ones. A listener can make
+ * any number of these alone, and must not keep others from revoking its token.
+ */
+const RENEWAL_BYTES_PER_DECISION = 256;
+/** What one takes beside its detail. */
+const RENEWAL_OVERHEAD_BYTES = 512;
 
 interface Known {
   readonly decision: Decision;
@@ -22,6 +29,7 @@ export class MemoryDecisions implements Decisions {
   readonly #max: number;
   readonly #known = new Map<string, Known>();
   readonly #watchers = new Set<DecisionWatcher>();
+  #renewalBytes = 0;
 
   /** @param now the clock by which they expire; it throws if the broker is closed. */
   constructor(now: () => number, max = DEFAULT_MAX_DECISIONS) {
@@ -38,8 +46,13 @@ export class MemoryDecisions implements Decisions {
       known.expiresAtMs = Math.max(known.expiresAtMs, expiresAtMs);
       return known.decision;
     }
-    if (known === undefined) this.#makeRoom(nowMs);
+    if (!this.#hasRoom(decision, known)) this.#sweep(nowMs);
+    if (!this.#hasRoom(decision, known)) {
+      throw new BrokerUnavailableError(`the memory broker is full: it may remember ${this.#max} decisions`);
+    }
+    this.#forget(key, known);
     this.#known.set(key, { decision, expiresAtMs });
+    this.#renewalBytes += renewalBytes(decision);
     for (const watcher of [...this.#watchers]) watcher.onDecision(decision);
     return decision;
   }
@@ -57,14 +70,27 @@ export class MemoryDecisions implements Decisions {
   #find(key: string, nowMs: number): Known | undefined {
     const known = this.#known.get(key);
     if (known === undefined || nowMs < known.expiresAtMs) return known;
-    this.#known.delete(key);
+    this.#forget(key, known);
     return undefined;
   }
 
-  #makeRoom(nowMs: number): void {
-    if (this.#known.size < this.#max) return;
-    for (const [key, { expiresAtMs }] of this.#known) if (nowMs >= expiresAtMs) this.#known.delete(key);
-    if (this.#known.size < this.#max) return;
-    throw new BrokerUnavailableError(`the memory broker is full: it may remember ${this.#max} decisions`);
+  #hasRoom(decision: Decision, known: Known | undefined): boolean {
+    const size = this.#known.size + (known === undefined ? 1 : 0);
+    const more = renewalBytes(decision) - (known === undefined ? 0 : renewalBytes(known.decision));
+    return size <= this.#max && (more <= 0 || this.#renewalBytes + more <= this.#max * RENEWAL_BYTES_PER_DECISION);
   }
+
+  #sweep(nowMs: number): void {
+    for (const [key, known] of this.#known) if (nowMs >= known.expiresAtMs) this.#forget(key, known);
+  }
+
+  #forget(key: string, known: Known | undefined): void {
+    if (known === undefined) return;
+    this.#known.delete(key);
+    this.#renewalBytes -= renewalBytes(known.decision);
+  }
+}
+
+function renewalBytes({ kind, detail }: Decision): number {
+  return kind === 'token_renewed' ? RENEWAL_OVERHEAD_BYTES + detail.length : 0;
 }
