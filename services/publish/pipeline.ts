@@ -38,6 +38,8 @@ export interface PipelineOptions {
 interface Slot {
   readonly message: NewMessage | undefined;
   answer: PipelineAnswer | undefined;
+  /** Its turn has come: where the rate lets it wait after that, nothing goes before it. */
+  hasPassed: boolean;
 }
 
 /** What waits for one channel. */
@@ -90,7 +92,7 @@ export class Pipeline {
    * @throws Refusal `too_large`
    */
   push(head: MessageHead, data: Uint8Array): void {
-    const slot: Slot = { message: toStore(head, data), answer: undefined };
+    const slot: Slot = { message: toStore(head, data), answer: undefined, hasPassed: false };
     this.#slots.push(slot);
     this.#waitingBytes += data.byteLength;
     if (this.#isStopped) {
@@ -109,7 +111,7 @@ export class Pipeline {
 
   /** Takes the place of a message that did not pass. */
   refuse(refusal: Refusal): void {
-    this.#slots.push({ message: undefined, answer: refusal });
+    this.#slots.push({ message: undefined, answer: refusal, hasPassed: false });
   }
 
   /** Sends what has been pushed. */
@@ -168,10 +170,11 @@ export class Pipeline {
       const isFull = group.length === MAX_STEP_MESSAGES || bytes + message.data.byteLength > MAX_STEP_BYTES;
       if (group.length > 0 && isFull) break;
       taken += 1;
-      if (held !== undefined && !held.pass(messageKey(message))) {
+      if (held !== undefined && !slot.hasPassed && !held.pass(messageKey(message))) {
         slot.answer = EARLIER_REFUSED;
         continue;
       }
+      slot.hasPassed = true;
       group.push(slot);
       bytes += message.data.byteLength;
     }
