@@ -3,7 +3,7 @@ import type { Shared } from './due.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
 import type { Following, Reader } from './follow.ts';
 import { LiveReaders, type LiveReadersOptions } from './live-readers.ts';
-import { behind, holeBefore, type Run, runsOf, standing } from './missing.ts';
+import { behind, holeBefore, includes, type Run, runsOf, type Standing, standing } from './missing.ts';
 import type { Replays } from './replays.ts';
 
 const READ_BATCH = 128;
@@ -50,6 +50,8 @@ export class ChannelFeed<D extends object> {
   #last: EntryId = BEFORE_ALL;
   /** The latest live entry that the feed has heard of and not delivered yet. */
   #heard: EntryId = BEFORE_ALL;
+  /** What was read when the log went back, if it did: what comes live with an id up to there may be of what was lost. */
+  #wentBackFrom: EntryId = BEFORE_ALL;
   #unlisten: (() => void) | undefined;
   #start: Promise<void> | undefined;
   #established = false;
@@ -153,6 +155,7 @@ export class ChannelFeed<D extends object> {
   /** Brings one reader from its cursor to where the feed stands, and makes it live. */
   async #catchUp(reader: Reader<D>, cursor: EntryId | undefined, first: Answer): Promise<void> {
     let at = cursor;
+    let readTo = BEFORE_ALL;
     let answer = first;
     try {
       for (;;) {
@@ -160,19 +163,24 @@ export class ChannelFeed<D extends object> {
         if (entries.length === 0) {
           const stand = standing(at, tail);
           if (stand !== undefined) {
+            this.#wentBack(stand, readTo);
             at = stand.cursor;
             reader.control(stand.notice, at);
           }
         }
         for (const run of runsOf(entries)) {
           const hole = holeBefore(run.first, at);
-          if (hole !== undefined) reader.control(hole.notice, hole.cursor);
+          if (hole !== undefined) {
+            this.#wentBack(hole, readTo);
+            reader.control(hole.notice, hole.cursor);
+          }
           for (const shared of this.#replayed(run)) {
             reader.deliver(shared);
             await reader.congested();
             if (!this.#catchingUp.has(reader)) return;
           }
           at = run.last.id;
+          readTo = at;
           if (run.last.seals) return this.#finish(reader, 'ended');
         }
         if (entries.length < READ_BATCH) {
@@ -230,7 +238,7 @@ export class ChannelFeed<D extends object> {
     // Text goes on waiting: else many who join would undo for the others what their channel coalesces for.
     if (!this.#live.wait) this.deliverDue();
     if (at !== this.#last) {
-      const next = this.#recent.findIndex(({ entry }) => entry.prev === at);
+      const next = this.#recent.findIndex(({ entry }) => entry.prev === at && !this.#mayBeLost(entry.id));
       if (next < 0) return false;
       const missing = this.#recent.slice(next);
       for (const shared of this.#live.together(missing)) reader.deliver(shared);
@@ -247,7 +255,7 @@ export class ChannelFeed<D extends object> {
   #onLive(entry: Entry): void {
     if (this.#closed) return;
     const isNews = compareEntryIds(entry.id, this.#last) > 0;
-    if (this.established && isNews && entry.prev === this.#last) {
+    if (this.established && isNews && entry.prev === this.#last && !this.#mayBeLost(entry.id)) {
       this.#advance(entry);
       return;
     }
@@ -258,6 +266,22 @@ export class ChannelFeed<D extends object> {
     }
     // A hole before it, or an id from before the last one: the log went back. The broker has to say.
     if (this.established) this.#fill();
+  }
+
+  #mayBeLost(id: EntryId): boolean {
+    return this.#wentBackFrom !== BEFORE_ALL && compareEntryIds(id, this.#wentBackFrom) <= 0;
+  }
+
+  /** Takes note that the log went back, if this says so, below what was read up to `from`. */
+  #wentBack({ notice }: Standing, from: EntryId): void {
+    if (notice.type !== 'gap' && compareEntryIds(from, this.#wentBackFrom) > 0) this.#wentBackFrom = from;
+  }
+
+  /** Tells the live readers. What is remembered of before leads nobody on from there. */
+  #tell(stand: Standing): void {
+    this.#wentBack(stand, this.#last);
+    this.#recent = [];
+    this.#live.control(stand.notice, stand.cursor);
   }
 
   #advance(entry: Entry): void {
@@ -315,18 +339,13 @@ export class ChannelFeed<D extends object> {
       }
       const stand = entries.length === 0 && !hasMoved ? standing(before, tail) : undefined;
       if (stand !== undefined) {
+        this.#tell(stand);
         this.#last = stand.cursor ?? BEFORE_ALL;
-        this.#recent = [];
-        this.#live.control(stand.notice, stand.cursor);
       }
       for (const entry of entries) {
         const at = this.#last === BEFORE_ALL ? undefined : this.#last;
         const hole = holeBefore(entry, at);
-        if (hole !== undefined) {
-          // What is remembered of before it leads nobody on from there.
-          this.#recent = [];
-          this.#live.control(hole.notice, hole.cursor);
-        }
+        if (hole !== undefined) this.#tell(hole);
         this.#advance(entry);
       }
       if (read.entries.length === READ_BATCH) continue;
@@ -374,15 +393,6 @@ export class ChannelFeed<D extends object> {
   #closeIfIdle(): void {
     if (this.#live.isEmpty && this.#catchingUp.size === 0 && this.#joining === 0) this.close();
   }
-}
-
-/**
- * Whether an entry counts the one with this id: it may stand for several, where it may be joined at all. Another of the same
- * place, in a log that was rolled back, is found by the chain and by the tail check.
- */
-function includes({ id, prev, coalesceMs }: Entry, other: EntryId): boolean {
-  if (id === other) return true;
-  return coalesceMs !== undefined && compareEntryIds(prev, other) < 0 && compareEntryIds(other, id) < 0;
 }
 
 function delay(ms: number): Promise<void> {

@@ -68,3 +68,12 @@ export function holeBefore(entry: Entry, at: EntryId | undefined): Standing | un
   if (entry.prev === BEFORE_ALL) return { notice: { type: 'expired' }, cursor: undefined };
   return { notice: { type: 'reset' }, cursor: entry.prev };
 }
+
+/**
+ * Whether an entry counts the one with this id: it may stand for several, where it may be joined at all. Another of the same
+ * place, in a log that was rolled back, is found by the chain and by the tail check.
+ */
+export function includes({ id, prev, coalesceMs }: Entry, other: EntryId): boolean {
+  if (id === other) return true;
+  return coalesceMs !== undefined && compareEntryIds(prev, other) < 0 && compareEntryIds(other, id) < 0;
+}
