@@ -100,7 +100,7 @@ test('lanes that are over leave nothing while their connection has no window', a
   const { id, lane } = await answered();
   const stream = client.streams.get(id);
   // What comes is not kept.
-  if (stream !== undefined) stream.isOver = true;
+  if (stream !== undefined) stream.isReset = true;
   const chunk = noise(2 ** 20, 1);
   for (let n = 0; n < 64; n++) lane.write(chunk);
   await vi.waitFor(() => expect(stream?.windowBytes).toBeLessThan(2 * 2 ** 20), 10_000);

@@ -19,6 +19,8 @@ interface Stream {
   windowBytes: number;
   hasHeaders: boolean;
   isOver: boolean;
+  /** By this client: what comes after it was under way. */
+  isReset: boolean;
   readonly chunks: Buffer[];
 }
 
@@ -64,7 +66,13 @@ export class StrictClient {
   get(): number {
     const id = this.#nextId;
     this.#nextId += 2;
-    this.streams.set(id, { windowBytes: this.#peer.initialWindowBytes, hasHeaders: false, isOver: false, chunks: [] });
+    this.streams.set(id, {
+      windowBytes: this.#peer.initialWindowBytes,
+      hasHeaders: false,
+      isOver: false,
+      isReset: false,
+      chunks: [],
+    });
     const flags = FrameFlag.endHeaders | FrameFlag.endStream;
     this.socket.write(encodeFrame(FrameType.headers, flags, id, Buffer.from(GET_HEADERS['/'], 'hex')));
     return id;
@@ -88,7 +96,7 @@ export class StrictClient {
   }
 
   reset(streamId: number): void {
-    this.#stream(streamId).isOver = true;
+    this.#stream(streamId).isReset = true;
     this.socket.write(encodeFrame(FrameType.rstStream, 0, streamId, Buffer.from('00000008', 'hex')));
   }
 
@@ -131,6 +139,7 @@ export class StrictClient {
       else this.#acknowledged();
     } else if (type === FrameType.headers) {
       const stream = this.#stream(streamId);
+      if (stream.isOver) this.faults.push(`headers of ${streamId} after its end`);
       stream.hasHeaders = true;
       if ((flags & FrameFlag.endStream) !== 0) stream.isOver = true;
     } else if (type === FrameType.data) {
@@ -158,7 +167,8 @@ export class StrictClient {
     if (stream.windowBytes < 0 && data.length > 0) {
       this.faults.push(`${-stream.windowBytes} more than the window of ${streamId}`);
     }
-    if (stream.isOver) return;
+    if (stream.isOver) this.faults.push(`data of ${streamId} after its end`);
+    if (stream.isReset) return;
     stream.chunks.push(data);
     if ((flags & FrameFlag.endStream) !== 0) stream.isOver = true;
   }
