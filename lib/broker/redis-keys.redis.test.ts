@@ -45,8 +45,10 @@ describe('keys', () => {
     await broker.publish(channel, newMessage({ phase: Phase.END }), UNLIMITED);
     const [logMs, indexMs] = [await redis.server.admin.pexpiretime(log), await redis.server.admin.pexpiretime(index)];
     expect(logMs).toBeGreaterThan(0);
-    expect(indexMs).toBe(logMs);
-    expect(await redis.server.admin.pexpiretime(seal)).toBe(logMs + 24 * 60 * 60 * 1000);
+    // Within a script the clock goes on.
+    expect(Math.abs(indexMs - logMs)).toBeLessThan(1000);
+    const sealMs = await redis.server.admin.pexpiretime(seal);
+    expect(Math.abs(sealMs - logMs - 24 * 60 * 60 * 1000)).toBeLessThan(1000);
   });
 
   test.each([
