@@ -61,8 +61,10 @@ export class ShardSubscriber {
 
   unwant(live: string): void {
     if (!this.#wanted.delete(live)) return;
-    const known = this.#standing.delete(live) || this.#asked.delete(live);
-    if (known && this.#redis.status === 'ready') this.#redis.sunsubscribe(live).catch(() => undefined);
+    this.#standing.delete(live);
+    this.#asked.delete(live);
+    // Also where it is in doubt: the server may still have it.
+    if (this.#redis.status === 'ready') this.#redis.sunsubscribe(live).catch(() => undefined);
   }
 
   close(): void {
