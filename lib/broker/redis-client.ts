@@ -1,5 +1,5 @@
 import type { Cluster, Redis, Result } from 'ioredis';
-import { END_IDLE_SCRIPT, FORGET_SCRIPT, PUBLISH_SCRIPT, READ_SCRIPT } from './redis-scripts.ts';
+import { END_IDLE_SCRIPT, FORGET_SCRIPT, READ_SCRIPT } from './redis-scripts.ts';
 
 /** What commands are sent to, the scripts of redis-scripts.ts among them. */
 export type RedisClient = Redis | Cluster;
@@ -9,7 +9,6 @@ export type ScriptArguments = (string | number | Buffer)[];
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    tidewayPublish(...args: ScriptArguments): Result<PublishReply, Context>;
     tidewayReadBuffer(...args: ScriptArguments): Result<ReadReply, Context>;
     tidewayEndIdle(...args: ScriptArguments): Result<EndIdleReply, Context>;
     tidewayForget(...args: ScriptArguments): Result<number, Context>;
@@ -36,7 +35,6 @@ export type EndIdleReply = ['over' | 'ended'] | ['active', string];
 
 /** Each is sent by its hash, and with its text where the server doesn't know it yet. */
 export function defineScripts(client: RedisClient): void {
-  client.defineCommand('tidewayPublish', { lua: PUBLISH_SCRIPT, numberOfKeys: 4 });
   client.defineCommand('tidewayRead', { lua: READ_SCRIPT, numberOfKeys: 3 });
   client.defineCommand('tidewayEndIdle', { lua: END_IDLE_SCRIPT, numberOfKeys: 4 });
   client.defineCommand('tidewayForget', { lua: FORGET_SCRIPT, numberOfKeys: 1 });
