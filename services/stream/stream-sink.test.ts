@@ -32,7 +32,7 @@ async function listenersOf(faces: readonly (typeof sseFace)[]) {
   });
   const client = await StrictClient.connect({ listening, answering: new Map() });
   const ids = faces.map(() => client.get());
-  await vi.waitFor(() => expect(sinks).toHaveLength(faces.length), { interval: 1 });
+  await vi.waitFor(() => expect(sinks).toHaveLength(faces.length), { interval: 1, timeout: 10_000 });
   return { client, listeners: sinks.map((sink, n) => ({ sink, id: ids[n] as number, written: [] as Buffer[] })) };
 }
 
@@ -91,8 +91,8 @@ test('however listeners of a connection are written to, end, are cut or go: each
         const isCut = is === 'too_slow' && n === 2;
         if (is !== 'reset' && !isCut) {
           client.give(id, 10_000_000);
-          await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true), { interval: 2 });
-        } else await vi.waitFor(() => expect(sink.isGone).toBe(true), { interval: 2 });
+          await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true), { interval: 2, timeout: 10_000 });
+        } else await vi.waitFor(() => expect(sink.isGone).toBe(true), { interval: 2, timeout: 10_000 });
         const body = client.bodyOf(id);
         const isWhole = is === 'end' || (is === 'unavailable' && n !== 2);
         expect(told(isWhole ? body : body.subarray(0, all.length))).toBe(
@@ -108,3 +108,37 @@ test('however listeners of a connection are written to, end, are cut or go: each
     { numRuns: 60 },
   );
 }, 60_000);
+
+test.each([
+  ['in a lane', true],
+  ['without one', false],
+])('a stream %s whose window is used up to the byte ends, and is not reset', async (_what, inLane) => {
+  const sinks: ByteSink[] = [];
+  const listening = await listen({
+    host: '127.0.0.1',
+    port: 0,
+    handler: () => {},
+    h2Routes: [
+      {
+        takes: () => true,
+        handle: (call) =>
+          void sinks.push(new StreamSink(inLane ? call : { stream: call.stream, laneOf: () => undefined }, sseFace)),
+      },
+    ],
+  });
+  cleanWith(async () => {
+    listening.destroy();
+    await listening.stopAccepting();
+  });
+  const client = await StrictClient.connect({ listening, answering: new Map() }, { initialWindowBytes: 1000 });
+  const id = client.get();
+  await vi.waitFor(() => expect(sinks).toHaveLength(1), 10_000);
+  sinks[0]?.write(noise(1000, 1));
+  await vi.waitFor(() => expect(client.bodyOf(id)).toHaveLength(1000), 10_000);
+  sinks[0]?.end();
+  // Its end has come to nghttp2 before there is window again.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  client.give(id, 1000);
+  await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true), 10_000);
+  expect(client.faults).toEqual([]);
+});

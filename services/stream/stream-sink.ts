@@ -74,6 +74,9 @@ export class StreamSink<W = Wire<Uint8Array>> extends ByteSink<W> {
     const { headers, endings } = this.face;
     this.#lane = this.#laneOf(this.#stream);
     if (this.#lane !== undefined) this.#lane.onDrain = this.#onDrained;
-    this.#stream.respond({ ...headers, ...this.#more }, { waitForTrailers: endings.ended?.trailers !== undefined });
+    // Node resets a stream that ends while its window is used up to the byte, but for one that waits for trailers, also for
+    // none. What a lane sends is not of the window that Node knows.
+    const waitForTrailers = this.#lane === undefined || endings.ended?.trailers !== undefined;
+    this.#stream.respond({ ...headers, ...this.#more }, { waitForTrailers });
   }
 }

@@ -46,7 +46,7 @@ test('what waits for a client that reads nothing takes about as much as it is, h
   const { listening, calls } = await taking();
   const client = await StrictClient.connect({ listening, answering: new Map() }, { initialWindowBytes: 2 ** 26 });
   client.get();
-  await vi.waitFor(() => expect(calls).toHaveLength(1));
+  await vi.waitFor(() => expect(calls).toHaveLength(1), 10_000);
   const lane = begin(calls[0] as H2Call);
   await turn();
   client.socket.pause();
@@ -68,7 +68,7 @@ test('a stream that was reset before it had a lane leaves nothing', async () => 
   const client = await StrictClient.connect({ listening, answering: new Map() }, { initialWindowBytes: 2 ** 26 });
   client.get();
   const reset = client.get();
-  await vi.waitFor(() => expect(calls).toHaveLength(2));
+  await vi.waitFor(() => expect(calls).toHaveLength(2), 10_000);
   const [first, second] = calls as [H2Call, H2Call];
   const lane = begin(first);
   client.socket.pause();
@@ -92,7 +92,7 @@ test('lanes that are over leave nothing while their connection has no window', a
   const answered = async () => {
     port.answering.delete('/');
     const id = client.get();
-    await vi.waitFor(() => expect(client.streams.get(id)?.hasHeaders).toBe(true), { interval: 1 });
+    await vi.waitFor(() => expect(client.streams.get(id)?.hasHeaders).toBe(true), { interval: 1, timeout: 10_000 });
     const lane = port.answering.get('/')?.lane;
     if (lane === undefined) throw new Error('no lane');
     return { id, lane };
@@ -108,7 +108,7 @@ test('lanes that are over leave nothing while their connection has no window', a
     const { id: gone, lane: over } = await answered();
     over.write(noise(100, n));
     client.reset(gone);
-    await vi.waitFor(() => expect(over.isClosed).toBe(true), { interval: 1 });
+    await vi.waitFor(() => expect(over.isClosed).toBe(true), { interval: 1, timeout: 10_000 });
   }
   port.answering.clear();
   expect(queryObjects(Lane)).toBeLessThan(5);
@@ -125,7 +125,7 @@ test.each([
   for (let n = 0; n < 10; n++) {
     const client = await StrictClient.connect({ listening, answering: new Map() });
     client.get();
-    await vi.waitFor(() => expect(calls).toHaveLength(1));
+    await vi.waitFor(() => expect(calls).toHaveLength(1), 10_000);
     const lane = begin(calls.pop() as H2Call);
     leave(client.socket);
     for (let m = 0; m < 20; m++) lane.write(noise(10_000, m));

@@ -13,7 +13,7 @@ afterEach(cleanUp);
 async function answered(port: Port, client: StrictClient): Promise<Answering & { readonly id: number }> {
   port.answering.delete('/');
   const id = client.get();
-  await vi.waitFor(() => expect(port.answering.has('/')).toBe(true), { interval: 1 });
+  await vi.waitFor(() => expect(port.answering.has('/')).toBe(true), { interval: 1, timeout: 10_000 });
   return { ...(port.answering.get('/') as Answering), id };
 }
 
@@ -24,12 +24,12 @@ test('who gives streams no window but what they are told of one by one hears of 
   const body = noise(1000, 1);
   (lane ?? stream).write(body);
   client.give(id, 1000);
-  await vi.waitFor(() => expect(told(client.bodyOf(id))).toBe(told(body)));
+  await vi.waitFor(() => expect(told(client.bodyOf(id))).toBe(told(body)), 10_000);
   if (lane === undefined) stream.end();
   else lane.end(() => stream.end());
   // A client of nghttp2 gives it back, a byte at least.
   client.give(id, 1000);
-  await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true));
+  await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true), 10_000);
   expect(client.faults).toEqual([]);
 });
 
@@ -39,11 +39,11 @@ test('a stream whose window is taken away ends', async () => {
   const { stream, lane, id } = await answered(port, client);
   const body = noise(1000, 1);
   lane?.write(body);
-  await vi.waitFor(() => expect(told(client.bodyOf(id))).toBe(told(body)));
+  await vi.waitFor(() => expect(told(client.bodyOf(id))).toBe(told(body)), 10_000);
   client.set({ initialWindowBytes: 0 });
-  await vi.waitFor(() => expect(client.unacknowledged).toBe(0));
+  await vi.waitFor(() => expect(client.unacknowledged).toBe(0), 10_000);
   lane?.end(() => stream.end());
-  await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true));
+  await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true), 10_000);
   expect(client.faults).toEqual([]);
 });
 
@@ -67,9 +67,9 @@ test('more window and larger frames count from their acknowledgement', async () 
   client.set({ initialWindowBytes: 3_000_000 });
   await new Promise((resolve) => setTimeout(resolve, 20));
   client.socket.resume();
-  await vi.waitFor(() => expect(lane?.waitingBytes).toBe(0));
+  await vi.waitFor(() => expect(lane?.waitingBytes).toBe(0), 10_000);
   lane?.end(() => stream.end());
-  await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true));
+  await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true), 10_000);
   expect(client.faults).toEqual([]);
   expect(told(client.bodyOf(id))).toBe(told(body));
 });
@@ -159,8 +159,8 @@ test('whatever is set, given, taken away and reset, it never sends more than it 
       for (const call of calls) end(call);
       for (const { id } of calls) client.give(id, 10_000_000);
       for (const { id, isReset, written, lane } of calls) {
-        if (isReset) await vi.waitFor(() => expect(lane?.isClosed ?? true).toBe(true));
-        else await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true));
+        if (isReset) await vi.waitFor(() => expect(lane?.isClosed ?? true).toBe(true), 10_000);
+        else await vi.waitFor(() => expect(client.streams.get(id)?.isOver).toBe(true), 10_000);
         if (!isReset) expect(told(client.bodyOf(id))).toBe(told(Buffer.concat(written)));
       }
       expect(client.faults).toEqual([]);
