@@ -123,6 +123,24 @@ describe('a revoked token', () => {
     expect([begun, holds.size]).toEqual([false, 0]);
   });
 
+  // As a thief's, while its owner goes on with the one that followed it.
+  test.for(['token', 'channel'] as const)(
+    'begins nothing either while another is presented for it: by %s',
+    async (by) => {
+      const { holds, line, renew, revokeToken, revokeChannel } = setUp(true);
+      const stolen = newClaims();
+      const own = { ...stolen, tokenId: randomUUID(), issuedAtMs: NOW_MS + 1000 };
+      await (by === 'token' ? revokeToken(stolen) : revokeChannel(stolen));
+      line.beforeFind = async () => {
+        line.beforeFind = async () => {};
+        await renew(stolen, own);
+      };
+      await expect(holds.hold(stolen, newResponse(), begins)).rejects.toThrow('Token revoked');
+      expect(holds.size).toBe(0);
+      await expect(holds.hold(own, newResponse(), begins)).resolves.toBe('following');
+    },
+  );
+
   test('ends what began while it was revoked', async () => {
     const { holds, revokeToken } = setUp();
     const claims = newClaims();

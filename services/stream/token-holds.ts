@@ -182,6 +182,7 @@ export class TokenHolds {
   async #look(holds: readonly Hold[]): Promise<void> {
     const { decisions, cutExpired } = this.#options;
     const subjects = holds.map(({ channels, token }) => subjectsOf(channels, token, cutExpired));
+    const issuedMs = holds.map(({ issuedAtMs }) => issuedAtMs);
     const found = await decisions.find(subjects.flat());
     let at = 0;
     for (const [n, hold] of holds.entries()) {
@@ -189,7 +190,10 @@ export class TokenHolds {
       at += own.length;
       for (const decision of own) {
         // It may have gone meanwhile.
-        if (decision !== undefined && this.#holds.has(hold)) this.#apply(decision, hold);
+        if (decision === undefined || !this.#holds.has(hold)) continue;
+        // Or have another token by now, which mends nothing for what begins with one that is revoked.
+        if (!hold.hasBegun && isRevokedBy(decision, { issuedAtMs: issuedMs[n] })) hold.isRevoked = true;
+        this.#apply(decision, hold);
       }
     }
   }
