@@ -17,7 +17,8 @@ export const REQUEST_TIMEOUT_MS = 30_000;
 export const DEADLINE_CHECK_INTERVAL_MS = 1000;
 /**
  * Without a request. Longer than Envoy keeps an idle upstream connection (60 s), so that Envoy closes first: the other
- * way round, requests meet a closing connection.
+ * way round, requests meet a closing connection. An h2 session that is over is cut if its client has not closed within one to
+ * two times as long again.
  */
 export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 
