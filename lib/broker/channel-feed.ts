@@ -1,14 +1,12 @@
 import { type Broker, BrokerUnavailableError, type ChannelKey, type Entry, type Tail } from './broker.ts';
-import type { Shared } from './due.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
+import { FeedMemory } from './feed-memory.ts';
 import type { Following, Reader } from './follow.ts';
 import { LiveReaders, type LiveReadersOptions } from './live-readers.ts';
-import { behind, holeBefore, includes, type Run, runsOf, type Standing, standing } from './missing.ts';
+import { behind, holeBefore, type Run, runsOf, type Standing, standing } from './missing.ts';
 import type { Replays } from './replays.ts';
 
 const READ_BATCH = 128;
-/** Entries kept to tell a repeated live entry from a rolled-back one, and for the last step of a reader's catch-up. */
-const RECENT_ENTRIES = 64;
 /** How long what was published live may be under way while an answer of the broker is there already. */
 const LIVE_DELAY_MS = 50;
 const RETRY_FIRST_MS = 50;
@@ -46,12 +44,10 @@ export class ChannelFeed<D extends object> {
   readonly #live: LiveReaders<D>;
   /** The answers that catching-up readers wait for, by where they read from: many join at once. */
   readonly #reading = new Map<EntryId, Promise<Answer>>();
-  #recent: Shared<D>[] = [];
+  readonly #memory = new FeedMemory<D>();
   #last: EntryId = BEFORE_ALL;
   /** The latest live entry that the feed has heard of and not delivered yet. */
   #heard: EntryId = BEFORE_ALL;
-  /** What was read when the log went back, if it did: what comes live with an id up to there may be of what was lost. */
-  #wentBackFrom: EntryId = BEFORE_ALL;
   #unlisten: (() => void) | undefined;
   #start: Promise<void> | undefined;
   #established = false;
@@ -163,7 +159,7 @@ export class ChannelFeed<D extends object> {
         if (entries.length === 0) {
           const stand = standing(at, tail);
           if (stand !== undefined) {
-            this.#wentBack(stand, readTo);
+            this.#memory.wentBack(stand, readTo);
             at = stand.cursor;
             reader.control(stand.notice, at);
           }
@@ -171,7 +167,7 @@ export class ChannelFeed<D extends object> {
         for (const run of runsOf(entries)) {
           const hole = holeBefore(run.first, at);
           if (hole !== undefined) {
-            this.#wentBack(hole, readTo);
+            this.#memory.wentBack(hole, readTo);
             reader.control(hole.notice, hole.cursor);
           }
           for (const shared of this.#replayed(run)) {
@@ -238,9 +234,8 @@ export class ChannelFeed<D extends object> {
     // Text goes on waiting: else many who join would undo for the others what their channel coalesces for.
     if (!this.#live.wait) this.deliverDue();
     if (at !== this.#last) {
-      const next = this.#recent.findIndex(({ entry }) => entry.prev === at && !this.#mayBeLost(entry.id));
-      if (next < 0) return false;
-      const missing = this.#recent.slice(next);
+      const missing = this.#memory.since(at);
+      if (missing === undefined) return false;
       for (const shared of this.#live.together(missing)) reader.deliver(shared);
       // It ended since this reader looked: the others were told then.
       if (missing.at(-1)?.entry.seals) {
@@ -255,40 +250,29 @@ export class ChannelFeed<D extends object> {
   #onLive(entry: Entry): void {
     if (this.#closed) return;
     const isNews = compareEntryIds(entry.id, this.#last) > 0;
-    if (this.established && isNews && entry.prev === this.#last && !this.#mayBeLost(entry.id)) {
+    if (this.established && isNews && entry.prev === this.#last && !this.#memory.mayBeLost(entry.id)) {
       this.#advance(entry);
       return;
     }
     if (isNews) {
       if (compareEntryIds(entry.id, this.#heard) > 0) this.#heard = entry.id;
-    } else if (entry.id === this.#last || this.#recent.some((recent) => includes(recent.entry, entry.id))) {
+    } else if (entry.id === this.#last || this.#memory.hasDelivered(entry.id)) {
       return; // Read before it was heard.
     }
     // A hole before it, or an id from before the last one: the log went back. The broker has to say.
     if (this.established) this.#fill();
   }
 
-  #mayBeLost(id: EntryId): boolean {
-    return this.#wentBackFrom !== BEFORE_ALL && compareEntryIds(id, this.#wentBackFrom) <= 0;
-  }
-
-  /** Takes note that the log went back, if this says so, below what was read up to `from`. */
-  #wentBack({ notice }: Standing, from: EntryId): void {
-    if (notice.type !== 'gap' && compareEntryIds(from, this.#wentBackFrom) > 0) this.#wentBackFrom = from;
-  }
-
-  /** Tells the live readers. What is remembered of before leads nobody on from there. */
-  #tell(stand: Standing): void {
-    this.#wentBack(stand, this.#last);
-    this.#recent = [];
+  #tellLive(stand: Standing): void {
+    this.#memory.wentBack(stand, this.#last);
+    this.#memory.forget();
     this.#live.control(stand.notice, stand.cursor);
   }
 
   #advance(entry: Entry): void {
     this.#last = entry.id;
     const recent = { entry, shared: this.#options.share(entry) };
-    this.#recent.push(recent);
-    if (this.#recent.length > RECENT_ENTRIES) this.#recent.shift();
+    this.#memory.add(recent);
     this.#live.owe(recent);
     if (entry.seals) this.#finishLive();
   }
@@ -339,13 +323,13 @@ export class ChannelFeed<D extends object> {
       }
       const stand = entries.length === 0 && !hasMoved ? standing(before, tail) : undefined;
       if (stand !== undefined) {
-        this.#tell(stand);
+        this.#tellLive(stand);
         this.#last = stand.cursor ?? BEFORE_ALL;
       }
       for (const entry of entries) {
         const at = this.#last === BEFORE_ALL ? undefined : this.#last;
         const hole = holeBefore(entry, at);
-        if (hole !== undefined) this.#tell(hole);
+        if (hole !== undefined) this.#tellLive(hole);
         this.#advance(entry);
       }
       if (read.entries.length === READ_BATCH) continue;
@@ -366,8 +350,7 @@ export class ChannelFeed<D extends object> {
 
   /** The form of an entry that its readers share; the recent ones have theirs already. */
   #shared(entry: Entry): D {
-    const known = this.#recent.find((recent) => recent.entry.id === entry.id && recent.entry.prev === entry.prev);
-    return known?.shared ?? this.#options.replays.share(this.channel, entry, this.#options.share);
+    return this.#memory.sharedOf(entry) ?? this.#options.replays.share(this.channel, entry, this.#options.share);
   }
 
   #finishLive(): void {
