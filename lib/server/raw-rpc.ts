@@ -35,6 +35,8 @@ export function readBodyUpTo(
 ): Promise<Buffer | undefined> {
   // An empty one ends an h2 stream before anybody reads it.
   if (request.readableEnded) return Promise.resolve(Buffer.alloc(0));
+  // It says so only once, and whoever looked at a token meanwhile has missed it.
+  if (request.destroyed) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;

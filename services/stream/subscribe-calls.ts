@@ -142,8 +142,6 @@ async function answer<I extends DescMessage, W extends SpeakingWire>(
   try {
     if (timeoutMs !== undefined && timeoutMs <= MAX_TIMER_MS) endAfter(timeoutMs, sink, face, response);
     const claims = await gate.authenticateListener(bearer(headerOf({ headers }, 'authorization')));
-    // Of a body that went with its caller nobody would hear until its deadline.
-    if (sink.isGone) return undefined;
     const body = await readBodyUpTo(request, FRAME_HEAD_BYTES + RPC_MAX_MESSAGE_BYTES, REQUEST_TIMEOUT_MS);
     if (body === undefined || sink.isGone) return undefined;
     const message = messageOf(method.input, body, face.json);
