@@ -125,6 +125,29 @@ export function describeListing(currentStore: () => EventStore, currentSpace: ()
       expect((await currentStore().list(queryOf({ ...whose, words: ['needle'] }))).events).toEqual([]);
     });
 
+    test('what is asked for in characters that no text can have is found as it is kept', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const odd = { release: 'a\0b', environment: 'c\ud800d', searchText: 'e\0f' };
+      await save(store, newEvent({ ...whose, ...odd }), newEvent(whose));
+      const { release, environment, searchText } = odd;
+      for (const query of [{ release }, { environment }, { words: [searchText] }, { category: 'error', release }]) {
+        expect((await store.list(queryOf({ ...whose, ...query }))).events).toHaveLength(1);
+      }
+      expect((await store.list(queryOf({ ...whose, level: '\0' }))).events).toEqual([]);
+      expect(await store.readAttachment(whose.projectId, 'a'.repeat(32), '\0')).toBeUndefined();
+    });
+
+    test('times beyond what a database can keep are before everything, or behind it', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      await save(store, newEvent(whose));
+      const count = async (query: object) => (await store.list(queryOf({ ...whose, ...query }))).events.length;
+      expect(await count({ fromMs: -9e21, toMs: 9e21 })).toBe(1);
+      expect(await count({ fromMs: 9e21 })).toBe(0);
+      expect(await count({ toMs: -9e21, level: 'error' })).toBe(0);
+    });
+
     test('attachments are listed with their events', async () => {
       const store = currentStore();
       const whose = newProject();

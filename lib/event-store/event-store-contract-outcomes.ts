@@ -78,16 +78,37 @@ export function describeOutcomes(currentStore: () => EventStore): void {
     test('any reason is counted, of a long one its beginning', async () => {
       const store = currentStore();
       const whose = newProject();
-      const reasons = ['a\0b', `${'x'.repeat(10_000)}y`, `${'x'.repeat(10_000)}z`, '👩‍🚀 / \n'];
+      const reasons = [
+        'a\0b',
+        'c\ud800',
+        'c\ud801',
+        `${'w'.repeat(199)}\u{1f600}`,
+        `${'x'.repeat(10_000)}y`,
+        `${'x'.repeat(10_000)}z`,
+        '👩‍🚀 / \n',
+      ];
       const outcomes = reasons.map((reason) => newOutcome({ ...whose, reason }));
       await store.apply(
         new TestPartition().next(...outcomes.map((outcome) => ({ kind: 'outcome', outcome }) as const)),
       );
       expect(await totalsOf(store, whose.organizationId)).toEqual({
         'rate_limited a\ufffdb error': 1n,
+        'rate_limited c\ufffd error': 2n,
+        [`rate_limited ${'w'.repeat(199)}\ufffd error`]: 1n,
         [`rate_limited ${'x'.repeat(200)} error`]: 2n,
         'rate_limited 👩‍🚀 / \n error': 1n,
       });
+    });
+
+    test('hours and keys that nobody can have are no hours and no keys', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      await store.apply(new TestPartition().next({ kind: 'outcome', outcome: newOutcome(whose) }));
+      const all = { ...whose, keyId: undefined, category: undefined, fromMs: -9e21, toMs: 9e21, limit: 10 };
+      expect(await store.outcomes(all)).toHaveLength(1);
+      expect(await store.outcomes({ ...all, fromMs: 9e21 })).toEqual([]);
+      expect(await store.outcomes({ ...all, keyId: 2n ** 64n - 1n })).toEqual([]);
+      expect(await store.outcomes({ ...all, category: '\0' })).toEqual([]);
     });
   });
 }

@@ -6,6 +6,8 @@ import { bytesOfEventId, eventIdOf } from './event-id.ts';
 import { type EventPage, type EventPosition, type EventQuery, SearchTooLongError } from './event-store.ts';
 import { type ListedRow, selectListed, today, withAttachments } from './read-events.ts';
 import type { EventSchema } from './schema.ts';
+import { storableBound } from './storable-number.ts';
+import { storableText } from './storable-text.ts';
 
 /** So many events are looked through at once on SQLite, in some ms: its queries hold up the event loop. */
 const WINDOW_EVENTS = 500;
@@ -115,11 +117,11 @@ function inRange<O>(
     if (projectId !== undefined) found = found.where(sql<boolean>`+organization_id = ${organizationId}`);
   }
   if (fromMs !== undefined) {
-    found = found.where('received_ms', '>=', BigInt(fromMs));
+    found = found.where('received_ms', '>=', storableBound(fromMs));
     // Nothing expires before it came: PostgreSQL leaves out whole partitions.
-    if (isKept) found = found.where('expires_day', '>', BigInt(dayOf(fromMs)));
+    if (isKept) found = found.where('expires_day', '>', storableBound(dayOf(fromMs)));
   }
-  if (toMs !== undefined) found = found.where('received_ms', '<', BigInt(toMs));
+  if (toMs !== undefined) found = found.where('received_ms', '<', storableBound(toMs));
   return after === undefined ? found : found.where(isAt('<', after));
 }
 
@@ -132,11 +134,11 @@ function matching<O>(
   let found = select;
   for (const column of ['level', 'release', 'environment', 'category'] as const) {
     const value = query[column];
-    if (value !== undefined) found = found.where(column, '=', value);
+    if (value !== undefined) found = found.where(column, '=', storableText(value));
   }
   const indexOf = sql.raw(kind === 'sqlite' ? 'instr' : 'strpos');
   for (const word of query.words) {
-    found = found.where(sql<boolean>`${indexOf}(${sql.ref('search_text')}, ${word.toLowerCase()}) > 0`);
+    found = found.where(sql<boolean>`${indexOf}(${sql.ref('search_text')}, ${storableText(word.toLowerCase())}) > 0`);
   }
   return found;
 }

@@ -62,7 +62,7 @@ export class OutcomeCounter {
 
   add({ timestampMs, organizationId, projectId, keyId, outcome, reason, category, quantity }: Counted): void {
     const whose = [organizationId ?? 0n, projectId ?? 0n, keyId ?? 0n] as const;
-    const why = storableText(reason ?? '').slice(0, MAX_REASON_CHARACTERS);
+    const why = storableText((reason ?? '').slice(0, MAX_REASON_CHARACTERS));
     const hour = BigInt(Math.floor(timestampMs / HOUR_MS) * HOUR_MS);
     const text = `${whose[0]}/${whose[1]}/${whose[2]}/${outcome}/${category}/${why}`;
     const amount = BigInt(quantity);

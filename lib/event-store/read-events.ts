@@ -4,6 +4,7 @@ import { DAY_MS, dayOf, retentionDaysOf } from './days.ts';
 import { bytesOfEventId, eventIdOf, eventKey } from './event-id.ts';
 import type { ListedEvent, StoredEvent } from './event-store.ts';
 import type { AttachmentTable, EventSchema, EventTable } from './schema.ts';
+import { storableText } from './storable-text.ts';
 
 /** All but what is searched and the body. */
 export const LISTED_COLUMNS = [
@@ -110,7 +111,7 @@ export async function readAttachment(
     .select(['chunks_from_day', 'chunks_to_day'])
     .where('project_id', '=', projectId)
     .where('event_id', '=', bytesOfEventId(eventId))
-    .where('id', '=', attachmentId)
+    .where('id', '=', storableText(attachmentId))
     .where('expires_day', '>', today())
     .executeTakeFirst();
   if (days === undefined) return undefined;
@@ -121,7 +122,7 @@ export async function readAttachment(
         .select('data')
         .where('project_id', '=', projectId)
         .where('event_id', '=', bytesOfEventId(eventId))
-        .where('attachment_id', '=', attachmentId)
+        .where('attachment_id', '=', storableText(attachmentId))
         .where('chunk_index', '=', BigInt(index))
         .where('expires_day', '>=', days.chunks_from_day)
         .where('expires_day', '<=', days.chunks_to_day)

@@ -1,6 +1,8 @@
 import type { Kysely } from 'kysely';
 import type { OutcomeCount, OutcomeQuery, OutcomeTotal } from './event-store.ts';
 import type { EventSchema, OutcomeTotalTable } from './schema.ts';
+import { isStorable, storableBound } from './storable-number.ts';
+import { storableText } from './storable-text.ts';
 
 const COLUMNS = [
   'organization_id',
@@ -16,15 +18,16 @@ const COLUMNS = [
 /** By hour, oldest first. */
 export async function readOutcomes(db: Kysely<EventSchema>, query: OutcomeQuery): Promise<OutcomeCount[]> {
   const { organizationId, projectId, keyId, category, fromMs, toMs, limit } = query;
+  if (keyId !== undefined && !isStorable(keyId)) return [];
   const rows = await db
     .selectFrom('outcome_hours')
     .select([...COLUMNS, 'hour_ms'])
     .where('organization_id', '=', organizationId)
-    .where('hour_ms', '>=', BigInt(Math.ceil(fromMs)))
-    .where('hour_ms', '<', BigInt(Math.ceil(toMs)))
+    .where('hour_ms', '>=', storableBound(fromMs))
+    .where('hour_ms', '<', storableBound(toMs))
     .$if(projectId !== undefined, (select) => select.where('project_id', '=', projectId ?? 0n))
     .$if(keyId !== undefined, (select) => select.where('key_id', '=', keyId ?? 0n))
-    .$if(category !== undefined, (select) => select.where('category', '=', category ?? ''))
+    .$if(category !== undefined, (select) => select.where('category', '=', storableText(category ?? '')))
     .orderBy('hour_ms')
     .orderBy('project_id')
     .orderBy('key_id')

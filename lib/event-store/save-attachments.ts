@@ -109,7 +109,7 @@ export async function dropAttachments(
       .deleteFrom('attachment_chunks')
       .where('project_id', '=', owner.projectId)
       .where('event_id', '=', bytesOfEventId(owner.eventId))
-      .where('attachment_id', '=', attachment.id)
+      .where('attachment_id', '=', storableText(attachment.id))
       .where(({ not, exists, selectFrom }) =>
         not(
           exists(
@@ -117,7 +117,7 @@ export async function dropAttachments(
               .select(sql<number>`1`.as('one'))
               .where('project_id', '=', owner.projectId)
               .where('event_id', '=', bytesOfEventId(owner.eventId))
-              .where('id', '=', attachment.id),
+              .where('id', '=', storableText(attachment.id)),
           ),
         ),
       )
@@ -153,7 +153,7 @@ async function chunkDays(
       .select((eb) => [eb.fn.min('expires_day').as('from'), eb.fn.max('expires_day').as('to')])
       .where('project_id', '=', owner.projectId)
       .where('event_id', '=', bytesOfEventId(owner.eventId))
-      .where('attachment_id', '=', attachment.id)
+      .where('attachment_id', '=', storableText(attachment.id))
       .executeTakeFirstOrThrow();
     if (from !== null && to !== null) days.set(attachmentKey(each), { from, to });
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { EventPosition } from '#lib/event-store/event-store.ts';
+import { isStorable } from '#lib/event-store/storable-number.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 
 const TOKEN = /^([0-9]{1,15})-([0-9]{1,19})-([0-9a-f]{32})-([A-Za-z0-9_-]{16})$/;
@@ -15,7 +16,13 @@ export function pageTokenOf(position: EventPosition | undefined, query: readonly
 export function positionOf(token: string, query: readonly unknown[]): EventPosition | undefined {
   if (token === '') return undefined;
   const [, receivedMs, projectId, eventId, digest] = TOKEN.exec(Buffer.from(token, 'base64url').toString()) ?? [];
-  if (receivedMs === undefined || projectId === undefined || eventId === undefined || digest !== digestOf(query)) {
+  if (
+    receivedMs === undefined ||
+    projectId === undefined ||
+    eventId === undefined ||
+    digest !== digestOf(query) ||
+    !isStorable(BigInt(projectId))
+  ) {
     throw invalidField('page_token', 'must be the next_page_token of the same query');
   }
   return { receivedMs: Number(receivedMs), projectId: BigInt(projectId), eventId };
