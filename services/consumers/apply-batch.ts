@@ -18,6 +18,8 @@ export interface ApplyBatchOptions {
 
 /** What one batch holds, and so what can be put aside before the store takes anything. */
 const MAX_REMEMBERED = 10_000;
+/** Twice in a dead letter, which must fit: of a longer key, which is none of ours, its beginning. */
+const MAX_KEY_BYTES = 64 * 1024;
 /** So often the store has to fail on one record, with the log's pauses between, before the record is at fault. */
 const MAX_FAILURES = 3;
 
@@ -64,8 +66,8 @@ export class ApplyBatch {
     try {
       return { effect: this.#options.reader.effectOf(record) };
     } catch (error) {
-      if (!(error instanceof UnreadableError)) throw error;
-      return { record, reason: error.message };
+      // Reading asks nobody: what it fails on, it would fail on for ever.
+      return { record, reason: error instanceof UnreadableError ? error.message : `unreadable: ${nameOf(error)}` };
     }
   }
 
@@ -101,8 +103,9 @@ export class ApplyBatch {
     const fresh = unreadable.filter(({ record }) => !this.#putAside.has(positionOf(batch, record)));
     if (fresh.length === 0) return;
     const letters = fresh.map(({ record, reason }): NewRecord => {
-      const letter = { ...record, topic, topicId, partition, reason };
-      return { topic: deadLetterTopic(topic), key: record.key, value: encodeDeadLetter(letter, MAX_RECORD_BYTES) };
+      const key = record.key.subarray(0, MAX_KEY_BYTES);
+      const letter = { ...record, key, topic, topicId, partition, reason };
+      return { topic: deadLetterTopic(topic), key, value: encodeDeadLetter(letter, MAX_RECORD_BYTES) };
     });
     await this.#options.log.append(letters);
     if (this.#putAside.size > MAX_REMEMBERED) this.#putAside.clear();

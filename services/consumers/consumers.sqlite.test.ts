@@ -1,8 +1,9 @@
+import { encode } from '@msgpack/msgpack';
 import { describe, expect, test } from 'vitest';
 import type { EffectBatch, EventStore, OutcomeTotal } from '#lib/event-store/event-store.ts';
 import { decodeDeadLetter } from '#lib/ingest/dead-letter.ts';
 import { deadLetterTopic, INGEST_TOPICS, OUTCOME_TOPICS, TOPICS } from '#lib/ingest/topics.ts';
-import { LogUnavailableError, type NewRecord } from '#lib/log/log.ts';
+import { LogUnavailableError, MAX_RECORD_BYTES, type NewRecord } from '#lib/log/log.ts';
 import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { until } from '../../test/support/until.ts';
 import { startConsumers } from './consumers.ts';
@@ -126,6 +127,37 @@ describe('consumers', () => {
     expect(await deadLetters(place, TOPICS.outcomes)).toHaveLength(1);
     expect(running.reports.messages).toContain('records were put aside as dead letters');
     expect(JSON.stringify(running.reports.all)).not.toContain('half');
+  });
+
+  test('what its reader itself fails on, whatever it is, is a dead letter and is counted, too', async () => {
+    await using place = await newPlace();
+    const { log, store } = place;
+    // Neither text nor a number, nor to be made one.
+    const neither = { toString: 1, valueOf: 1 };
+    const event = eventMessage();
+    const cursed = { type: 'event', event_id: event.eventId, project_id: Number(PROJECT), category: neither };
+    const good = ingestRecord(event);
+    const json = { timestamp: neither, outcome: 1, category: 1 };
+    const longKey = Buffer.alloc(MAX_RECORD_BYTES - 10, 'k');
+    const key = Buffer.from(good.key);
+    await log.append([
+      { topic: TOPICS.events, key, value: encode(cursed) },
+      { topic: TOPICS.events, key: longKey, value: Buffer.from('garbage') },
+      { topic: TOPICS.outcomes, key: Buffer.from('outcome'), value: Buffer.from(JSON.stringify(json)) },
+      good,
+      outcomeRecord(),
+    ]);
+    await using _ = run(place);
+    await handled(place);
+    expect(await store.get(PROJECT, event.eventId)).toBeDefined();
+    expect(await counts(place)).toEqual({
+      '0 default invalid internal': 2,
+      '22 error accepted': 1,
+      '22 error filtered localhost': 1,
+    });
+    const letters = await deadLetters(place, TOPICS.events);
+    expect(letters.map(({ letter }) => letter.valueBytes).toSorted()).toEqual([7, encode(cursed).byteLength]);
+    expect(await deadLetters(place, TOPICS.outcomes)).toHaveLength(1);
   });
 
   test('while the store is away nothing moves; then everything has its effect once', async () => {

@@ -6,7 +6,7 @@ import {
   type IngestMessage,
   MalformedMessageError,
 } from '#lib/ingest/ingest-message.ts';
-import { decodeOutcome, MalformedOutcomeError } from '#lib/ingest/outcome.ts';
+import { decodeOutcome, MalformedOutcomeError, type Outcome } from '#lib/ingest/outcome.ts';
 import { outcomesOfPutAside } from '#lib/ingest/put-aside.ts';
 import type { LogRecord } from '#lib/log/log.ts';
 import { boundedText } from './bounded-text.ts';
@@ -38,7 +38,7 @@ export const INGEST_READER: RecordReader = {
     );
   },
   putAside({ offset, value, timestampMs }) {
-    const outcomes = outcomesOfPutAside(value, timestampMs);
+    const outcomes = countedOf(value, timestampMs);
     if (outcomes.length === 0) return [{ kind: 'none', offset }];
     return outcomes.map((outcome) => ({ kind: 'outcome', offset, outcome }));
   },
@@ -51,6 +51,15 @@ export const OUTCOME_READER: RecordReader = {
   // It is not known what it would have counted. Whoever replays it counts it.
   putAside: ({ offset }) => [{ kind: 'none', offset }],
 };
+
+/** Where nothing can be told of it, it counts for nobody. Never throws: nobody else could put it aside. */
+function countedOf(value: Uint8Array, timestampMs: number): readonly Outcome[] {
+  try {
+    return outcomesOfPutAside(value, timestampMs);
+  } catch {
+    return outcomesOfPutAside(new Uint8Array(), timestampMs);
+  }
+}
 
 function readable<T>(read: () => T, malformed: new (message?: string) => Error): T {
   try {
