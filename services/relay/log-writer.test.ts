@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { TOPICS } from '#lib/ingest/topics.ts';
 import { LogUnavailableError, type NewRecord } from '#lib/log/log.ts';
 import { until } from '../../test/support/until.ts';
@@ -47,4 +47,20 @@ test('closed, it gives up what fails, and says so', async () => {
   writer.close();
   expect(await Promise.all(written)).toEqual(new Array(20).fill('closed'));
   expect(errors).toEqual([log.failWith]);
+});
+
+test('a log that answers again, if only to refuse, is not away', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const log = new TestLog();
+  const writer = new LogWriter({ log, onError: () => undefined });
+  log.failWith = new LogUnavailableError('away');
+  const written = writer.write([record()]);
+  await vi.advanceTimersByTimeAsync(6_000);
+  expect(writer.isAway).toBe(true);
+  log.failWith = new RangeError('too large');
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(await written).toBe('refused');
+  // Whoever asks this before they write would never write again.
+  expect(writer.isAway).toBe(false);
 });

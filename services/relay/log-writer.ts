@@ -77,6 +77,8 @@ export class LogWriter {
         // Full, it is at work.
         if (error instanceof LogUnavailableError) this.#fail(error);
         else if (!(error instanceof LogFullError)) {
+          // It answers. Left as away, nothing more would be written by which that could be seen.
+          this.#failingSinceMs = undefined;
           this.#options.onError(error);
           return 'refused';
         }
