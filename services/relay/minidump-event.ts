@@ -1,5 +1,6 @@
 import type { Form } from './http-multipart.ts';
 import { nativeCrash } from './native-crash.ts';
+import { parseJsonText } from './processing/json.ts';
 
 type Fields = Form['fields'];
 type JsonObject = Record<string, unknown>;
@@ -62,10 +63,7 @@ function objectOf(value: unknown): JsonObject | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined;
 }
 
+/** Not what is so deep that nobody could write it again. */
 function parseObject(text: string): JsonObject | undefined {
-  try {
-    return objectOf(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
+  return objectOf(parseJsonText(text));
 }

@@ -210,3 +210,22 @@ describe('attachments for an event', () => {
     expect((await endpoint.post(path, form({ ...dump, value: 'x'.repeat(1001) }), FORM)).status).toBe(413);
   });
 });
+
+test('an event that nobody can read is kept as text: the crash is told all the same', async () => {
+  const deep = `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
+  const { answer, event, attachments, endpoint } = await crash({ name: 'sentry', value: deep }, dump);
+  expect([answer.status, endpoint.errors]).toEqual([200, []]);
+  expect(event).toMatchObject({ platform: 'native', extra: { sentry: deep } });
+  expect(attachments).toHaveLength(1);
+});
+
+test('a form that is cut anywhere is answered', async () => {
+  const whole = form({ name: 'guid', value: '42' }, dump, { name: 'log', value: 'a\r\nb', filename: 'app.log' });
+  const endpoint = await startEndpoint();
+  for (let length = 1; length < whole.length; length += 1) {
+    const { status } = await endpoint.post('/api/42/minidump/', whole.subarray(0, length), FORM);
+    // The last line may lack its end.
+    expect([status, length]).toEqual([length < whole.length - 2 ? 400 : 200, length]);
+  }
+  expect(endpoint.errors).toEqual([]);
+});

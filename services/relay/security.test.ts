@@ -73,3 +73,14 @@ test('a report without a key is 401', async () => {
   const endpoint = await startEndpoint();
   expect((await endpoint.post('/api/42/security/', REPORT, typed('application/json'))).status).toBe(401);
 });
+
+test('a list of what nobody can read is refused as that', async () => {
+  const endpoint = await startEndpoint();
+  const deep = `[{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}]`;
+  const answer = await endpoint.post(`/api/42/security/${QUERY}`, deep, typed('application/json'));
+  expect([answer.status, endpoint.invalid.map(({ reason }) => reason), endpoint.errors]).toEqual([
+    400,
+    ['invalid_json'],
+    [],
+  ]);
+});

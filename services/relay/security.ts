@@ -46,7 +46,12 @@ function reportsOf(body: Buffer): Buffer[] {
   if (isReport(json)) return [body];
   if (!Array.isArray(json) || !json.every(isReport)) throw new EnvelopeRefusal('invalid_json');
   if (json.length > MAX_ITEMS) throw new EnvelopeRefusal('too_many_items');
-  return json.map((report) => Buffer.from(JSON.stringify(report)));
+  try {
+    return json.map((report) => Buffer.from(JSON.stringify(report)));
+  } catch (cause) {
+    // So deep that it can be read, but not written.
+    throw new EnvelopeRefusal('invalid_json', { cause });
+  }
 }
 
 /** One answer for all: of those that say no, the first. Without any there is nothing to say no to. */
