@@ -60,3 +60,17 @@ test('is bounded, and what has ended goes first', () => {
   expect(limits.check({ ...OWNER, keyId: 999n }, 'error', NOW_MS + 10)).toHaveLength(1);
   expect(limits.check({ ...OWNER, keyId: 0n }, 'error', NOW_MS + 10)).toEqual([]);
 });
+
+test('a clock that is set back makes none of them longer', () => {
+  const limits = new CachedLimits();
+  limits.add([limit()], NOW_MS);
+  // A little is what clocks are corrected by.
+  expect(limits.check(OWNER, 'error', NOW_MS - 500)).toHaveLength(1);
+  expect(limits.check(OWNER, 'error', NOW_MS - 900_000)).toEqual([]);
+  expect(limits.isAny(NOW_MS - 900_000)).toBe(false);
+  // What is met then holds.
+  const met = limit({ untilMs: NOW_MS - 899_000 });
+  limits.add([met], NOW_MS - 900_000);
+  expect(limits.check(OWNER, 'error', NOW_MS - 900_000)).toEqual([met]);
+  expect(limits.check(OWNER, 'error', NOW_MS - 899_000)).toEqual([]);
+});

@@ -4,6 +4,11 @@ import type { QuotaOwner } from '#lib/limits/quotas.ts';
 
 /** Organizations, projects and keys. A full memory forgets the oldest: that costs a question to Redis. */
 const MAX_LIMITED = 100_000;
+/**
+ * A clock that is set back further would make every limit longer by as much, for hours maybe. What is forgotten then costs
+ * a question to Redis.
+ */
+const MAX_CORRECTION_MS = 1_000;
 
 const NONE: readonly ActiveLimit[] = [];
 
@@ -19,6 +24,7 @@ export class CachedLimits {
     key: new Map(),
   };
   #endMs = 0;
+  #latestMs = 0;
 
   constructor(maxLimited = MAX_LIMITED) {
     this.#maxLimited = maxLimited;
@@ -31,10 +37,13 @@ export class CachedLimits {
 
   /** Whether there is one at all. */
   isAny(nowMs: number): boolean {
+    if (nowMs > this.#latestMs) this.#latestMs = nowMs;
+    else if (nowMs < this.#latestMs - MAX_CORRECTION_MS) this.#forget(nowMs);
     return this.#endMs > nowMs;
   }
 
   add(limits: readonly ActiveLimit[], nowMs: number): void {
+    this.isAny(nowMs);
     for (const limit of limits) {
       if (limit.untilMs <= nowMs) continue;
       const map = this.#byScope[limit.scope];
@@ -59,6 +68,12 @@ export class CachedLimits {
     let found = collect(key.get(keyId), category, nowMs, NONE);
     found = collect(project.get(projectId), category, nowMs, found);
     return collect(organization.get(organizationId), category, nowMs, found);
+  }
+
+  #forget(nowMs: number): void {
+    for (const map of Object.values(this.#byScope)) map.clear();
+    this.#endMs = 0;
+    this.#latestMs = nowMs;
   }
 
   #shrink(nowMs: number): void {
