@@ -177,3 +177,19 @@ test('a bomb costs its limit, in memory and in time', async () => {
   expect((user + system) / 10 / 1000).toBeLessThan(300);
   expect((process.memoryUsage.rss() - before) / MIB).toBeLessThan(150);
 });
+
+test('a body of one byte at a time takes about as much as any other', async () => {
+  const { port, bodies } = await serve();
+  const socket = connect(port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  socket.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+  const before = process.memoryUsage.rss();
+  const some = '1\r\nx\r\n'.repeat(1000);
+  for (let n = 0; n < 400; n += 1)
+    if (!socket.write(some)) await new Promise((resolve) => socket.once('drain', resolve));
+  socket.write('0\r\n\r\n');
+  await expect.poll(() => bodies.length, { timeout: 20_000 }).toBe(1);
+  expect(bodies[0]?.equals(Buffer.alloc(400_000, 'x'))).toBe(true);
+  // 400 KB, which were 150 MB.
+  expect((process.memoryUsage.rss() - before) / MIB).toBeLessThan(75);
+});

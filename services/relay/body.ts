@@ -2,6 +2,7 @@ import type { Transform } from 'node:stream';
 import { discardBody } from '#lib/server/discard-body.ts';
 import type { NodeServerRequest } from '#lib/server/node-http.ts';
 import type { BodyBudget } from './body-budget.ts';
+import { Pieces } from './body-pieces.ts';
 import { decompressSmall, decompressStream, type Encoding, MAX_SYNC_INPUT_BYTES } from './decompress.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 
@@ -24,10 +25,9 @@ export interface BodySink {
  * that decompresses to; then what is still being sent is not kept. @throws EnvelopeRefusal
  */
 export async function readBody(request: NodeServerRequest, options: BodyOptions): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  await readBodyInto(request, options, { write: (chunk) => void chunks.push(chunk) });
-  const only = chunks[0];
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+  const pieces = new Pieces();
+  await readBodyInto(request, options, { write: (chunk) => pieces.push(chunk) });
+  return pieces.whole();
 }
 
 /** The same, for a sink. */
@@ -47,7 +47,7 @@ class Reading {
   readonly #resolve: () => void;
   readonly #reject: (error: unknown) => void;
   /** What was sent and is still compressed, until it is known to be small or not. */
-  #compressed: Buffer[] = [];
+  readonly #compressed = new Pieces();
   #decompressing: Transform | undefined;
   #receivedBytes = 0;
   #writtenBytes = 0;
@@ -94,9 +94,7 @@ class Reading {
     const { encoding } = this.#options;
     if (encoding === undefined) return;
     try {
-      const only = this.#compressed[0];
-      const body = this.#compressed.length === 1 && only !== undefined ? only : Buffer.concat(this.#compressed);
-      const whole = decompressSmall(encoding, body);
+      const whole = decompressSmall(encoding, this.#compressed.whole());
       if (whole === undefined) this.#stream(true);
       else if (this.#write(whole)) this.#succeed();
     } catch (error) {
@@ -116,8 +114,8 @@ class Reading {
     stream.on('data', (chunk: Buffer) => void this.#write(chunk));
     stream.on('end', () => this.#succeed());
     stream.on('error', (cause) => this.#fail(new EnvelopeRefusal('invalid_compression', { cause })));
-    for (const chunk of this.#compressed) stream.write(chunk);
-    this.#compressed = [];
+    stream.write(this.#compressed.whole());
+    this.#compressed.clear();
     if (hasEnded) {
       stream.end();
       return;
@@ -176,7 +174,7 @@ class Reading {
   #fail(error: unknown): void {
     if (!this.#settle()) return;
     if (!this.#request.readableEnded) discardBody(this.#request);
-    this.#compressed = [];
+    this.#compressed.clear();
     this.#decompressing?.destroy();
     this.#reject(error);
   }

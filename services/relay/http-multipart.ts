@@ -1,4 +1,5 @@
 import { Busboy, type BusboyFileStream, type BusboyInstance } from '@fastify/busboy';
+import { Pieces } from './body-pieces.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 import type { IntakeCall } from './http-call.ts';
 
@@ -40,7 +41,7 @@ export async function readForm(call: IntakeCall): Promise<Form> {
 class FormReader {
   readonly #busboy: BusboyInstance;
   readonly #fields: { name: string; value: string }[] = [];
-  readonly #files: (Omit<FormFile, 'bytes'> & { readonly chunks: Buffer[] })[] = [];
+  readonly #files: (Omit<FormFile, 'bytes'> & { readonly pieces: Pieces })[] = [];
   readonly #finished = Promise.withResolvers<void>();
   #refusal: EnvelopeRefusal | undefined;
 
@@ -84,7 +85,7 @@ class FormReader {
     await this.#finished.promise;
     return {
       fields: this.#fields,
-      files: this.#files.map(({ chunks, ...file }) => ({ ...file, bytes: Buffer.concat(chunks) })),
+      files: this.#files.map(({ pieces, ...file }) => ({ ...file, bytes: pieces.whole() })),
     };
   }
 
@@ -93,14 +94,14 @@ class FormReader {
   }
 
   #file(name: string, stream: BusboyFileStream, filename: string | undefined, contentType: string | undefined): void {
-    const chunks: Buffer[] = [];
+    const pieces = new Pieces();
     this.#files.push({
       name,
       filename: filename?.slice(0, MAX_NAME_LENGTH) || undefined,
       contentType: contentType?.slice(0, MAX_NAME_LENGTH) || undefined,
-      chunks,
+      pieces,
     });
-    stream.on('data', (chunk: Buffer) => void chunks.push(chunk));
+    stream.on('data', (chunk: Buffer) => pieces.push(chunk));
     stream.on('error', (cause) => this.#refuse(new EnvelopeRefusal('invalid_multipart', { cause })));
   }
 
