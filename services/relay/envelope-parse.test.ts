@@ -181,3 +181,12 @@ test('mutated envelopes are envelopes, or are refused', () => {
     { numRuns: 3000 },
   );
 });
+
+test('an event that is too large to be taken is not looked through for its id', () => {
+  const eventOf = (bytes: number) => `{"event_id":"${'a'.repeat(32)}","message":"${'x'.repeat(bytes)}"}`;
+  const idOf = (event: string, maxBytes: number) =>
+    parseEnvelope(Buffer.from(`{}\n{"type":"event"}\n${event}`), maxBytes).envelope.eventId;
+  const event = eventOf(1000);
+  expect(idOf(event, event.length)).toBe('a'.repeat(32));
+  expect(idOf(event, event.length - 1)).not.toBe('a'.repeat(32));
+});

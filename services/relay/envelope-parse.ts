@@ -1,7 +1,7 @@
 import type { Envelope, Item } from './envelope.ts';
 import { readEventFields } from './envelope-event-fields.ts';
 import { newEventId, readEventId } from './envelope-event-id.ts';
-import { hasEvent, isEventItem, MAX_HEADER_LINE_BYTES, MAX_ITEMS } from './envelope-limits.ts';
+import { DEFAULT_ENVELOPE_LIMITS, hasEvent, isEventItem, MAX_HEADER_LINE_BYTES, MAX_ITEMS } from './envelope-limits.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 
 export interface ParsedEnvelope {
@@ -20,14 +20,14 @@ const MAX_HEADER_DEPTH = 32;
  * Reads an envelope: a line with its header, then items, each a line with its header and then its payload. Payloads are
  * views of the body. @throws EnvelopeRefusal
  */
-export function parseEnvelope(body: Buffer): ParsedEnvelope {
+export function parseEnvelope(body: Buffer, maxEventBytes = DEFAULT_ENVELOPE_LIMITS.maxEventBytes): ParsedEnvelope {
   if (body.byteLength === 0) throw new EnvelopeRefusal('empty_body');
   const end = lineEnd(body, 0);
   const { event_id, dsn, origin, sent_at, ...headers } = readHeader(body, 0, end);
   const items = readItems(body, end + 1);
   return {
     envelope: {
-      eventId: eventIdOf(event_id, items),
+      eventId: eventIdOf(event_id, items, maxEventBytes),
       sentAtMs: readTime(sent_at),
       headers: checkDepth(headers),
       items,
@@ -37,8 +37,11 @@ export function parseEnvelope(body: Buffer): ParsedEnvelope {
   };
 }
 
-/** The header's, else the event's own, else, for an event, a new one. @throws EnvelopeRefusal */
-export function eventIdOf(ofHeader: unknown, items: readonly Item[]): string | undefined {
+/**
+ * The header's, else the event's own, else, for an event, a new one. An event that is too large is refused in a moment, and
+ * looking through it would take as long as thousands of others. @throws EnvelopeRefusal
+ */
+export function eventIdOf(ofHeader: unknown, items: readonly Item[], maxEventBytes: number): string | undefined {
   if (ofHeader !== undefined && ofHeader !== null) {
     const id = readEventId(ofHeader);
     if (id === undefined) throw new EnvelopeRefusal('invalid_event_id');
@@ -46,6 +49,7 @@ export function eventIdOf(ofHeader: unknown, items: readonly Item[]): string | u
   }
   const event = items.find(isEventItem);
   if (event === undefined) return hasEvent(items) ? newEventId() : undefined;
+  if (event.payload.byteLength > maxEventBytes) return newEventId();
   // What can't be read here is said to be so by whoever reads the event.
   return readEventId(readEventFields(event.payload, true)?.eventId) ?? newEventId();
 }

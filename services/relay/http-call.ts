@@ -8,6 +8,7 @@ import { clientAddressOf } from './client-address.ts';
 import { type Encoding, readEncoding } from './decompress.ts';
 import type { Envelope, Item, Sender } from './envelope.ts';
 import { checkItems, type EnvelopeLimits } from './envelope-limits.ts';
+import { memoryOf } from './envelope-memory.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 import type { Accepted, Intake } from './intake.ts';
 
@@ -29,8 +30,6 @@ export interface IntakeOptions {
 
 const MAX_ORIGIN_LENGTH = 2048;
 const MAX_USER_AGENT_LENGTH = 1024;
-/** What an envelope takes beside its bytes. */
-export const ENVELOPE_OVERHEAD_BYTES = 1024;
 
 /** One request of the intake, from its headers on. */
 export class IntakeCall {
@@ -103,7 +102,7 @@ export class IntakeCall {
     const sender = this.#sender;
     if (sender === undefined) throw new EnvelopeRefusal('missing_auth');
     checkItems(envelope.items, this.options.limits);
-    return this.options.intake.accept({ sender, envelope, sizeBytes: bodyBytes + ENVELOPE_OVERHEAD_BYTES });
+    return this.options.intake.accept({ sender, envelope, sizeBytes: memoryOf(envelope, bodyBytes) });
   }
 }
 

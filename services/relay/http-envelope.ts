@@ -9,7 +9,7 @@ import type { IntakeCall } from './http-call.ts';
 /** `POST /api/{project}/envelope/`, of whatever content type: browsers send `text/plain`. @throws EnvelopeRefusal */
 export async function takeEnvelope(call: IntakeCall): Promise<void> {
   const body = await call.read(call.options.limits.maxEnvelopeBytes);
-  const parsed = parseEnvelope(body);
+  const parsed = parseEnvelope(body, call.options.limits.maxEventBytes);
   const sender = call.sender ?? senderByDsn(call, parsed);
   requireSame(parsed, sender);
   const { envelope } = parsed;

@@ -20,7 +20,8 @@ import type { Accepted } from './intake.ts';
 import { retryAfterSec, secondsLeft } from './rate-limit-header.ts';
 
 /** An envelope of the contract as the intake has it. Payloads are views of the message. @throws EnvelopeRefusal */
-export function envelopeOfMessage({ eventId, sentAt, headersJson, items: sent }: EnvelopeMessage): Envelope {
+export function envelopeOfMessage(message: EnvelopeMessage, maxEventBytes: number): Envelope {
+  const { eventId, sentAt, headersJson, items: sent } = message;
   const items = sent.map(
     (item): Item => ({
       type: item.type,
@@ -32,7 +33,7 @@ export function envelopeOfMessage({ eventId, sentAt, headersJson, items: sent }:
     }),
   );
   return {
-    eventId: eventIdOf(eventId || undefined, items),
+    eventId: eventIdOf(eventId || undefined, items, maxEventBytes),
     sentAtMs: sentAt === undefined ? undefined : timestampMs(sentAt),
     headers: headersOf(headersJson),
     items,
@@ -49,9 +50,13 @@ export function senderOfRelay({ sender: told }: SendEnvelopesRequest, own: Sende
     origin: told.origin || undefined,
     userAgent: told.userAgent || undefined,
     client: told.client || undefined,
-    // Clocks differ: nothing was received later than now.
-    receivedMs: receiveTime === undefined ? own.receivedMs : Math.min(timestampMs(receiveTime), own.receivedMs),
+    receivedMs: receiveTime === undefined ? own.receivedMs : receivedMsOf(timestampMs(receiveTime), own.receivedMs),
   };
+}
+
+/** Clocks differ: nothing was received later than now; and what no record of the log can have as a time is none. */
+function receivedMsOf(toldMs: number, ownMs: number): number {
+  return toldMs < 0 ? ownMs : Math.min(toldMs, ownMs);
 }
 
 /** By what the intake says, and whether what it took is in the log. */

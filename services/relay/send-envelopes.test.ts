@@ -278,3 +278,21 @@ test('an unexpected error ends the call with nothing said', async () => {
   const error = await answersOf(service, [request()]).catch(ConnectError.from);
   expect(error).toMatchObject({ code: Code.Internal, rawMessage: 'internal error' });
 });
+
+test.for([-8_000_000_000_000n, -1n, 8_000_000_000_000n])(
+  'a relay whose clock says %s s is not believed',
+  async (seconds) => {
+    const service = await startService();
+    const before = Date.now();
+    await answersOf(service, [request({ sender: { receiveTime: { seconds } } })], asRelay);
+    expect(service.intake.only.sender.receivedMs).toBeGreaterThanOrEqual(before);
+  },
+);
+
+test('what is not payload counts, too', async () => {
+  const service = await startService();
+  const headersJson = `{"a":"${'x'.repeat(60_000)}"}`;
+  const items = Array.from({ length: 100 }, () => ({ ...EVENT, type: 'other', headersJson }));
+  await answersOf(service, [request({ envelope: { eventId: EVENT_ID, items, headersJson } })]);
+  expect(service.intake.only.sizeBytes).toBeGreaterThan(101 * 60_000);
+});

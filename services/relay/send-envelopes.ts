@@ -9,8 +9,9 @@ import type { Gate } from '#lib/server/gate.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import type { Envelope, Sender } from './envelope.ts';
 import { checkItems, type EnvelopeLimits } from './envelope-limits.ts';
+import { memoryOf } from './envelope-memory.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
-import { ENVELOPE_OVERHEAD_BYTES, type InvalidRequest } from './http-call.ts';
+import type { InvalidRequest } from './http-call.ts';
 import type { Accepted, Intake } from './intake.ts';
 import { answerOf, answerOfRefusal, envelopeOfMessage, senderOfRelay, toRefusal } from './send-envelopes-messages.ts';
 
@@ -138,15 +139,15 @@ class Call {
   }
 
   /** @throws Refusal, EnvelopeRefusal */
-  #accept(request: SendEnvelopesRequest, sizeBytes: number): { envelope: Envelope; accepted: Accepted } {
+  #accept(request: SendEnvelopesRequest, messageBytes: number): { envelope: Envelope; accepted: Accepted } {
     const { gate, intake, limits, onInvalid } = this.#context;
     if (!PUBLIC_KEY.test(request.publicKey)) throw new Refusal('public_key_malformed');
     gate.validate(SendEnvelopesRequestSchema, request);
     const sender = this.#senderOf(request);
     try {
-      const envelope = envelopeOfMessage(request.envelope ?? create(EnvelopeSchema));
+      const envelope = envelopeOfMessage(request.envelope ?? create(EnvelopeSchema), limits.maxEventBytes);
       checkItems(envelope.items, limits);
-      return { envelope, accepted: intake.accept({ sender, envelope, sizeBytes }) };
+      return { envelope, accepted: intake.accept({ sender, envelope, sizeBytes: memoryOf(envelope, messageBytes) }) };
     } catch (error) {
       if (error instanceof EnvelopeRefusal && error.outcome !== undefined) {
         onInvalid({ sender, reason: error.outcome, category: error.category ?? 'error' });
@@ -177,7 +178,12 @@ function refusalOf(error: unknown): Refusal {
   throw error;
 }
 
+/** Of the message: payloads are views of it, and so keep all of it. */
 function sizeOf({ envelope }: SendEnvelopesRequest): number {
-  const items = envelope?.items ?? [];
-  return items.reduce((sum, item) => sum + item.payload.byteLength, ENVELOPE_OVERHEAD_BYTES);
+  if (envelope === undefined) return 0;
+  let bytes = envelope.headersJson.length;
+  for (const { payload, headersJson, filename, contentType } of envelope.items) {
+    bytes += payload.byteLength + headersJson.length + filename.length + contentType.length;
+  }
+  return bytes;
 }
