@@ -7,8 +7,6 @@ export interface Counter {
   readonly refundKey: string;
   readonly beginsMs: number;
   readonly endsMs: number;
-  /** When nobody asks for the counter any more, whose clock is at most {@link CLOCKS_APART_SEC} behind. */
-  readonly expiresSec: number;
 }
 
 const CLOCKS_APART_SEC = 60;
@@ -35,10 +33,17 @@ export function counterOf(quota: Quota, nowMs: number): Counter {
     refundKey: `r:${key}`,
     beginsMs: beginsSec * 1000,
     endsMs: endsSec * 1000,
-    expiresSec: endsSec + CLOCKS_APART_SEC,
   };
   last.set(quota, counter);
   return counter;
+}
+
+/**
+ * When nobody asks for the counter any more, whose clock is at most {@link CLOCKS_APART_SEC} behind. From now on, and not a
+ * time: Redis' own clock may be far from this one, and what has expired as it is written bounds nothing.
+ */
+export function expiresInSec({ endsMs }: Counter, nowMs: number): number {
+  return Math.ceil((endsMs - nowMs) / 1000) + CLOCKS_APART_SEC;
 }
 
 /** Until when something is refused whose window ends then. */

@@ -3,7 +3,7 @@ import type { RedisClient } from '#lib/broker/redis-client.ts';
 
 /**
  * Counts requests of one organization, in order, in one atomic step. KEYS: counters, each with its refunds after it. ARGV:
- * how many counters; when each expires; then of each request its quantity, 1 where it may cross a limit, how many quotas it
+ * how many counters; in how many seconds each expires; then of each request its quantity, 1 where it may cross a limit, how many quotas it
  * is about, and of each the number of its counter and its limit (-1: none). Answers for each request which of its quotas
  * refused it.
  */
@@ -45,7 +45,7 @@ end
 for i = 1, counters do
   if added[i] > 0 then
     redis.call('INCRBY', KEYS[2 * i - 1], string.format('%.0f', added[i]))
-    if isNew[i] then redis.call('EXPIREAT', KEYS[2 * i - 1], ARGV[1 + i]) end
+    if isNew[i] then redis.call('EXPIRE', KEYS[2 * i - 1], ARGV[1 + i]) end
   end
 end
 return answers

@@ -1,5 +1,5 @@
 import type { RedisClient } from '#lib/broker/redis-client.ts';
-import { type Counter, counterOf, refusedUntilMs } from './counter.ts';
+import { type Counter, counterOf, expiresInSec, refusedUntilMs } from './counter.ts';
 import type { TakeRequest, TakeResult } from './limits.ts';
 import { activeLimit, type Quota } from './quotas.ts';
 
@@ -36,7 +36,7 @@ export class RedisTake {
       for (const quota of quotas) asked.push(this.#numberOf(counterOf(quota, this.#nowMs)), quota.limit ?? -1);
     }
     const keys = this.#counters.flatMap(({ key, refundKey }) => [key, refundKey]);
-    const expiries = this.#counters.map(({ expiresSec }) => expiresSec);
+    const expiries = this.#counters.map((counter) => expiresInSec(counter, this.#nowMs));
     return client.tidewayTake(keys.length, ...keys, expiries.length, ...expiries, ...asked);
   }
 
