@@ -13,6 +13,7 @@ export class Circuits {
   readonly #options: CircuitsOptions;
   readonly #open = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(options: CircuitsOptions) {
     this.#options = options;
@@ -27,11 +28,14 @@ export class Circuits {
   }
 
   open(name: string): void {
+    // What was under way fails when all is closed, and nobody would ever end the asking.
+    if (this.#isClosed) return;
     if (this.#open.size < MAX_OPEN) this.#open.add(name);
     this.#timer ??= setTimeout(() => void this.#probeAll(), this.#options.probeIntervalMs).unref();
   }
 
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#open.clear();
   }

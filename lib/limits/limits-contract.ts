@@ -166,6 +166,14 @@ export function describeLimitsContract(name: string, open: () => Promise<LimitsH
       expect([await ask(), await ask()]).toEqual([true, false]);
     });
 
+    test('two names of one category are one', async () => {
+      const sender = newSender();
+      const quota = sender.quota('project', { categories: ['user_report_v2', 'feedback', 'error', 'error'], limit: 0 });
+      expect(await limits.take([sender.request([quota])])).toMatchObject([
+        { limits: [{ categories: ['feedback', 'error'] }] },
+      ]);
+    });
+
     test.for([
       ['mixes units', { categories: ['error', 'attachment'], limit: 1 }],
       ['has only unknown categories', { categories: ['unheard_of'], limit: 0 }],

@@ -105,7 +105,7 @@ function read(owner: QuotaOwner, { scope: scopeNumber, scopeId, quota }: ScopedQ
   if (quota === undefined || scope === undefined || scopeId !== idOf(owner, scope)) return undefined;
   const { id, windowSec } = quota;
   const limit = quota.limit === undefined ? undefined : Number(quota.limit);
-  const named = quota.categories.flatMap((name) => categoryNamed(name) ?? []);
+  const named = [...new Set(quota.categories.flatMap((name) => categoryNamed(name) ?? []))];
   if (quota.categories.length > 0 && named.length === 0) return undefined;
   if (new Set(named.map(unitOf)).size > 1) return undefined;
   if (limit !== 0 && (id === '' || windowSec === 0)) return undefined;
