@@ -124,6 +124,48 @@ test('processes may append at once: offsets stay in order', async () => {
   }
 });
 
+test('members that died before the clock was set back are not waited for', async () => {
+  await using space = await newSpace();
+  await using log = await openIn(space);
+  const [topic, group] = [newTopic(), newGroup()];
+  await log.append(Array.from({ length: 20 }, (_, n) => textRecord(topic, `${n}`, `${n}`)));
+  {
+    await using collector = new Collector(log, [topic], { group });
+    await collector.has(20);
+  }
+  // As one in another container left it, an hour ahead of what is now the time.
+  const groups = new DatabaseSync(join(space.options.dataDir, 'log-groups.sqlite'), { timeout: 5_000 });
+  groups
+    .prepare('insert into members values (?, ?, ?, ?, ?)')
+    .run('dead', group, 'pid:[1]/7/7', JSON.stringify([topic]), Date.now() + 3_600_000);
+  groups.prepare("update positions set member = 'dead' where group_name = ?").run(group);
+  groups.close();
+  await log.append(Array.from({ length: 20 }, (_, n) => textRecord(topic, `${n}`, `${n}`)));
+  await using collector = new Collector(log, [topic], { group });
+  await collector.has(20, 20_000);
+});
+
+test('what was appended while the clock was ahead goes with what came after it', async () => {
+  await using space = await newSpace();
+  const topic = newTopic();
+  {
+    await using log = await openIn(space);
+    await log.append(Array.from({ length: 1_200 }, (_, n) => textRecord(topic, 'k', `${n}`)));
+  }
+  const database = new DatabaseSync(logFile(space.options.dataDir), { timeout: 5_000 });
+  for (const row of database.prepare("select name from sqlite_schema where name like 'records_%'").all()) {
+    // The first 1,000 were appended when the clock was a year ahead.
+    database.exec(`update ${String(row['name'])} set timestamp_ms = timestamp_ms + 31536000000 where "offset" < 1000`);
+  }
+  database.close();
+  await using log = await openIn(space, { retentionMs: 2_000 });
+  await until('the old ones are gone', async () => {
+    await log.append([textRecord(topic, 'k', 'new')]);
+    return (await log.lag(newGroup(), [topic])) < 1_000n;
+  });
+  expect((await valuesByKey(log, topic)).get('k')).toContain('new');
+});
+
 test('a folder that can not be written to is said at once', async () => {
   await using space = await newSpace();
   await using log = await openIn(space);

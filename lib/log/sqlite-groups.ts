@@ -148,7 +148,10 @@ export class SqliteGroups {
     for (const row of this.#members.all(group)) {
       const id = String(row['id']);
       const process = String(row['process']);
-      if (Number(row['expires_ms']) < Date.now() || (process !== '' && process !== this.#process && isGone(process))) {
+      const leftMs = Number(row['expires_ms']) - Date.now();
+      // Nobody has that much left but who was last heard of before the clock was set back: who lives says so again soon.
+      const isSilent = leftMs < 0 || leftMs > 2 * MEMBER_TTL_MS;
+      if (isSilent || (process !== '' && process !== this.#process && isGone(process))) {
         this.#leave.run(id);
       } else {
         living.push({ id, topics: JSON.parse(String(row['topics'])) as string[] });

@@ -63,18 +63,21 @@ export class SqliteRetention {
   /** Whether there is more. */
   #deletePiece(partitionId: number): boolean {
     const table = recordsTable(partitionId);
-    const oldestMs = Date.now() - this.#options.retentionMs;
+    const nowMs = Date.now();
+    const oldestMs = nowMs - this.#options.retentionMs;
     // Lengths and times are read without the values themselves.
     const rows = this.#database
       .prepare(
         `select "offset", timestamp_ms, length(key) + length(value) as bytes from ${table} order by "offset" limit ?`,
       )
       .all(PIECE_RECORDS);
+    const outdated = Number(rows[0]?.['timestamp_ms']) > nowMs ? this.#outdatedBefore(table, nowMs, oldestMs) : 0;
     let bytes = 0;
     let count = 0;
     let last: unknown;
     for (const row of rows) {
-      if (Number(row['timestamp_ms']) >= oldestMs || bytes > PIECE_BYTES) break;
+      const isOld = Number(row['timestamp_ms']) < oldestMs || Number(row['offset']) < outdated;
+      if (!isOld || bytes > PIECE_BYTES) break;
       bytes += Number(row['bytes']);
       last = row['offset'];
       count++;
@@ -83,5 +86,26 @@ export class SqliteRetention {
     this.#database.exec(`pragma busy_timeout = ${LOCK_WAIT_MS}`);
     this.#database.prepare(`delete from ${table} where "offset" <= ?`).run(last as number);
     return count === PIECE_RECORDS || bytes > PIECE_BYTES;
+  }
+
+  /**
+   * A partition that begins with what was appended while the clock was ahead, perhaps by years: that is as old at least as
+   * what came behind it when the clock was right again. Looked for in halves, as there may be many.
+   * @returns the offset of such a one that is too old, or 0
+   */
+  #outdatedBefore(table: string, nowMs: number, oldestMs: number): number {
+    const at = this.#database.prepare(
+      `select "offset", timestamp_ms as timeMs from ${table} where "offset" >= ? order by "offset" limit 1`,
+    );
+    const ends = this.#database.prepare(`select min("offset") as first, max("offset") as last from ${table}`).get();
+    let ahead = Number(ends?.['first']);
+    let right = Number(ends?.['last']);
+    if (Number(at.get(right)?.['timeMs']) > nowMs) return 0;
+    while (right - ahead > 1) {
+      const middle = Math.floor((ahead + right) / 2);
+      if (Number(at.get(middle)?.['timeMs']) > nowMs) ahead = middle;
+      else right = middle;
+    }
+    return Number(at.get(right)?.['timeMs']) < oldestMs ? right : 0;
   }
 }
