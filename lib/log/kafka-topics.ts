@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Admin } from '@platformatic/kafka';
 import { closeQuietly, type KafkaClients, unavailable } from './kafka-clients.ts';
+import { LogUnavailableError } from './log.ts';
 import { within } from './within.ts';
 
 export interface KafkaTopicSettings {
@@ -28,6 +29,7 @@ export class KafkaTopics {
   readonly #settings: KafkaTopicSettings;
   readonly #known = new Set<string>();
   #admin: Admin | undefined;
+  #isClosed = false;
 
   constructor(clients: KafkaClients, settings: KafkaTopicSettings) {
     this.#clients = clients;
@@ -65,6 +67,7 @@ export class KafkaTopics {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     if (this.#admin !== undefined) await closeQuietly(this.#admin);
   }
 
@@ -99,6 +102,8 @@ export class KafkaTopics {
   }
 
   async #ask<T>(question: (admin: Admin) => Promise<T>, timeoutMs = READY_DEADLINE_MS): Promise<T> {
+    // Of topics that are being made, whoever waited for them may have gone.
+    if (this.#isClosed) throw new LogUnavailableError('the log is closed');
     this.#admin ??= this.#clients.admin();
     const admin = this.#admin;
     try {

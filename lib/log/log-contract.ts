@@ -309,6 +309,10 @@ export function describeLogContract(name: string, { atOnce, newSpace }: Contract
       await Promise.all([log.close(), log.close(), collector.close(), late]);
       expect(collector.values).toEqual(['a']);
       await expect(log.append([textRecord(topic, 'k', 'c')])).rejects.toBeInstanceOf(LogUnavailableError);
+      // Answered by nobody who would then keep a thread or a connection for ever.
+      await expect(log.ping(1_000)).rejects.toBeInstanceOf(LogUnavailableError);
+      await expect(log.lag(group, [topic])).rejects.toBeInstanceOf(LogUnavailableError);
+      await expect(valuesByKey(log, topic)).rejects.toBeInstanceOf(LogUnavailableError);
       await using again = await open();
       expect(await valuesByKey(again, topic)).toEqual(new Map([['k', ['a', 'b']]]));
       expect(await again.lag(group, [topic])).toBe(1n);

@@ -1,5 +1,13 @@
 import { AppendQueue } from './append-queue.ts';
-import type { AppendLimits, ConsumeOptions, Log, LogBatch, LogConsumer, NewRecord } from './log.ts';
+import {
+  type AppendLimits,
+  type ConsumeOptions,
+  type Log,
+  type LogBatch,
+  type LogConsumer,
+  LogUnavailableError,
+  type NewRecord,
+} from './log.ts';
 
 /** What differs from log to log. */
 export interface LogStorage {
@@ -51,21 +59,29 @@ export class QueuedLog implements Log {
     return consumer;
   }
 
-  readAll(topic: string): AsyncIterable<LogBatch> {
-    return this.#storage.readAll(topic);
+  async *readAll(topic: string): AsyncGenerator<LogBatch> {
+    this.#requireOpen();
+    yield* this.#storage.readAll(topic);
   }
 
-  lag(group: string, topics: readonly string[]): Promise<bigint> {
+  async lag(group: string, topics: readonly string[]): Promise<bigint> {
+    this.#requireOpen();
     return this.#storage.lag(group, topics);
   }
 
-  ping(timeoutMs: number): Promise<void> {
+  async ping(timeoutMs: number): Promise<void> {
+    this.#requireOpen();
     return this.#storage.ping(timeoutMs);
   }
 
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  /** Whoever is asked after the end would open again what nobody closes. */
+  #requireOpen(): void {
+    if (this.#closed !== undefined) throw new LogUnavailableError('the log is closed');
   }
 
   async #close(): Promise<void> {

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { LogUnavailableError, type NewRecord } from './log.ts';
 import { pack } from './packed-records.ts';
@@ -42,7 +41,8 @@ export class SqliteWriter {
     const thread = this.#thread;
     if (thread === undefined) return;
     this.#thread = undefined;
-    const exited = once(thread.worker, 'exit');
+    // Not by `once` of node:events, which rejects where it ends with an error.
+    const exited = new Promise((resolve) => thread.worker.once('exit', resolve));
     await ask(thread, { kind: 'close' }).catch(() => undefined);
     // Its answer has let go of it: where nothing else goes on, the process would end before it.
     thread.worker.ref();
