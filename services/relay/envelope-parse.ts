@@ -125,9 +125,14 @@ function textOf(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
-/** What is no time is as if it weren't there: it only corrects clocks. */
 function readTime(value: unknown): number | undefined {
-  if (typeof value !== 'string' || value.length > 64) return undefined;
-  const ms = Date.parse(value);
-  return Number.isNaN(ms) ? undefined : ms;
+  return typeof value === 'string' && value.length <= 64 ? sentAtOf(Date.parse(value)) : undefined;
+}
+
+/** From 1970 to the year 9999: what moves times by more makes none of them. */
+const MAX_SENT_AT_MS = 253_402_300_799_999;
+
+/** What is no time is as if it weren't there: it only corrects clocks. */
+export function sentAtOf(ms: number): number | undefined {
+  return ms >= 0 && ms <= MAX_SENT_AT_MS ? ms : undefined;
 }

@@ -14,7 +14,7 @@ import { toStatus } from '#lib/server/rpc-status.ts';
 import { REFUSED_DETAILS } from './answers.ts';
 import type { Envelope, Item, Sender } from './envelope.ts';
 import { hasEvent } from './envelope-limits.ts';
-import { checkDepth, eventIdOf } from './envelope-parse.ts';
+import { checkDepth, eventIdOf, sentAtOf } from './envelope-parse.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 import type { Accepted } from './intake.ts';
 import { retryAfterSec, secondsLeft } from './rate-limit-header.ts';
@@ -34,7 +34,7 @@ export function envelopeOfMessage(message: EnvelopeMessage, maxEventBytes: numbe
   );
   return {
     eventId: eventIdOf(eventId || undefined, items, maxEventBytes),
-    sentAtMs: sentAt === undefined ? undefined : timestampMs(sentAt),
+    sentAtMs: sentAt === undefined ? undefined : sentAtOf(timestampMs(sentAt)),
     headers: headersOf(headersJson),
     items,
   };
