@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { advance, keyOf, startCache } from './lookup-testing.ts';
-import { EXPIRY_MS, MAX_BATCH_KEYS } from './project-cache.ts';
+import { EXPIRY_MS, MAX_BATCH_KEYS, type ProjectState } from './project-cache.ts';
 
 const KEY = keyOf(1);
 const GRACE_MS = 120_000;
@@ -128,6 +128,39 @@ describe('get', () => {
     await advance(300);
     expect(await get).toEqual({ kind: 'pending' });
     expect(source.calls.flatMap(({ keys }) => keys)).not.toContainEqual(key(1));
+  });
+
+  test('one that there was no place for is asked for when there is', async () => {
+    const { cache, source } = startCache({ maxProjects: 2 });
+    source.mode = 'pending';
+    source.enable(KEY);
+    cache.peek(keyOf(2));
+    cache.peek(keyOf(3));
+    let state: ProjectState | undefined;
+    void cache.get(KEY, 30_000).then((answer) => {
+      state = answer;
+    });
+    await advance(1_000);
+    source.mode = 'answers';
+    await advance(3_000);
+    expect(state?.kind).toBe('enabled');
+  });
+
+  test('one that the source could not know for long is known before who waits gives up', async () => {
+    const { cache, source } = startCache();
+    source.enable(KEY);
+    source.mode = 'unavailable';
+    const ask = async (ms: number) => {
+      cache.peek(KEY);
+      await advance(ms);
+    };
+    for (let n = 0; n < 600; n += 1) await ask(1_000);
+    // At the beginning of its longest pause.
+    for (const before = source.calls.length; source.calls.length === before; ) await ask(10);
+    source.mode = 'answers';
+    const get = cache.get(KEY, 30_000);
+    await advance(30_000);
+    expect((await get).kind).toBe('enabled');
   });
 });
 

@@ -85,10 +85,13 @@ class SourcedProjectCache implements ProjectCache {
   }
 
   async get(publicKey: string, timeoutMs: number): Promise<ProjectState> {
-    const state = this.peek(publicKey);
-    if (state.kind !== 'pending') return state;
-    await this.#queue.wait(publicKey, timeoutMs);
-    return this.peek(publicKey);
+    const untilMs = this.#now() + timeoutMs;
+    for (;;) {
+      const state = this.peek(publicKey);
+      const leftMs = untilMs - this.#now();
+      if (state.kind !== 'pending' || leftMs <= 0) return state;
+      if (await this.#queue.wait(publicKey, leftMs)) return this.peek(publicKey);
+    }
   }
 
   close(): void {

@@ -71,16 +71,20 @@ export class LookupQueue {
     this.#schedule();
   }
 
-  /** Resolves when a wanted key has been answered, or after `timeoutMs`. */
-  wait(publicKey: string, timeoutMs: number): Promise<void> {
+  /**
+   * Resolves when a wanted key has been answered, or after `timeoutMs`. False: it isn't wanted, as too many are, and that
+   * may be otherwise by now.
+   */
+  wait(publicKey: string, timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const wanted = this.#wanted.get(publicKey);
+      const hasPlace = wanted !== undefined || this.#isClosed;
       const end = () => {
         clearTimeout(timer);
         wanted?.waiters?.delete(end);
-        resolve();
+        resolve(hasPlace);
       };
-      const timer = setTimeout(end, timeoutMs);
+      const timer = setTimeout(end, hasPlace ? timeoutMs : Math.min(timeoutMs, NO_PLACE_MS));
       if (this.#isClosed) end();
       else if (wanted !== undefined) {
         wanted.waiters ??= new Set();
@@ -210,7 +214,7 @@ export class LookupQueue {
     const { publicKey, isOutdated } = wanted;
     if (answer.kind === 'unavailable') {
       wanted.failures += 1;
-      return backoffMs(wanted.failures + 1);
+      return Math.min(MAX_UNAVAILABLE_MS, backoffMs(wanted.failures + 1));
     }
     if (answer.kind === 'pending' || !this.#options.onAnswer(publicKey, answer, sentAtMs, isOutdated)) {
       wanted.pendings += 1;
@@ -235,6 +239,9 @@ export class LookupQueue {
 
 const FIRST_PENDING_MS = 100;
 const MAX_PENDING_MS = 2_000;
+/** Less than events wait for their project: no sign of life ends this pause, and they would be refused in the middle of it. */
+const MAX_UNAVAILABLE_MS = 10_000;
+const NO_PLACE_MS = 100;
 
 function rejectsWith(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {

@@ -7,6 +7,7 @@ import type { ProjectConfig } from '#gen/tideway/config/v1/config_service_pb.ts'
  *    it pending, and is taken.
  * 2. *One request in flight a key*, in batches of up to MAX_BATCH_KEYS, every `batchIntervalMs`. A failed batch is tried
  *    again: at once, after 1 s, then 1.5 times as long each, up to 60 s; any success begins anew.
+ *    A key of which alone the source can't know now is asked for every 10 s at least.
  * 3. *Fresh* for EXPIRY_MS; *stale* for `graceMs` more: used as it is, and asked for behind it; then gone.
  * 4. *Watched*: over our RPC a change is known in under a second, and expiry is only the net below. After a reset all that
  *    is known is asked for again, a batch at a time, and used meanwhile.

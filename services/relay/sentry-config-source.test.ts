@@ -5,11 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { keyOf } from './lookup-testing.ts';
 import { loadOrCreateRelayIdentity } from './relay-identity.ts';
 import { createSentryConfigSource } from './sentry-config-source.ts';
-import { createSentryUpstream, type SentryUpstreamOptions } from './sentry-upstream.ts';
+import { createSentryUpstream, type SentryUpstreamOptions, STOP_MS } from './sentry-upstream.ts';
 
 // What a Sentry upstream may answer, said by the test. Ours, for real: test/flows/relay-projects.test.ts.
 
@@ -149,6 +149,18 @@ test('told to stop, it does not ask any more', async () => {
   });
   await expect(lookup([[KEY, 0n]])).rejects.toMatchObject({ reason: 'stopped' });
   expect(asked.map(({ path }) => path)).toEqual([CONFIGS, CHALLENGE]);
+});
+
+test('told to stop, it asks again in its time, also if the clock was set back', async () => {
+  const { lookup, answer } = await start();
+  answer(() => ({ status: 403, json: { relay: 'stop' } }));
+  await expect(lookup([[KEY, 0n]])).rejects.toMatchObject({ reason: 'stopped' });
+  answer(() => ({ json: { configs: {} } }));
+  const [dateMs, ownMs] = [Date.now(), performance.now()];
+  vi.spyOn(Date, 'now').mockReturnValue(dateMs - 3_600_000);
+  vi.spyOn(performance, 'now').mockReturnValue(ownMs + STOP_MS + 1_000);
+  onTestFinished(() => void vi.restoreAllMocks());
+  expect(await lookup([[KEY, 0n]])).toEqual([{ kind: 'disabled' }]);
 });
 
 test('a refusal that registering does not mend, an error, silence, a redirect', async () => {

@@ -84,7 +84,7 @@ export function createSentryUpstream(options: SentryUpstreamOptions): SentryUpst
 
   return {
     async post(path, body, signal) {
-      if (Date.now() < stoppedUntilMs)
+      if (performance.now() < stoppedUntilMs)
         throw new UpstreamError('stopped', 403, 'the upstream refused this relay for good');
       try {
         try {
@@ -95,7 +95,7 @@ export function createSentryUpstream(options: SentryUpstreamOptions): SentryUpst
           return await send(path, body, signal);
         }
       } catch (error) {
-        if (error instanceof UpstreamError && error.reason === 'stopped') stoppedUntilMs = Date.now() + STOP_MS;
+        if (error instanceof UpstreamError && error.reason === 'stopped') stoppedUntilMs = performance.now() + STOP_MS;
         throw error;
       }
     },
