@@ -17,9 +17,10 @@ const MAX_PREPARED_INSERTS = 100;
 
 /**
  * Classes of SQLSTATE that time or an operator mends: connection, transaction rollback (serialization, deadlock),
- * resources, limits on statements and shutdown. And a lock that was not to be had, and a standby that can't write.
+ * resources, limits on statements and shutdown. And a lock that was not to be had, a standby that can't write, and a
+ * transaction that was ended for its time, as its process stood still.
  */
-const UNAVAILABLE_STATES = /^(08|40|53|57|58|55P03|25006)/;
+const UNAVAILABLE_STATES = /^(08|40|53|57|58|55P03|25006|25P0[34])/;
 const INT8_OID = 20;
 
 const types: pg.CustomTypesConfig = {
