@@ -4,7 +4,7 @@ import { unavailable } from './kafka-clients.ts';
 import { KafkaMembership, type Position } from './kafka-membership.ts';
 import { KafkaReader, OutOfRangeError, type ReadResult } from './kafka-reader.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
-import type { ConsumeOptions, LogConsumer, LogRecord } from './log.ts';
+import { type ConsumeOptions, type LogConsumer, type LogRecord, RecordsLostError } from './log.ts';
 import { retryPauseMs } from './retry-pause.ts';
 import { within } from './within.ts';
 
@@ -328,6 +328,7 @@ class Session {
       for (const claim of this.#claims.values()) {
         const begin = earliest.get(claim.topic)?.[claim.partition] ?? 0n;
         const end = latest.get(claim.topic)?.[claim.partition] ?? begin;
+        if (claim.position < begin) this.#options.onError(new RecordsLostError(claim, begin - claim.position));
         if (claim.position < begin || claim.position > end) claim.position = begin;
       }
     } catch (error) {

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { until } from '../../test/support/until.ts';
 import type { AppendUntilKilled } from './append-until-killed.ts';
 import type { ConsumeUntilKilled } from './consume-until-killed.ts';
-import { LogFullError, LogUnavailableError } from './log.ts';
+import { LogFullError, LogUnavailableError, RecordsLostError } from './log.ts';
 import type { ContractOptions } from './log-contract.ts';
 import { Collector, newGroup, newTopic, openIn, textRecord, valuesByKey } from './log-harness.ts';
 
@@ -143,6 +143,40 @@ export function describeLogFailures(name: string, { atOnce, newSpace }: Contract
       );
       expect(new Set(collector.values)).toEqual(new Set(['new']));
       expect(collector.records[0]?.offset).toBeGreaterThan(0n);
+    });
+
+    test('a group that has lost records to the retention hears how many, once', async () => {
+      await using space = await newSpace();
+      const [topic, group] = [newTopic(), newGroup()];
+      await using log = await openIn(space, { retentionMs: 3000 });
+      const records = (count: number, value: string) =>
+        Array.from({ length: count }, () => textRecord(topic, 'k', value));
+      {
+        await log.append(records(10, 'handled'));
+        await using collector = new Collector(log, [topic], { group });
+        await collector.has(10);
+        await until('its position is kept', async () => (await log.lag(group, [topic])) === 0n);
+      }
+      await log.append(records(100, 'lost'));
+      await until('they are gone', async () => (await log.lag(group, [topic])) === 0n, RECOVERY_TIMEOUT_MS);
+      await using collector = new Collector(log, [topic], { group });
+      let refusals = 3;
+      collector.before = () => {
+        if (refusals-- > 0) throw new Error('not yet');
+      };
+      await until(
+        'a new one is handled',
+        async () => {
+          await log.append(records(1, 'new'));
+          await delay(300);
+          return collector.records.length > 0;
+        },
+        RECOVERY_TIMEOUT_MS,
+      );
+      const lost = collector.errors.filter((error) => error instanceof RecordsLostError);
+      expect(lost.every((error) => error.topic === topic && error.records > 0n)).toBe(true);
+      // Those that were new may have gone, too, on a busy machine.
+      expect(10n + lost.reduce((sum, error) => sum + error.records, 0n)).toBe(collector.records[0]?.offset);
     });
   });
 }

@@ -11,8 +11,8 @@
  *    it moves, by two.
  * 5. *Bounded.* Appends that wait are bounded by bytes: over {@link AppendLimits.maxWaitingBytes} an append is refused at
  *    once with LogFullError, and nothing waits longer than a deadline. A consumer holds one batch.
- * 6. *Retention.* Records older than the log's retention go, whether they were handled or not. Appends and reads go on
- *    meanwhile.
+ * 6. *Retention.* Records older than the log's retention go, whether they were handled or not: a group that loses some so
+ *    is told. Appends and reads go on meanwhile.
  */
 export interface Log {
   readonly kind: 'sqlite' | 'kafka';
@@ -77,7 +77,10 @@ export interface ConsumeOptions {
    * to {@link MAX_RETRY_PAUSE_MS}: what would fail for ever it must put aside itself.
    */
   readonly handle: (batch: LogBatch) => Promise<void>;
-  /** Hears of each failed batch and each failed read. */
+  /**
+   * Hears of each failed batch and each failed read; and, by a {@link RecordsLostError}, of what retention took before the
+   * group had handled it.
+   */
   readonly onError: (error: unknown) => void;
 }
 
@@ -106,6 +109,23 @@ export class LogFullError extends Error {
   override readonly name = 'LogFullError';
   /** When to try again, in ms. */
   readonly retryAfterMs = 1000;
+}
+
+/** Records that were gone before a group had handled them. It goes on behind them. */
+export class RecordsLostError extends Error {
+  override readonly name = 'RecordsLostError';
+  readonly topic: string;
+  readonly partition: number;
+  readonly records: bigint;
+
+  constructor({ topic, partition }: Pick<LogBatch, 'topic' | 'partition'>, records: bigint) {
+    super(
+      `${records} records of ${topic}, partition ${partition}, were too old before they were handled, and are gone`,
+    );
+    this.topic = topic;
+    this.partition = partition;
+    this.records = records;
+  }
 }
 
 /** The log can't be reached, or did not answer in time. Retryable. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ConsumeOptions, LogConsumer } from './log.ts';
+import { type ConsumeOptions, type LogConsumer, RecordsLostError } from './log.ts';
 import { retryPauseMs } from './retry-pause.ts';
 import type { Claim, Member, SqliteGroups } from './sqlite-groups.ts';
 import type { SqliteReader } from './sqlite-reader.ts';
@@ -101,6 +101,9 @@ export class SqliteConsumer implements LogConsumer {
     this.#handling = claim;
     try {
       await handle({ topic, topicId, partition, records });
+      // Offsets have no holes. Where a group has no position yet, nothing was its.
+      const lost = Number(records[0]?.offset) - claim.position;
+      if (lost > 0 && claim.position > 0) this.#options.onError(new RecordsLostError(claim, BigInt(lost)));
       const position = Number(last.offset) + 1;
       // A process that stood still for long may have lost its claim: who has it now has its own position.
       if (await this.#groups.commit(this.#member, claim, position)) this.#claims.set(claim.id, { ...claim, position });

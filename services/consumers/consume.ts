@@ -1,5 +1,5 @@
 import type { EventStore, NewEvent } from '#lib/event-store/event-store.ts';
-import type { Log, LogConsumer } from '#lib/log/log.ts';
+import { type Log, type LogConsumer, RecordsLostError } from '#lib/log/log.ts';
 import { ApplyBatch } from './apply-batch.ts';
 import type { RecordReader } from './effects.ts';
 import { errorFields, type Reports } from './reports.ts';
@@ -39,6 +39,11 @@ export function consume({ log, store, group, topics, reader, onNew, reports }: C
       }
     },
     onError: (error) => {
+      if (error instanceof RecordsLostError) {
+        const { topic, partition, records } = error;
+        const fields = { group, topic, partition, records: Number(records) };
+        return reports({ level: 'error', message: 'records were too old before they were handled', fields });
+      }
       failing++;
       if (failing > 1) return;
       reports({ level: 'warn', message: 'consuming is held up', fields: { group, ...errorFields(error) } });

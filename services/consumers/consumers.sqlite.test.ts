@@ -230,6 +230,28 @@ describe('consumers', () => {
     expect(await counts(place)).toEqual({ '22 error accepted': 5 });
   });
 
+  test('what the log kept for too short a time to be handled is said', async () => {
+    await using place = await newPlace({ retentionMs: 2_000, retentionCheckMs: 50 });
+    const event = eventMessage();
+    // Of one partition.
+    const append = () => place.log.append([ingestRecord(event)]);
+    await append();
+    {
+      await using _ = run(place);
+      await handled(place);
+    }
+    for (let n = 0; n < 3; n++) await append();
+    await until('they are gone', async () => (await place.log.lag('events', INGEST_TOPICS)) === 0n, 20_000);
+    await using running = run(place);
+    await until('it is said', async () => {
+      await append();
+      return running.reports.all.length > 0;
+    });
+    const [report] = running.reports.all;
+    expect(report).toMatchObject({ level: 'error', fields: { group: 'events', topic: TOPICS.events } });
+    expect(report?.fields['records']).toBeGreaterThanOrEqual(3);
+  });
+
   test('nothing moves beyond what can not be put aside', async () => {
     await using place = await newPlace();
     const bad: NewRecord = { topic: TOPICS.events, key: Buffer.from('k'), value: Buffer.from('garbage') };
