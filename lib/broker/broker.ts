@@ -89,12 +89,12 @@ export interface Broker {
   governIdle(idleMs: number, intervalMs: number): Promise<void>;
 
   /**
-   * Ends streams without END whose last message is at least `idleMs` old: stores `producer_lost`, which seals. Looks at
-   * up to `limit` candidates. Safe to run in many processes at once.
-   * @returns How many candidates it looked at, and which channels it ended.
-   * @throws BrokerUnavailableError
+   * Ends streams without END whose last message is at least `idleMs` old: stores `producer_lost`, which seals. Decides
+   * about up to `limit` candidates. Those of a shard that is away are left for a later call, and take nothing from the
+   * others. Safe to run in many processes at once.
+   * @throws BrokerUnavailableError if none answered.
    */
-  endIdle(idleMs: number, limit: number): Promise<{ examined: number; ended: ChannelKey[] }>;
+  endIdle(idleMs: number, limit: number): Promise<EndedIdle>;
 
   /** Resolves if the broker answers a write-path request within `timeoutMs`. @throws BrokerUnavailableError */
   ping(timeoutMs: number): Promise<void>;
@@ -141,6 +141,18 @@ export type PublishResult =
   | { readonly kind: 'duplicate'; readonly id: EntryId }
   | { readonly kind: 'sealed'; readonly by: EntryId }
   | { readonly kind: 'rate_limited'; readonly retryAfterMs: number };
+
+export interface EndedIdle {
+  /**
+   * How many candidates were decided about, and so are none any more. As many as allowed: there may be more. What could
+   * not be decided does not count, so that whoever calls for as long as there are more comes to an end.
+   */
+  readonly examined: number;
+  /** The channels that it ended. */
+  readonly ended: ChannelKey[];
+  /** Why something was left, if it was. */
+  readonly problem?: BrokerUnavailableError | undefined;
+}
 
 export interface Entry {
   readonly id: EntryId;

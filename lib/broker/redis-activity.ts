@@ -4,15 +4,20 @@ import type { RedisCommands } from './redis-commands.ts';
 import { ACTIVITY_SHARDS, activityKey, activityShard, SETTINGS_KEY } from './redis-keys.ts';
 
 const MAX_CHANNELS = 100_000;
+const MAX_CHANNELS_PER_SHARD = Math.ceil(MAX_CHANNELS / ACTIVITY_SHARDS);
 const CHUNK = 500;
 const INDEX_TTL_MS = 24 * 60 * 60 * 1000;
 const OVER = -1;
 
-/** What the index says of a channel, and which of its sets it is in. */
-export interface IdleCandidate {
-  readonly index: string;
-  readonly channel: ChannelKey;
-  readonly score: string;
+type Activity = Map<ChannelKey, number>;
+
+/** A part of the index, which is reported to by itself: in a Cluster its server may be away and the others not. */
+interface Shard {
+  readonly key: string;
+  waiting: Activity;
+  sent: Activity | undefined;
+  /** False if it failed. */
+  reporting: Promise<boolean> | undefined;
 }
 
 /**
@@ -25,29 +30,35 @@ export class RedisActivity {
   idleTtlMs = DEFAULT_IDLE_MS + 2 * DEFAULT_IDLE_INTERVAL_MS;
   readonly #commands: RedisCommands;
   readonly #timer: NodeJS.Timeout;
-  #pending = new Map<ChannelKey, number>();
+  readonly #shards = Array.from({ length: ACTIVITY_SHARDS }, (_, n): Shard => {
+    return { key: activityKey(n), waiting: new Map(), sent: undefined, reporting: undefined };
+  });
+  #pending: Activity = new Map();
   #governed: { readonly idleMs: number; readonly intervalMs: number } | undefined;
-  #reporting: Promise<void> | undefined;
+  #reading: Promise<void> | undefined;
+  // A process that doesn't know the settings must not judge what is too old for the index.
+  #knowsSettings = false;
 
   constructor(commands: RedisCommands, intervalMs: number) {
     this.#commands = commands;
-    // A tick that fails is repeated by the next: what it had to report is kept.
-    this.#timer = setInterval(() => this.report().catch(() => undefined), intervalMs).unref();
+    this.#timer = setInterval(() => void this.report(), intervalMs).unref();
   }
 
   /** `channel` has a new last entry, and goes on. */
   active(channel: ChannelKey, lastMs: number): void {
-    this.#note(channel, lastMs);
+    note(this.#pending, channel, lastMs, MAX_CHANNELS);
   }
 
   /** The same of an entry that may be an old one: what is known of `channel` already counts more. */
   wasActive(channel: ChannelKey, lastMs: number): void {
-    if (!this.#pending.has(channel)) this.#note(channel, lastMs);
+    const shard = this.#shards[activityShard(channel)];
+    if (this.#pending.has(channel) || shard?.waiting.has(channel) || shard?.sent?.has(channel)) return;
+    this.active(channel, lastMs);
   }
 
   /** `channel` is sealed. */
   over(channel: ChannelKey): void {
-    this.#note(channel, OVER);
+    this.active(channel, OVER);
   }
 
   async govern(idleMs: number, intervalMs: number): Promise<void> {
@@ -56,90 +67,92 @@ export class RedisActivity {
     await this.#commands.run((client) => client.hset(SETTINGS_KEY, { idle_ms: idleMs, interval_ms: intervalMs }));
   }
 
-  /** Reports what happened, and reads the settings. */
+  /**
+   * Reports what happened, and reads the settings. Each part by itself: what can't be reported is kept, within bounds,
+   * and repeated by the next tick, while the others go on.
+   */
   async report(): Promise<void> {
-    await this.#reporting;
-    this.#reporting ??= this.#report().finally(() => {
-      this.#reporting = undefined;
-    });
-    await this.#reporting;
-  }
-
-  /** Up to `limit` channels without activity since `beforeMs`, with the ms that the index has for them. */
-  async idle(beforeMs: number, limit: number): Promise<IdleCandidate[]> {
-    const found: IdleCandidate[] = [];
-    // Where it begins is left to chance, so that several callers with small limits don't look at the same channels.
-    const start = Math.floor(Math.random() * ACTIVITY_SHARDS);
-    for (let n = 0; n < ACTIVITY_SHARDS && found.length < limit; n += 1) {
-      const key = activityKey((start + n) % ACTIVITY_SHARDS);
-      const room = limit - found.length;
-      const members = await this.#commands.run((client) =>
-        client.zrangebyscore(key, '-inf', beforeMs, 'WITHSCORES', 'LIMIT', 0, room),
-      );
-      for (let at = 0; at + 1 < members.length; at += 2) {
-        found.push({ index: key, channel: members[at] as ChannelKey, score: members[at + 1] ?? '' });
-      }
+    for (const [channel, lastMs] of this.#pending) {
+      const shard = this.#shards[activityShard(channel)];
+      if (shard) note(shard.waiting, channel, lastMs, MAX_CHANNELS_PER_SHARD);
     }
-    return found;
+    this.#pending.clear();
+    this.#reading ??= this.#readSettings().finally(() => {
+      this.#reading = undefined;
+    });
+    await Promise.all([this.#reading, ...this.#shards.map((shard) => this.#reportTo(shard))]);
   }
 
   close(): void {
     clearInterval(this.#timer);
   }
 
-  #note(channel: ChannelKey, lastMs: number): void {
-    this.#pending.set(channel, lastMs);
-    if (this.#pending.size <= MAX_CHANNELS) return;
-    const [oldest] = this.#pending.keys();
-    if (oldest !== undefined) this.#pending.delete(oldest);
+  async #reportTo(shard: Shard): Promise<void> {
+    // Where what is on its way fails, so would this: one deadline is enough for a turn.
+    if (shard.reporting && !(await shard.reporting)) return;
+    if (shard.waiting.size > 0) {
+      shard.reporting ??= this.#send(shard).finally(() => {
+        shard.reporting = undefined;
+      });
+    }
+    await shard.reporting;
   }
 
-  async #report(): Promise<void> {
-    // First of all: a process that doesn't know the settings yet must not judge what is too old for the index.
-    await this.#readSettings();
-    if (this.#pending.size === 0) return;
-    const reported = this.#pending;
-    this.#pending = new Map();
+  async #send(shard: Shard): Promise<boolean> {
+    const sent = shard.waiting;
+    shard.waiting = new Map();
+    shard.sent = sent;
     try {
-      await this.#commands.run((client) => this.#write(client, reported));
-    } catch (error) {
-      for (const [channel, lastMs] of reported) if (!this.#pending.has(channel)) this.#note(channel, lastMs);
-      throw error;
+      await this.#commands.run((client) => this.#write(client, shard.key, sent));
+      return true;
+    } catch {
+      for (const [channel, lastMs] of shard.waiting) note(sent, channel, lastMs, MAX_CHANNELS_PER_SHARD);
+      shard.waiting = sent;
+      return false;
+    } finally {
+      shard.sent = undefined;
     }
   }
 
   async #readSettings(): Promise<void> {
-    const [idle, interval] = await this.#commands.run((client) => client.hmget(SETTINGS_KEY, 'idle_ms', 'interval_ms'));
-    const idleMs = Number(idle ?? Number.NaN);
-    const intervalMs = Number(interval ?? Number.NaN);
-    if (idleMs >= 0 && intervalMs >= 0) this.idleTtlMs = idleMs + 2 * intervalMs;
-    // Redis lost them: whoever governs says it again.
-    else if (this.#governed) await this.govern(this.#governed.idleMs, this.#governed.intervalMs);
+    try {
+      const settings = await this.#commands.run((client) => client.hmget(SETTINGS_KEY, 'idle_ms', 'interval_ms'));
+      const [idleMs, intervalMs] = settings.map((value) => Number(value ?? Number.NaN)) as [number, number];
+      if (idleMs >= 0 && intervalMs >= 0) this.idleTtlMs = idleMs + 2 * intervalMs;
+      // Redis lost them: whoever governs says it again.
+      else if (this.#governed) await this.govern(this.#governed.idleMs, this.#governed.intervalMs);
+      this.#knowsSettings = true;
+    } catch {
+      this.#knowsSettings = false;
+    }
   }
 
-  async #write(client: RedisClient, reported: ReadonlyMap<ChannelKey, number>): Promise<void> {
-    const shards = new Map<number, { scores: (string | number)[]; over: string[]; newestMs: number }>();
+  async #write(client: RedisClient, key: string, reported: Activity): Promise<void> {
+    const scores: (string | number)[] = [];
+    const over: string[] = [];
+    let newestMs = 0;
     for (const [channel, lastMs] of reported) {
-      const n = activityShard(channel);
-      const shard = shards.get(n) ?? { scores: [], over: [], newestMs: 0 };
-      shards.set(n, shard);
-      if (lastMs === OVER) shard.over.push(channel);
-      else shard.scores.push(lastMs, channel);
-      shard.newestMs = Math.max(shard.newestMs, lastMs);
+      if (lastMs === OVER) over.push(channel);
+      else scores.push(lastMs, channel);
+      newestMs = Math.max(newestMs, lastMs);
     }
-    await Promise.all(
-      [...shards].flatMap(([n, { scores, over, newestMs }]) => {
-        const key = activityKey(n);
-        const sent: Promise<unknown>[] = [];
-        for (const part of chunks(scores)) sent.push(client.zadd(key, 'GT', ...part));
-        for (const part of chunks(over)) sent.push(client.zrem(key, ...part));
-        // What no cleanup looked at before its log expired.
-        if (newestMs > 0) sent.push(client.zremrangebyscore(key, '-inf', newestMs - 2 * this.idleTtlMs));
-        sent.push(client.pexpire(key, INDEX_TTL_MS));
-        return sent;
-      }),
-    );
+    const sent: Promise<unknown>[] = [];
+    for (const part of chunks(scores)) sent.push(client.zadd(key, 'GT', ...part));
+    for (const part of chunks(over)) sent.push(client.zrem(key, ...part));
+    // What no cleanup looked at before its log expired.
+    if (newestMs > 0 && this.#knowsSettings) {
+      sent.push(client.zremrangebyscore(key, '-inf', newestMs - 2 * this.idleTtlMs));
+    }
+    sent.push(client.pexpire(key, INDEX_TTL_MS));
+    await Promise.all(sent);
   }
+}
+
+function note(activity: Activity, channel: ChannelKey, lastMs: number, max: number): void {
+  activity.set(channel, lastMs);
+  if (activity.size <= max) return;
+  const [oldest] = activity.keys();
+  if (oldest !== undefined) activity.delete(oldest);
 }
 
 function* chunks<T>(items: readonly T[]): Generator<T[]> {

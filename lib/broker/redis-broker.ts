@@ -4,6 +4,7 @@ import {
   type Broker,
   type ChannelKey,
   DEFAULT_RETENTION,
+  type EndedIdle,
   type Entry,
   type NewMessage,
   type PublishRate,
@@ -15,12 +16,13 @@ import {
 import { type EntryId, entryIdMs } from './entry-id.ts';
 import { messageKey } from './message-key.ts';
 import { publishInSteps } from './publish-steps.ts';
-import { type IdleCandidate, RedisActivity } from './redis-activity.ts';
+import { RedisActivity } from './redis-activity.ts';
 import type { PublishReply, ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
-import { RedisCommands, unavailable } from './redis-commands.ts';
+import { allSettled, RedisCommands, unavailable } from './redis-commands.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import { RedisDecisions } from './redis-decisions.ts';
 import { messageKind, parseLogEntry, parsePieces } from './redis-entry.ts';
+import { endIdle } from './redis-idle.ts';
 import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { connectTo, type RedisPlace } from './redis-place.ts';
@@ -44,7 +46,6 @@ const DEFAULT_COMMAND_TIMEOUT_MS = 2000;
 const DEFAULT_MAX_IN_FLIGHT = 10_000;
 const DEFAULT_REPORT_INTERVAL_MS = 1000;
 const CLOSE_TIMEOUT_MS = 500;
-const END_BATCH = 100;
 const publishCall = new CalledScript(PUBLISH_SCRIPT, 4);
 // Nothing is after it, and Redis refuses to look.
 const LAST_POSSIBLE_ID = '18446744073709551615-18446744073709551615';
@@ -219,21 +220,10 @@ class RedisBroker implements Broker {
     return this.#activity.govern(idleMs, intervalMs);
   }
 
-  async endIdle(idleMs: number, limit: number): Promise<{ examined: number; ended: ChannelKey[] }> {
+  async endIdle(idleMs: number, limit: number): Promise<EndedIdle> {
     // What this process published a moment ago is looked at as well.
     await this.#activity.report();
-    const [seconds] = await this.#commands.run((client) => client.time());
-    const beforeMs = (Number(seconds) + 1) * 1000 - idleMs;
-    const candidates = await this.#activity.idle(beforeMs, limit);
-    const ended: ChannelKey[] = [];
-    for (let at = 0; at < candidates.length; at += END_BATCH) {
-      const batch = candidates.slice(at, at + END_BATCH);
-      const outcomes = await this.#commands.run((client) =>
-        Promise.all(batch.map((candidate) => this.#endIfIdle(client, candidate, idleMs))),
-      );
-      ended.push(...batch.filter((_, n) => outcomes[n]).map(({ channel }) => channel));
-    }
-    return { examined: candidates.length, ended };
+    return endIdle(this.#commands, idleMs, limit, this.#limits());
   }
 
   async ping(timeoutMs: number): Promise<void> {
@@ -259,16 +249,6 @@ class RedisBroker implements Broker {
     this.#connection.close();
   }
 
-  /** True if it ended the channel. Otherwise it corrects the index. */
-  async #endIfIdle(client: RedisClient, candidate: IdleCandidate, idleMs: number): Promise<boolean> {
-    const { channel, score } = candidate;
-    const { log, index, seal, live } = channelKeys(channel);
-    const [outcome, activeMs] = await client.tidewayEndIdle(log, index, seal, live, idleMs, ...this.#limits());
-    if (outcome === 'active') await client.zadd(candidate.index, 'GT', Number(activeMs), channel);
-    else await client.tidewayForget(candidate.index, channel, score);
-    return outcome === 'ended';
-  }
-
   #limits(): [number, number, number, number, number] {
     const { maxEntries, minAgeMs, maxBytes, sealedTtlMs } = this.#retention;
     return [maxEntries, minAgeMs, maxBytes, sealedTtlMs, this.#activity.idleTtlMs];
@@ -278,13 +258,6 @@ class RedisBroker implements Broker {
 function read(client: RedisClient, channel: ChannelKey, after: EntryId, limit: number): Promise<ReadReply> {
   const { log, index, seal } = channelKeys(channel);
   return client.tidewayReadBuffer(log, index, seal, after, after === LAST_POSSIBLE_ID ? 0 : limit);
-}
-
-/** Waits for all, and rejects if one did. */
-async function allSettled(promises: readonly Promise<void>[]): Promise<void> {
-  const outcomes = await Promise.allSettled(promises);
-  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
 }
 
 function tailOf([, last, sealedBy]: ReadReply): Tail {

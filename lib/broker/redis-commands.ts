@@ -96,6 +96,13 @@ function unbatched<T>(client: Cluster, send: () => T): T {
   }
 }
 
+/** Waits for all, and rejects if one did. */
+export async function allSettled(promises: readonly Promise<void>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(promises);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
 /** Converts what went wrong, once, for callers who can only try again. */
 export function unavailable(error: unknown): BrokerUnavailableError {
   if (error instanceof BrokerUnavailableError) return error;

@@ -21,17 +21,25 @@ export function cleanupService({ broker, idleMs, intervalMs, logger }: CleanupOp
   async function pass(): Promise<void> {
     if (passing || stopped) return;
     passing = true;
+    let problem: unknown;
     try {
-      await broker.governIdle(idleMs, intervalMs);
+      // Where it can't be said, streams can be ended all the same.
+      await broker.governIdle(idleMs, intervalMs).catch((error: unknown) => {
+        problem = error;
+      });
       for (let examined = STEP; examined >= STEP && !stopped; ) {
         const step = await broker.endIdle(idleMs, STEP);
         if (step.ended.length > 0) logger.info({ ended: step.ended.length }, 'streams ended: producer lost');
         examined = step.examined;
+        problem ??= step.problem;
       }
     } catch (error) {
-      logger.warn({ err: error }, 'cleanup could not finish its pass; the next one goes on');
+      problem ??= error;
     } finally {
       passing = false;
+    }
+    if (problem !== undefined) {
+      logger.warn({ err: problem }, 'cleanup could not finish its pass; the next one goes on');
     }
   }
 
