@@ -106,3 +106,14 @@ test('whatever JSON comes, it is read or is not', () => {
     }),
   );
 });
+
+test('what is not told whose it is bounds nobody: limits of one would be those of all', () => {
+  const quotas = ['organization', 'key', 'project'].map((scope) => ({ id: scope, scope, limit: 1, window: 60 }));
+  const told = (more: object) => {
+    const project = readSentryProject({ projectId: 7, ...more, config: { quotas } }, 'a'.repeat(32));
+    return project?.kind === 'enabled' ? project.config.quotas.map(({ quota }) => quota?.id) : undefined;
+  };
+  expect(told({})).toEqual(['project']);
+  const publicKeys = [{ publicKey: 'a'.repeat(32), numericId: 9 }];
+  expect(told({ organizationId: 8, publicKeys })).toEqual(['organization', 'key', 'project']);
+});

@@ -22,7 +22,11 @@ export function readSentryProject(state: unknown, publicKey: string): SentryProj
   const id = readId(projectId);
   if (id === undefined || typeof config !== 'object' || config === null) return undefined;
   const { allowedDomains, filterSettings, datascrubbingSettings, piiConfig, quotas, eventRetention } = fieldsOf(config);
-  const ids: Ids = { project: id, organization: readId(organizationId) ?? 0n, key: keyIdOf(publicKeys, publicKey) };
+  const ids: Ids = {
+    project: id,
+    organization: readId(organizationId) ?? UNKNOWN_ID,
+    key: keyIdOf(publicKeys, publicKey),
+  };
   return {
     kind: 'enabled',
     rev: typeof rev === 'string' && rev !== '' ? rev : undefined,
@@ -102,6 +106,8 @@ function quotaOf(quota: Fields, ids: Ids): MessageInitShape<typeof ScopedQuotaSc
   const known = typeof name === 'string' && Object.hasOwn(SCOPES, name) ? SCOPES[name] : undefined;
   if (known === undefined || isGiven(namespace) || isGiven(groupBy)) return [];
   const own = ids[known.own];
+  // Not told: all of whom that isn't told would be one.
+  if (own === UNKNOWN_ID) return [];
   const whose = isGiven(scopeId) ? readId(scopeId) : own;
   if (whose !== own) return [];
   const count = isGiven(limit) ? readCount(limit, Number.MAX_SAFE_INTEGER) : undefined;
@@ -126,9 +132,11 @@ function quotaOf(quota: Fields, ids: Ids): MessageInitShape<typeof ScopedQuotaSc
 
 function keyIdOf(publicKeys: unknown, publicKey: string): bigint {
   const keys = (Array.isArray(publicKeys) ? publicKeys : []).map(fieldsOf);
-  return readId(keys.find((key) => key['publicKey'] === publicKey)?.['numericId']) ?? 0n;
+  return readId(keys.find((key) => key['publicKey'] === publicKey)?.['numericId']) ?? UNKNOWN_ID;
 }
 
+/** Nobody's. */
+const UNKNOWN_ID = 0n;
 const MAX_UINT32 = 0xffff_ffff;
 
 function isGiven(value: unknown): boolean {
