@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { AUTH, EVENT_ID, KEY, startEndpoint } from './http-testing.ts';
@@ -228,4 +229,22 @@ test('a form that is cut anywhere is answered', async () => {
     expect([status, length]).toEqual([length < whole.length - 2 ? 400 : 200, length]);
   }
   expect(endpoint.errors).toEqual([]);
+});
+
+test('a form whose sender goes in the middle of it leaves nothing behind', async () => {
+  const whole = form({ name: 'guid', value: '42' }, dump, { name: 'log', value: 'a\r\nb', filename: 'app.log' });
+  const endpoint = await startEndpoint();
+  const key = FORM['x-sentry-auth'];
+  for (let length = 0; length < whole.length; length += 7) {
+    const socket = connect(endpoint.port, '127.0.0.1');
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    socket.on('error', () => {});
+    socket.write(
+      `POST /api/42/minidump/ HTTP/1.1\r\nHost: a\r\nX-Sentry-Auth: ${key}\r\nContent-Type: ${FORM['content-type']}\r\nContent-Length: ${whole.length}\r\n\r\n`,
+    );
+    socket.write(whole.subarray(0, length), () => socket.destroy());
+    await closed;
+  }
+  expect((await endpoint.post('/api/42/minidump/', whole, FORM)).status).toBe(200);
+  expect([endpoint.intake.received.length, endpoint.errors, endpoint.invalid]).toEqual([1, [], []]);
 });

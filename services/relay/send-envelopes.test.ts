@@ -226,7 +226,7 @@ test('a caller that sends faster than is taken is held back', async () => {
 });
 
 test('a drain ends the call: what has no answer is sent again', async () => {
-  const service = await startService();
+  const service = await startService({ drainTimeoutMs: 2_000 });
   service.intake.answer = ({ sender }) =>
     sender.projectId === 1n ? { ...QUEUED, settled: new Promise(() => {}) } : QUEUED;
   async function* requests() {
