@@ -1,4 +1,4 @@
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -164,6 +164,35 @@ test('what was appended while the clock was ahead goes with what came after it',
     return (await log.lag(newGroup(), [topic])) < 1_000n;
   });
   expect((await valuesByKey(log, topic)).get('k')).toContain('new');
+});
+
+test('processes may start at once: who finds a file that another one makes waits for it', async () => {
+  await using space = await newSpace();
+  const { dataDir } = space.options;
+  await mkdir(dataDir);
+  for (const name of ['log.sqlite', 'log-groups.sqlite']) {
+    const file = join(dataDir, name);
+    const made = new DatabaseSync(file);
+    made.exec('create table other (id)');
+    made.close();
+    // On a thread, as opening holds up this one.
+    const state = new Int32Array(new SharedArrayBuffer(4));
+    const other = new Worker(
+      `const { DatabaseSync } = require('node:sqlite');
+      const { file, state } = require('node:worker_threads').workerData;
+      const database = new DatabaseSync(file);
+      database.exec('begin immediate');
+      Atomics.store(state, 0, 1);
+      Atomics.wait(state, 0, 1, 300);
+      database.exec('commit');
+      database.close();`,
+      { eval: true, workerData: { file, state } },
+    );
+    await until('it has the lock', () => Atomics.load(state, 0) === 1);
+    await using log = await openIn(space);
+    await log.append([textRecord('t', 'k', name)]);
+    await other.terminate();
+  }
 });
 
 test('a folder that can not be written to is said at once', async () => {

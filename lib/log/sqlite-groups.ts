@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { LogUnavailableError } from './log.ts';
 import { isGone, processIdentity } from './process-identity.ts';
+import { isBusy, whenFree } from './sqlite-log-file.ts';
 import type { SqlitePartition } from './sqlite-reader.ts';
 
 export interface Member {
@@ -24,7 +25,6 @@ const MEMBER_TTL_MS = 10_000;
 const OPEN_TIMEOUT_MS = 5_000;
 const LOCK_DEADLINE_MS = 5_000;
 const LOCK_RETRY_MS = 3;
-const BUSY = 5;
 
 const SCHEMA = `
 create table if not exists members (
@@ -61,13 +61,7 @@ export class SqliteGroups {
   readonly #commit: StatementSync;
 
   constructor(dataDir: string) {
-    const file = join(dataDir, 'log-groups.sqlite');
-    const database = new DatabaseSync(file, { timeout: OPEN_TIMEOUT_MS });
-    chmodSync(file, 0o600);
-    database.exec('pragma journal_mode = wal; pragma synchronous = normal');
-    database.exec(SCHEMA);
-    // From here on it is waited for without holding up the event loop.
-    database.exec('pragma busy_timeout = 0');
+    const database = whenFree(() => open(join(dataDir, 'log-groups.sqlite')));
     this.#database = database;
     this.#join = database.prepare(
       `insert into members values (?, ?, ?, ?, ?) on conflict (id) do update set expires_ms = excluded.expires_ms`,
@@ -177,8 +171,7 @@ export class SqliteGroups {
       try {
         return this.#transaction(act);
       } catch (cause) {
-        const busy = (Number((cause as { errcode?: unknown }).errcode) & 0xff) === BUSY;
-        if (!busy || performance.now() > deadlineMs) {
+        if (!isBusy(cause) || performance.now() > deadlineMs) {
           throw new LogUnavailableError("SQLite: groups' positions can not be kept", { cause });
         }
       }
@@ -196,6 +189,21 @@ export class SqliteGroups {
       if (this.#database.isTransaction) this.#database.exec('rollback');
       throw error;
     }
+  }
+}
+
+function open(file: string): DatabaseSync {
+  const database = new DatabaseSync(file, { timeout: OPEN_TIMEOUT_MS });
+  try {
+    chmodSync(file, 0o600);
+    database.exec('pragma journal_mode = wal; pragma synchronous = normal');
+    database.exec(SCHEMA);
+    // From here on it is waited for without holding up the event loop.
+    database.exec('pragma busy_timeout = 0');
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
   }
 }
 

@@ -12,6 +12,9 @@ export const SQLITE_PARTITIONS = 4;
 
 const FORMAT = 1;
 const OPEN_TIMEOUT_MS = 5_000;
+const OPEN_RETRY_MS = 5;
+const NEVER = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+const BUSY = 5;
 /** A record of the usual size fits in a page, several in one of this size: measured against 4 KiB, a third less CPU. */
 const PAGE_BYTES = 8192;
 const MAX_IDLE_WAL_BYTES = 16 * 1024 * 1024;
@@ -58,6 +61,28 @@ export function createRecordsTable(partitionId: number): string {
  * @throws Error of SQLite, or of a file that a newer Tideway wrote.
  */
 export function openForWriting(dataDir: string): DatabaseSync {
+  return whenFree(() => openOnce(dataDir));
+}
+
+/** Of many that start at once one makes a file's write-ahead log, and the others are refused then, however long they may wait. */
+export function whenFree<T>(open: () => T): T {
+  const deadlineMs = performance.now() + OPEN_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return open();
+    } catch (error) {
+      if (!isBusy(error) || performance.now() > deadlineMs) throw error;
+    }
+    Atomics.wait(NEVER, 0, 0, OPEN_RETRY_MS);
+  }
+}
+
+/** SQLite's extended codes have the primary one in their lowest byte. */
+export function isBusy(error: unknown): boolean {
+  return (Number((error as { errcode?: unknown }).errcode) & 0xff) === BUSY;
+}
+
+function openOnce(dataDir: string): DatabaseSync {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const database = new DatabaseSync(logFile(dataDir), { timeout: OPEN_TIMEOUT_MS });
   try {
