@@ -94,6 +94,28 @@ export function describeListing(currentStore: () => EventStore, currentSpace: ()
       expect(new Set(all.events.map(({ eventId }) => eventId)).size).toBe(events.length);
     });
 
+    test('the largest page there is, exactly full or not', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const attachments = [newAttachment()];
+      const nowMs = Date.now();
+      const events = Array.from({ length: 1_000 }, (_, index) =>
+        newEvent({ ...whose, receivedMs: nowMs - (index >> 4), attachments: index % 100 === 0 ? attachments : [] }),
+      );
+      await save(store, ...events);
+      for (const query of [{ projectId: undefined }, { level: 'error' }, {}]) {
+        const page = await store.list(queryOf({ ...whose, ...query, limit: 1_000 }));
+        expect(page.next).toBeUndefined();
+        expect(page.events.filter(({ attachments }) => attachments.length === 1)).toHaveLength(10);
+        expect(new Set(page.events.map(({ eventId }) => eventId)).size).toBe(1_000);
+        for (const limit of [500, 250]) {
+          const pages = await everyPage(store, queryOf({ ...whose, ...query, limit }));
+          expect(pages.map(({ length }) => length)).toEqual(Array(1_000 / limit).fill(limit));
+          expect(pages.flat()).toEqual(page.events);
+        }
+      }
+    });
+
     test('a rare word is found among thousands, page by page', async () => {
       const store = currentStore();
       const whose = newProject();
