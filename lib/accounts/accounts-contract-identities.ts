@@ -24,6 +24,29 @@ export function describeIdentities(name: string, bench: () => Bench): void {
       expect(new Set(all.map((result) => signedIn(result).session.user.id)).size).toBe(1);
     });
 
+    test('of several of one address at once, all are the account\u2019s, and it is the account that links them', async () => {
+      const accounts = bench().accounts();
+      const email = newEmail();
+      const identities = Array.from({ length: 4 }, () => newIdentity(email));
+      const all = await Promise.all(identities.map((identity) => accounts.signInByIdentity(identity)));
+      const [id, ...others] = new Set(all.map((result) => signedIn(result).session.user.id));
+      expect(others).toEqual([]);
+      expect(await bench().actions(id ?? '')).toEqual(['user.create', ...identities.map(() => 'user.link')]);
+    });
+
+    test('make an account also where the address is taken from who had it in the same moment', async () => {
+      const accounts = bench().accounts();
+      for (let turn = 0; turn < 20; turn++) {
+        const { email, session } = await bench().newcomer(accounts);
+        const [, result] = await Promise.all([
+          bench().store.users.update('system', session.user.id, { email: newEmail() }),
+          accounts.signInByIdentity(newIdentity(email)),
+        ]);
+        expect(result.kind).toBe('signed_in');
+        bench().nowMs += 3_600_000;
+      }
+    });
+
     test('without a verified address are nobody, whether it has an account or not', async () => {
       expect(await bench().accounts().signInByIdentity(newIdentity(undefined))).toEqual({ kind: 'unverified' });
     });

@@ -45,6 +45,22 @@ export function describeAccountsContract(name: string, open: () => Promise<Datab
       expect(results.filter(({ kind }) => kind === 'signed_in')).toHaveLength(1);
     });
 
+    test('who signs in twice at once when hashes are made anew is let in twice, and can change the password meanwhile', async () => {
+      const { email, session } = await bench.newcomer();
+      const accounts = bench.accounts({ passwords: new Passwords({ cost: { memoryKiB: 128, passes: 1, lanes: 1 } }) });
+      const signIn = () => accounts.signIn({ email, password: PASSWORD }, CLIENT);
+      for (const result of await Promise.all([signIn(), signIn(), signIn()])) signedIn(result);
+      const later = bench.accounts({ passwords: new Passwords({ cost: { memoryKiB: 64, passes: 2, lanes: 1 } }) });
+      const change = { currentPassword: PASSWORD, newPassword: 'a new password' };
+      const [changed] = await Promise.all([
+        later.changePassword(session, change, CLIENT),
+        later.signIn({ email, password: PASSWORD }, CLIENT),
+      ]);
+      signedIn(changed);
+      expect(await later.signIn({ email, password: PASSWORD }, CLIENT)).toEqual({ kind: 'refused' });
+      signedIn(await later.signIn({ email, password: 'a new password' }, CLIENT));
+    });
+
     test('refuses a wrong password and an unknown address alike', async () => {
       const accounts = bench.accounts();
       const { email } = await bench.newcomer(accounts);

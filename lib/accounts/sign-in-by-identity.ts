@@ -14,15 +14,11 @@ export interface IdentityContext {
   readonly signUp: SignUpMode;
 }
 
-/** All in one transaction: nothing that it looks at changes before it ends. */
+/** All in one transaction: nothing that it looks at changes before it ends, and who it is turns out in it. */
 export async function signInByIdentity(context: IdentityContext, identity: Identity): Promise<IdentityResult> {
   const { access, sessions } = context;
-  const known = await access.read((db) => identityRow(db, identity));
-  // For the audit log, of who does it: a user who is not known by this identity yet is found first.
-  const holder = known ? undefined : await access.read((db) => userByEmail(db, identity.verifiedEmail ?? '\0'));
-  const userId = known?.user_id ?? holder?.id ?? randomUUID();
-  return access.mutate(`user:${userId}`, async (mutation) => {
-    const found = await userOfIdentity(context, mutation, identity, userId);
+  return access.mutate('system', async (mutation) => {
+    const found = await userOfIdentity(context, mutation, identity);
     if (typeof found === 'string') return { kind: found };
     if (found.state !== 'active') return { kind: 'refused' };
     return { kind: 'signed_in', ...(await sessions.begin(mutation.tx, found)) };
@@ -33,7 +29,6 @@ async function userOfIdentity(
   { signUp, sessions }: IdentityContext,
   mutation: Mutation,
   identity: Identity,
-  newUserId: string,
 ): Promise<User | 'unverified' | 'closed' | 'not_invited'> {
   const { tx } = mutation;
   const known = await identityRow(tx, identity);
@@ -47,13 +42,16 @@ async function userOfIdentity(
   const holder = await userByEmail(tx, email);
   if (holder !== undefined) {
     const user = userOf(holder);
+    mutation.actAs(`user:${user.id}`);
     // Nobody disabled comes back by another way in, and keeps what they had.
     if (user.state === 'active') await link(mutation, sessions, user, identity);
     return user;
   }
   if (signUp === 'closed') return 'closed';
   if (signUp === 'invited' && !(await isInvited(mutation, email))) return 'not_invited';
-  const user = await insertUser(mutation, { id: newUserId, email, name: identity.name });
+  const id = randomUUID();
+  mutation.actAs(`user:${id}`);
+  const user = await insertUser(mutation, { id, email, name: identity.name });
   const verified_email_key = emailKey(email);
   await tx.insertInto('logins').values({ user_id: user.id, password_hash: null, verified_email_key }).execute();
   await insertIdentity(mutation, user.id, identity);

@@ -98,12 +98,12 @@ class SqlAccounts implements Accounts {
     const { own, all } = signInCounters(emailKey(email), clientAddress);
     const throttled = await this.#attempt(all);
     if (throttled) return throttled;
-    const result = await orThrottled(() => this.#checkAndBegin(email, password));
+    const result = await orThrottled(() => untilSettled(() => this.#checkAndBegin(email, password)));
     if (result.kind === 'signed_in') await this.#throttle.forget(own);
     return result;
   }
 
-  async #checkAndBegin(email: string, password: string): Promise<SignInResult> {
+  async #checkAndBegin(email: string, password: string): Promise<SignInResult | typeof HASH_CHANGED> {
     const row = await this.#access.read(async (db) => {
       const user = await userByEmail(db, email);
       const login = await db
@@ -123,17 +123,22 @@ class SqlAccounts implements Accounts {
   }
 
   /** Nothing of a user who was disabled, or of a password that was changed, while it was checked. */
-  async #beginUnlessChanged(userId: string, hash: string, renewed: string | undefined): Promise<SignInResult> {
+  async #beginUnlessChanged(
+    userId: string,
+    hash: string,
+    renewed: string | undefined,
+  ): Promise<SignInResult | typeof HASH_CHANGED> {
     return this.#access.mutate(`user:${userId}`, async ({ tx }) => {
       const user = await tx
         .selectFrom('users')
         .innerJoin('logins', 'logins.user_id', 'users.id')
         .selectAll('users')
+        .select('password_hash')
         .where('users.id', '=', userId)
         .where('users.state', '=', 'active')
-        .where('password_hash', '=', hash)
         .executeTakeFirst();
       if (user === undefined) return { kind: 'refused' };
+      if (user.password_hash !== hash) return HASH_CHANGED;
       if (renewed !== undefined) {
         await tx.updateTable('logins').set({ password_hash: renewed }).where('user_id', '=', userId).execute();
       }
@@ -161,12 +166,15 @@ class SqlAccounts implements Accounts {
     const { own, all } = signInCounters(emailKey(session.user.email), clientAddress);
     const throttled = await this.#attempt(all);
     if (throttled) return throttled;
-    const result = await orThrottled(() => this.#setPassword(session, change));
+    const result = await orThrottled(() => untilSettled(() => this.#setPassword(session, change)));
     if (result.kind === 'signed_in') await this.#throttle.forget(own);
     return result;
   }
 
-  async #setPassword(session: Session, { currentPassword, newPassword }: PasswordChange): Promise<SignInResult> {
+  async #setPassword(
+    session: Session,
+    { currentPassword, newPassword }: PasswordChange,
+  ): Promise<SignInResult | typeof HASH_CHANGED> {
     const { id } = session.user;
     const login = await this.#access.read((db) =>
       db.selectFrom('logins').selectAll().where('user_id', '=', id).executeTakeFirst(),
@@ -183,7 +191,8 @@ class SqlAccounts implements Accounts {
       const { tx } = mutation;
       const user = await this.#sessions.user(tx, session);
       const now = await tx.selectFrom('logins').selectAll().where('user_id', '=', id).executeTakeFirst();
-      if (user === undefined || (now?.password_hash ?? undefined) !== current) return { kind: 'refused' };
+      if (user === undefined) return { kind: 'refused' };
+      if ((now?.password_hash ?? undefined) !== current) return HASH_CHANGED;
       await mutation.record({ action: 'user.password', target: `users/${id}`, fields: ['password'] });
       if (now === undefined) {
         await tx.insertInto('logins').values({ user_id: id, password_hash, verified_email_key: null }).execute();
@@ -207,6 +216,19 @@ class SqlAccounts implements Accounts {
     const retryAfterMs = await this.#throttle.attempt(counters);
     return retryAfterMs === undefined ? undefined : { kind: 'throttled', retryAfterMs };
   }
+}
+
+/** The hash was another one when the password had been compared with it. */
+const HASH_CHANGED = 'hash_changed';
+const MAX_COMPARISONS = 3;
+
+/** A hash also changes where it is made anew of the same password, by who signs in in the same moment: so it is compared again. */
+async function untilSettled(compare: () => Promise<SignInResult | typeof HASH_CHANGED>): Promise<SignInResult> {
+  for (let left = MAX_COMPARISONS; left > 0; left--) {
+    const result = await compare();
+    if (result !== HASH_CHANGED) return result;
+  }
+  return { kind: 'refused' };
 }
 
 async function orThrottled<T>(work: () => Promise<T>): Promise<T | Throttled> {

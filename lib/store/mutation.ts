@@ -24,7 +24,7 @@ export interface Deed {
 export class Mutation {
   readonly tx: Transaction<Schema>;
   readonly nowMs = BigInt(Date.now());
-  readonly #actor: Actor;
+  #actor: Actor;
   readonly #kind: DatabaseKind;
   readonly #first: bigint;
   #number: bigint;
@@ -46,6 +46,11 @@ export class Mutation {
 
   get hasRecorded(): boolean {
     return this.#number > this.#first;
+  }
+
+  /** For who turns out to be somebody only by what the transaction reads. */
+  actAs(actor: Actor): void {
+    this.#actor = actor;
   }
 
   /** Logs the deed under the next number, and answers that. */
