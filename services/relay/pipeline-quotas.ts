@@ -2,6 +2,7 @@ import type { ProjectConfig } from '#gen/tideway/config/v1/config_service_pb.ts'
 import type { DataCategory } from '#lib/ingest/data-category.ts';
 import type { Outcome } from '#lib/ingest/outcome.ts';
 import type { Limits, TakeRequest, TakeResult } from '#lib/limits/limits.ts';
+import { quotasOf } from '#lib/limits/quotas.ts';
 import type { CachedLimits } from './cached-limits.ts';
 import {
   attachmentOutcomes,
@@ -40,9 +41,10 @@ export async function countQuotas(limits: Limits, cached: CachedLimits, batch: r
     const results = await limits.take(questions.map(({ request }) => request));
     const nowMs = Date.now();
     for (const [n, result] of results.entries()) {
-      if (result.isTaken) continue;
-      cached.add(result.limits, nowMs);
-      questions[n]?.refuse(result);
+      const question = questions[n];
+      if (result.isTaken || question === undefined) continue;
+      if (!isOff(question.request)) cached.add(result.limits, nowMs);
+      question.refuse(result);
     }
   };
   await ask(batch.flatMap(eventQuestions));
@@ -124,6 +126,11 @@ function dropAttachments(counted: Counted, verdict: Verdict): void {
 
 function verdictOf({ config, receivedMs }: Counted, { limits }: Refused): Verdict {
   return { outcome: 'rate_limited', reason: limits[0]?.reasonCode, owner: config, timestampMs: receivedMs };
+}
+
+/** By limit 0, which holds for as long as the config has it, and is not remembered for longer. */
+function isOff({ quotas, category, ...owner }: TakeRequest): boolean {
+  return quotasOf(owner, quotas).about(category).refusing.length > 0;
 }
 
 function request(config: ProjectConfig, category: DataCategory, quantity: number): TakeRequest {

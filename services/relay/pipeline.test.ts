@@ -285,4 +285,20 @@ describe('limits', () => {
     expect(await settled(under.pipeline.accept(received([item('event')])))).toBe(true);
     expect(under.asked.flatMap(({ quotas }) => quotas)).toEqual([]);
   });
+
+  test('limit 0 of what only processing tells ends with the config, too', async () => {
+    const under = openPipeline();
+    under.projects.set(KEY, enabled({ quotas: [quota({ categories: ['transaction'], limit: 0 })] }));
+    const process = under.processor.process.bind(under.processor);
+    under.processor.process = async (batch) =>
+      (await process(batch)).map(({ events, ...more }) => ({
+        ...more,
+        events: events.map((event) => ({ ...event, category: 'transaction' as const })),
+      }));
+    expect(await settled(under.pipeline.accept(received([item('event')])))).toBe(true);
+    expect(await outcomesOf(under, 1)).toMatchObject([{ outcome: 'rate_limited', category: 'transaction' }]);
+    under.projects.set(KEY, enabled());
+    expect(await settled(under.pipeline.accept(received([item('transaction')])))).toBe(true);
+    expect(under.log.messages()).toHaveLength(1);
+  });
 });
