@@ -221,6 +221,30 @@ export function describeLimitsContract(name: string, open: () => Promise<LimitsH
       expect(results.filter(([result]) => result?.isTaken)).toHaveLength(10);
     });
 
+    test('a clock that goes back finds what was counted, at the borders of windows, too', async () => {
+      const moves = fc.constantFrom(-3_600_000, -61_000, -60_000, -1_000, -1, 0, 1, 999, 30_000, 60_000, 3_600_000);
+      const steps = fc.array(fc.record({ moves, quantity: fc.nat(3) }), { maxLength: 25 });
+      const property = fc.asyncProperty(steps, async (list) => {
+        const sender = newSender();
+        enterWindow(sender.organizationId, 60);
+        const quota = sender.quota('key', { limit: 3 });
+        const shiftMs = Number(sender.organizationId % 60n) * 1000;
+        const counts = new Map<number, number>();
+        for (const { moves, quantity } of list) {
+          harness.pass(moves);
+          const slot = Math.floor((harness.nowMs() - shiftMs) / MINUTE_MS);
+          const count = counts.get(slot) ?? 0;
+          const isTaken = quantity === 0 ? count < 3 : count + quantity <= 3;
+          if (isTaken) counts.set(slot, count + quantity);
+          const [result] = await limits.take([sender.request([quota], { quantity })]);
+          expect(result).toMatchObject(
+            isTaken ? { isTaken } : { isTaken, limits: [{ untilMs: (slot + 1) * MINUTE_MS + shiftMs }] },
+          );
+        }
+      });
+      await fc.assert(property, { numRuns: runs });
+    });
+
     test('any requests are taken as the rules say', async () => {
       const scope = fc.constantFrom('organization' as const, 'project' as const, 'key' as const);
       const limit = fc.constantFrom(undefined, 1, 2, 5, 9);
