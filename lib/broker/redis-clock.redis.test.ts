@@ -53,6 +53,24 @@ test('set back by an hour: ids go on rising, each with the one before it, and no
   });
 });
 
+test('what a failover took back has other ids than what comes in its place, also where the clock stands behind both', async () => {
+  const broker = redis.open();
+  const { admin } = redis.server;
+  const { log, index } = channelKeys(channel);
+  await setClock(HOUR_SEC);
+  await broker.publish(channel, newMessage(), UNLIMITED);
+  await setClock(0);
+  const before = await Promise.all([log, index].map((key) => admin.dumpBuffer(key)));
+  const publish = async (): Promise<string[]> => {
+    for (let n = 0; n < 100; n += 1) await broker.publish(channel, newMessage(), UNLIMITED);
+    return (await idsOf(channel)).slice(1);
+  };
+  const lost = await publish();
+  for (const [n, key] of [log, index].entries()) await admin.restore(key, 360_000, before[n] as Buffer, 'REPLACE');
+  const ids = new Set([...lost, ...(await publish())]);
+  expect(ids.size).toBe(200);
+});
+
 test('set back by an hour: a channel whose second was full takes as many again, and then refuses for a second at most', async () => {
   const broker = redis.open();
   const rate: PublishRate = { name: 'unary', perSec: 2 };

@@ -67,6 +67,22 @@ function byte(letter: string): number {
 }
 
 const APPEND = `
+local clock
+local function nowMs()
+  clock = clock or redis.call('TIME')
+  return tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+end
+
+-- The id of an entry behind 'last'. A failover may lead to a server that has less of a log, and whose clock is behind: what it
+-- takes must not get the ids of what was lost, which listeners have as cursors. The microseconds tell them apart; where the
+-- clock is not beyond 'last', those of the whole second.
+local function idAfter(last)
+  local ms, n = string.match(last, '^(%d+)-(%d+)$')
+  local now, us = nowMs(), tonumber(clock[2])
+  if now > tonumber(ms) then return string.format('%d-%d', now, us % 1000) end
+  return string.format('%s-%d', ms, n + 1 + us)
+end
+
 -- A step: what is known of the log, and what is to be written to the index at its end.
 local function begin(log, length, found)
   local step = { length = length, last = found[1] or '0-0', bytes = tonumber(found[2] or 0), fields = {}, seals = false }
@@ -94,11 +110,12 @@ local function append(keys, step, key, data, kind)
       name = 'text' .. snapshot.window
     end
   end
-  local id
+  -- What follows in a step is replicated with its first, or not at all.
+  local id = #step.fields == 0 and idAfter(step.last) or '*'
   if called then
-    id = redis.call('XADD', keys[1], '*', 'prev', step.last, 'key', key, 'data', data, 'coalesce', snapshot.window)
+    id = redis.call('XADD', keys[1], id, 'prev', step.last, 'key', key, 'data', data, 'coalesce', snapshot.window)
   else
-    id = redis.call('XADD', keys[1], '*', 'prev', step.last, 'key', key, 'data', data)
+    id = redis.call('XADD', keys[1], id, 'prev', step.last, 'key', key, 'data', data)
   end
   redis.call('SPUBLISH', keys[4], id .. ' ' .. step.last .. ' ' .. name .. ' ' .. data)
   if snapshot then snapshot.keep(id, step.last, key, name, called, bytes) end
@@ -165,11 +182,6 @@ local function limitsFrom(first)
     maxEntries = tonumber(ARGV[first]), minAgeMs = tonumber(ARGV[first + 1]), maxBytes = tonumber(ARGV[first + 2]),
     sealedTtlMs = tonumber(ARGV[first + 3]), idleTtlMs = tonumber(ARGV[first + 4])
   }
-end
-
-local function nowMs()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 `;
 
