@@ -36,7 +36,8 @@ async function listenOnce(url: string, onNotification: () => void, signal: Abort
   client.on('error', () => end());
   client.on('end', () => end());
   client.on('notification', onNotification);
-  signal.addEventListener('abort', () => end(), { once: true });
+  const onAbort = () => end();
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     await client.connect();
     await client.query(`listen ${NOTIFICATION_CHANNEL}`);
@@ -46,6 +47,8 @@ async function listenOnce(url: string, onNotification: () => void, signal: Abort
   } catch {
     return false;
   } finally {
+    // Or the signal would keep each connection that there ever was.
+    signal.removeEventListener('abort', onAbort);
     // Not awaited: a server that is away would not say goodbye.
     client.end().catch(() => undefined);
   }
