@@ -9,6 +9,8 @@ import type { EventSchema } from './schema.ts';
 export interface EventDatabase {
   readonly kind: DatabaseKind;
   readonly reader: Kysely<EventSchema>;
+  /** For searches, which may take seconds: however many there are, the reader's connections stay free. */
+  readonly searcher: Kysely<EventSchema>;
   /** Undefined: it was opened to be read. */
   readonly writer: Kysely<EventSchema> | undefined;
   readonly days: Days;

@@ -1,6 +1,7 @@
 import { type Kysely, type RawBuilder, type SelectQueryBuilder, sql } from 'kysely';
 import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
+import type { EventDatabase } from './database.ts';
 import { dayOf } from './days.ts';
 import { bytesOfEventId, eventIdOf } from './event-id.ts';
 import { type EventPage, type EventPosition, type EventQuery, SearchTooLongError } from './event-store.ts';
@@ -15,32 +16,30 @@ const WINDOW_EVENTS = 500;
 const QUERY_CANCELED = '57014';
 
 export async function listEvents(
-  db: Kysely<EventSchema>,
-  kind: DatabaseKind,
+  database: Pick<EventDatabase, 'reader' | 'searcher' | 'kind'>,
   query: EventQuery,
   deadlineMs: number,
 ): Promise<EventPage> {
   const wanted = query.limit + 1;
-  const rows = await search(db, kind, query, wanted, deadlineMs);
+  const rows = await search(database, query, wanted, deadlineMs);
   const page = rows.slice(0, query.limit);
   return {
-    events: await withAttachments(db, page),
+    events: await withAttachments(database.reader, page),
     next: rows.length > query.limit ? positionOf(page.at(-1)) : undefined,
   };
 }
 
 function search(
-  db: Kysely<EventSchema>,
-  kind: DatabaseKind,
+  { reader, searcher, kind }: Pick<EventDatabase, 'reader' | 'searcher' | 'kind'>,
   query: EventQuery,
   wanted: number,
   deadlineMs: number,
 ): Promise<ListedRow[]> {
   if (!isSelective(query))
-    return inOrder(inRange(selectListed(db), query, query.after))
+    return inOrder(inRange(selectListed(reader), query, query.after))
       .limit(wanted)
       .execute();
-  return (kind === 'postgres' ? searchAtOnce : searchByWindows)(db, query, wanted, deadlineMs);
+  return (kind === 'postgres' ? searchAtOnce : searchByWindows)(searcher, query, wanted, deadlineMs);
 }
 
 async function searchAtOnce(

@@ -9,6 +9,8 @@ import { eventStoreHistory } from './migrations.ts';
 import { PostgresDays } from './postgres-days.ts';
 import type { EventSchema } from './schema.ts';
 
+/** At once, of a process: each keeps a core of the server busy. Others wait for their turn, not for long. */
+const MAX_SEARCHES = 4;
 /** What is said by the server is more than what is said by our own clock: it has time to say it. */
 const SEARCH_ANSWER_TIMEOUT_MS = SEARCH_DEADLINE_MS + 1_500;
 /**
@@ -43,7 +45,12 @@ export async function openPostgresEvents(options: OpenPostgresEventsOptions): Pr
   );
   const db = new Kysely<EventSchema>({
     dialect: new PostgresDialect({
-      pool: createPostgresPool({ url, preparesInserts: true, answerTimeoutMs: SEARCH_ANSWER_TIMEOUT_MS }),
+      pool: createPostgresPool({ url, preparesInserts: true }),
+    }),
+  });
+  const searcher = new Kysely<EventSchema>({
+    dialect: new PostgresDialect({
+      pool: createPostgresPool({ url, maxConnections: MAX_SEARCHES, answerTimeoutMs: SEARCH_ANSWER_TIMEOUT_MS }),
     }),
   });
   const maintenance = new Kysely<EventSchema>({
@@ -62,11 +69,13 @@ export async function openPostgresEvents(options: OpenPostgresEventsOptions): Pr
   return {
     kind: 'postgres',
     reader: db,
+    searcher,
     writer: readOnly ? undefined : db,
     days,
     close: async () => {
       await days.close();
       await maintenance.destroy();
+      await searcher.destroy();
       await db.destroy();
     },
   };

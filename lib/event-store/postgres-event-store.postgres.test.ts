@@ -89,6 +89,30 @@ describe('events on PostgreSQL', () => {
     await store.close();
   });
 
+  test('searches that take long, many at once, leave the way free to everybody else', async () => {
+    const { store, url } = await openFresh();
+    const [whose, partition] = [newProject(), new TestPartition()];
+    await store.apply(partition.nextEvents([newEvent(whose)]));
+    const other = new pg.Client({ connectionString: url });
+    await other.connect();
+    await other.query('begin');
+    await other.query('lock table events in access exclusive mode');
+    const searches = Promise.allSettled(
+      Array.from({ length: 30 }, () => store.list(queryOf({ ...whose, words: ['needle'] }))),
+    );
+    const waiting = async () => query(url, "select 1 from pg_stat_activity where wait_event_type = 'Lock'");
+    await until('some wait', async () => (await waiting()).length >= 3);
+    await store.ping(1_000);
+    expect(await partition.position(store)).toBe(1n);
+    await other.query('rollback');
+    await other.end();
+    for (const search of await searches) {
+      if (search.status === 'rejected') expect(search.reason).toBeInstanceOf(StoreUnavailableError);
+    }
+    expect((await store.list(queryOf({ ...whose, words: ['valueerror'] }))).events).toHaveLength(1);
+    await store.close();
+  });
+
   test('an event is looked for in one partition, and lists come in the order of an index', async () => {
     const { store, url } = await openFresh();
     const whose = newProject();

@@ -34,7 +34,7 @@ export function createEventStore(
     kind,
     apply: (batch) => writes.run(() => applyEffects(database, batch)),
     get: (projectId, eventId) => reads.run(() => getEvent(reader, projectId, eventId)),
-    list: (query) => reads.run(() => listEvents(reader, kind, query, searchDeadlineMs)),
+    list: (query) => reads.run(() => listEvents(database, query, searchDeadlineMs)),
     readAttachment: async (projectId, eventId, attachmentId) => {
       const attachment = await reads.run(() => readAttachment(reader, projectId, eventId, attachmentId));
       return attachment && chunksOf((index) => reads.run(() => attachment.chunk(index)));

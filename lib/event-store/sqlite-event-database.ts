@@ -57,6 +57,8 @@ export async function openSqliteEvents({
   return {
     kind: 'sqlite',
     reader,
+    // Of one turn of the event loop each.
+    searcher: reader,
     writer: readOnly ? undefined : writer,
     days: NO_DAYS,
     close: async () => {
