@@ -1,4 +1,4 @@
-import type { Envelope } from './envelope.ts';
+import type { Envelope, Sender } from './envelope.ts';
 
 /** What an envelope takes beside its bytes, with the few values that headers usually have. */
 const ENVELOPE_BYTES = 1024;
@@ -8,10 +8,17 @@ const ITEM_BYTES = 256;
 const VALUE_BYTES = 64;
 
 /** What an envelope takes of memory while it waits, of a body of so many bytes: items and headers may be most of that. */
-export function memoryOf({ headers, items }: Envelope, bodyBytes: number): number {
+export function memoryOf(sender: Sender, { headers, items }: Envelope, bodyBytes: number): number {
+  const { origin, userAgent, client } = sender;
+  const senderBytes = (origin?.length ?? 0) + (userAgent?.length ?? 0) + (client?.length ?? 0);
   let values = valuesOf(headers);
   for (const item of items) values += valuesOf(item.headers);
-  return bodyBytes + ENVELOPE_BYTES + items.length * ITEM_BYTES + values * VALUE_BYTES;
+  return bodyBytes + senderBytes + ENVELOPE_BYTES + items.length * ITEM_BYTES + values * VALUE_BYTES;
+}
+
+/** A part of a text would keep all of it. */
+export function shortened(text: string, maxLength: number): string {
+  return text.length <= maxLength ? text : Buffer.from(text.slice(0, maxLength)).toString();
 }
 
 /** Not of any depth: headers are held to one before. */

@@ -8,7 +8,7 @@ import { clientAddressOf } from './client-address.ts';
 import { type Encoding, readEncoding } from './decompress.ts';
 import type { Envelope, Item, Sender } from './envelope.ts';
 import { checkItems, type EnvelopeLimits } from './envelope-limits.ts';
-import { memoryOf } from './envelope-memory.ts';
+import { memoryOf, shortened } from './envelope-memory.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 import type { Accepted, Intake } from './intake.ts';
 
@@ -75,12 +75,13 @@ export class IntakeCall {
   /** Says whose this is. */
   setSender(auth: Auth, projectId = this.projectId): Sender {
     const { headers, request } = this;
+    const userAgent = headers['user-agent'];
     this.#sender = {
       publicKey: auth.publicKey,
       projectId,
       remoteAddr: clientAddressOf(headers, request.socket.remoteAddress),
       origin: originOf(headers),
-      userAgent: headers['user-agent']?.slice(0, MAX_USER_AGENT_LENGTH),
+      userAgent: userAgent === undefined ? undefined : shortened(userAgent, MAX_USER_AGENT_LENGTH),
       client: auth.client,
       receivedMs: Date.now(),
     };
@@ -102,7 +103,7 @@ export class IntakeCall {
     const sender = this.#sender;
     if (sender === undefined) throw new EnvelopeRefusal('missing_auth');
     checkItems(envelope.items, this.options.limits);
-    return this.options.intake.accept({ sender, envelope, sizeBytes: memoryOf(envelope, bodyBytes) });
+    return this.options.intake.accept({ sender, envelope, sizeBytes: memoryOf(sender, envelope, bodyBytes) });
   }
 }
 
@@ -110,7 +111,7 @@ export class IntakeCall {
 export function originOf(headers: IncomingHttpHeaders): string | undefined {
   const { origin, referer } = headers;
   const from = origin === undefined || origin === '' || origin === 'null' ? referer : origin;
-  return from === undefined || from === '' ? undefined : from.slice(0, MAX_ORIGIN_LENGTH);
+  return from === undefined || from === '' ? undefined : shortened(from, MAX_ORIGIN_LENGTH);
 }
 
 /** An item that no item header came with. */

@@ -147,7 +147,10 @@ class Call {
     try {
       const envelope = envelopeOfMessage(request.envelope ?? create(EnvelopeSchema), limits.maxEventBytes);
       checkItems(envelope.items, limits);
-      return { envelope, accepted: intake.accept({ sender, envelope, sizeBytes: memoryOf(envelope, messageBytes) }) };
+      return {
+        envelope,
+        accepted: intake.accept({ sender, envelope, sizeBytes: memoryOf(sender, envelope, messageBytes) }),
+      };
     } catch (error) {
       if (error instanceof EnvelopeRefusal && error.outcome !== undefined) {
         onInvalid({ sender, reason: error.outcome, category: error.category ?? 'error' });
