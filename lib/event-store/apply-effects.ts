@@ -71,10 +71,8 @@ async function save(
 
   const events = effects.flatMap((effect) => (effect.kind === 'event' ? (encoded.get(effect.event) ?? []) : []));
   const { fresh, duplicates, repeats } = await takeNewEvents(tx, events);
-  await saveEvents(
-    tx,
-    fresh.filter(({ event }) => isKept(event)),
-  );
+  const stored = fresh.filter(({ event }) => isKept(event));
+  await saveEvents(tx, stored);
   for (const { event } of fresh) counter.addFor(event, { outcome: 'accepted' }, event.category, 1);
   for (const { event } of duplicates) {
     counter.addFor(event, { outcome: 'invalid', reason: 'duplicate' }, event.category, 1);
@@ -94,7 +92,7 @@ async function save(
   await saveUserReports(tx, reports, counter);
 
   await counter.save(tx);
-  return fresh.map(({ event }) => event);
+  return stored.map(({ event }) => event);
 }
 
 function attachmentsOf({ event }: EncodedEvent) {

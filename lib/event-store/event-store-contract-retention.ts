@@ -49,12 +49,21 @@ export function describeRetention({ newSpace }: EventStoreContractOptions): void
       const late = newEvent({ ...whose, receivedMs, retentionDays: 3, attachments });
       const partition = new TestPartition();
       const chunk = { ...late, attachmentId: 'a', index: 0, data: Buffer.from('x') };
-      await store.apply(partition.next({ kind: 'attachment_chunk', chunk }, { kind: 'event', event: late }));
+      const now = newEvent(whose);
+      const fresh = await store.apply(
+        partition.next(
+          { kind: 'attachment_chunk', chunk },
+          { kind: 'event', event: late },
+          { kind: 'event', event: now },
+        ),
+      );
+      // Who follows them live finds nothing of the late one.
+      expect(fresh).toEqual([now]);
       expect(await store.get(late.projectId, late.eventId)).toBeUndefined();
-      expect((await store.list(queryOf(whose))).events).toEqual([]);
+      expect((await store.list(queryOf(whose))).events).toHaveLength(1);
       expect(await save(store, { ...late, receivedMs: late.receivedMs + 1 })).toEqual([]);
       expect(await totalsOf(store, whose.organizationId)).toEqual({
-        'accepted error': 1n,
+        'accepted error': 2n,
         'accepted attachment': 9n,
         'accepted attachment_item': 1n,
         'invalid duplicate error': 1n,

@@ -23,7 +23,7 @@ export interface EventStore {
 
   /**
    * Applies what a batch of the log says, and remembers its position.
-   * @returns the events that were new, for those who follow them live.
+   * @returns the events that were new and are kept, for those who follow them live.
    * @throws StoreUnavailableError nothing was applied, or all of it: apply it again.
    */
   apply(batch: EffectBatch): Promise<readonly NewEvent[]>;
