@@ -6,9 +6,12 @@ import { type RedisClusterServers, startRedisCluster } from '../../test/support/
 import { until } from '../../test/support/until.ts';
 import { type Broker, BrokerUnavailableError, type ChannelKey } from './broker.ts';
 import { newChannel, newMessage } from './broker-harness.ts';
+import { RedisActivity } from './redis-activity.ts';
 import { createRedisBroker, type RedisBrokerOptions } from './redis-broker.ts';
+import { RedisCommands } from './redis-commands.ts';
 import { publishes, redisForEachTest } from './redis-fixture.ts';
-import { activityKey, activityShard, channelKeys, SETTINGS_KEY } from './redis-keys.ts';
+import { ACTIVITY_SHARDS, activityKey, activityShard, channelKeys, SETTINGS_KEY } from './redis-keys.ts';
+import { connectTo } from './redis-place.ts';
 
 const IDLE_MS = 50;
 const CHANNELS = 60;
@@ -167,6 +170,31 @@ describe('one server', () => {
       return ended.length === channels.length;
     });
     expect(ended.sort()).toEqual([...channels].sort());
+  });
+
+  test('away for long: what is to be reported is kept, and no more than 100,000 channels of it', async () => {
+    const connection = connectTo({ url: redis.server.url }, 300);
+    const activity = new RedisActivity(new RedisCommands(connection, { timeoutMs: 300, maxInFlight: 1000 }), 60_000);
+    await redis.server.kill();
+    const channels = Array.from({ length: 120_000 }, newChannel);
+    for (const [n, channel] of channels.entries()) {
+      activity.active(channel, n + 1);
+      if (n % 20_000 === 0) await activity.report();
+    }
+    await redis.server.restart();
+    const { admin } = redis.server;
+    await until('all that is kept is reported', async () => {
+      await activity.report();
+      return (
+        (await admin.zscore(activityKey(activityShard(channels.at(-1) as ChannelKey)), channels.at(-1) ?? '')) !== null
+      );
+    });
+    const sizes = await Promise.all((await admin.keys('tideway:activity:*')).map((key) => admin.zcard(key)));
+    const kept = sizes.reduce((sum, size) => sum + size, 0);
+    expect(kept).toBeGreaterThan(90_000);
+    expect(kept).toBeLessThanOrEqual(100_000 + ACTIVITY_SHARDS);
+    activity.close();
+    connection.close();
   });
 
   test('it refuses to write: endIdle says so', async () => {
