@@ -21,6 +21,24 @@ const SCHEME = 'sentry ';
  * @throws EnvelopeRefusal
  */
 export function readAuth(headers: IncomingHttpHeaders, query: string): Auth | undefined {
+  const auth = authOfAny(headers, query);
+  if (auth === undefined) return undefined;
+  const { 'x-sentry-auth': own, authorization } = headers;
+  const isLong = query.length + (own?.length ?? 0) + (authorization?.length ?? 0) > USUAL_LENGTH;
+  return isLong ? alone(auth) : auth;
+}
+
+const USUAL_LENGTH = 1024;
+
+/** Parts of a text keep all of it: of what an envelope waits with, and by which projects are known. */
+function alone({ publicKey, client }: Auth): Auth {
+  return {
+    publicKey: Buffer.from(publicKey).toString(),
+    client: client === undefined ? undefined : Buffer.from(client).toString(),
+  };
+}
+
+function authOfAny(headers: IncomingHttpHeaders, query: string): Auth | undefined {
   let auth: Auth | undefined;
   const own = headers['x-sentry-auth'];
   // A header that comes twice arrives joined by a comma, and is found by that.

@@ -59,14 +59,15 @@ export class LookupQueue {
     }
     if (this.#wanted.size >= this.#options.maxKeys || this.#isClosed) return;
     const made: Wanted = {
-      publicKey,
+      // It is kept for as long as its project is: with the whole header that it may be a part of, otherwise.
+      publicKey: Buffer.from(publicKey).toString('latin1'),
       wantedAtMs: this.#options.now(),
       waiters: undefined,
       isOutdated: false,
       pendings: 0,
       failures: 0,
     };
-    this.#wanted.set(publicKey, made);
+    this.#wanted.set(made.publicKey, made);
     this.#ready.push(made);
     this.#schedule();
   }
