@@ -41,7 +41,10 @@ describe('while the broker is away', () => {
     go();
     line.live = false;
     await publish(broker, '300');
-    await vi.waitFor(() => expect([live.finished, behind.finished]).toEqual(['unavailable', 'unavailable']), PATIENCE_MS);
+    await vi.waitFor(
+      () => expect([live.finished, behind.finished]).toEqual(['unavailable', 'unavailable']),
+      PATIENCE_MS,
+    );
     expect([live.texts.length, behind.texts.length]).toEqual([300, 128]);
     expect(follower.channels).toBe(0);
   });
