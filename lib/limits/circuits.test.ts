@@ -12,11 +12,8 @@ test('what fails because all was closed is not asked for ever after', async () =
     },
     probeIntervalMs: 10,
   });
-  circuits.open('a');
-  await vi.advanceTimersByTimeAsync(25);
-  expect([probes, circuits.isOpen('a')]).toEqual([2, true]);
   circuits.close();
-  circuits.open('b');
+  circuits.open('a');
   await vi.advanceTimersByTimeAsync(1_000);
-  expect([probes, vi.getTimerCount()]).toEqual([2, 0]);
+  expect([probes, vi.getTimerCount(), circuits.anyOpen]).toEqual([0, 0, false]);
 });
