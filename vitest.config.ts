@@ -2,9 +2,9 @@ import { defineConfig } from 'vitest/config';
 
 // Kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start real
 // Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` and
-// `*.threads.test.ts` are suites on files, with threads and with processes that are killed; `*.conformance.test.ts` hold what
-// is written by hand for speed against the generated code, over random messages; test/flows starts the product as a user
-// does, with real Envoy in front; test/chaos breaks it.
+// `*.threads.test.ts` are suites on files, with threads and with processes that are killed, and `*.heap.test.ts` measure
+// memory, each in a process of its own; `*.conformance.test.ts` hold what is written by hand for speed against the generated
+// code, over random messages; test/flows starts the product as a user does, with real Envoy in front; test/chaos breaks it.
 export default defineConfig({
   test: {
     // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.
@@ -14,7 +14,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
-          exclude: ['**/*.{redis,postgres,kafka,sqlite,threads,conformance}.test.ts'],
+          exclude: ['**/*.{redis,postgres,kafka,sqlite,threads,heap,conformance}.test.ts'],
           // Modules keep no state that one file could leave to the next, and no hooks, which only the first file would have: helpers
           // clean up by onTestFinished. Loading them anew for each file takes half the time.
           isolate: false,
@@ -26,7 +26,7 @@ export default defineConfig({
       {
         test: {
           name: 'sqlite',
-          include: ['{lib,services,cli}/**/*.{sqlite,threads}.test.ts'],
+          include: ['{lib,services,cli}/**/*.{sqlite,threads,heap}.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

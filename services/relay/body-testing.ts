@@ -1,0 +1,51 @@
+import { onTestFinished } from 'vitest';
+import { listen } from '#lib/server/listen.ts';
+import { ask } from '../../test/support/raw-request.ts';
+import { readBody } from './body.ts';
+import { BodyBudget } from './body-budget.ts';
+import { readEncoding } from './decompress.ts';
+import { EnvelopeRefusal } from './envelope-refusal.ts';
+
+export const MIB = 1024 * 1024;
+
+/** Answers each request with what became of its body. */
+export async function serve({ maxBytes = 4 * MIB, budgetBytes = 64 * MIB } = {}) {
+  const budget = new BodyBudget(budgetBytes);
+  const bodies: Buffer[] = [];
+  const outcomes: string[] = [];
+  const listening = await listen({
+    host: '127.0.0.1',
+    port: 0,
+    handler: (request, response) => {
+      const done = (outcome: string) => {
+        outcomes.push(outcome);
+        response.end(outcome);
+      };
+      try {
+        const encoding = readEncoding(request.headers['content-encoding']);
+        readBody(request, { encoding, maxBytes, budget }).then(
+          (body) => {
+            bodies.push(body);
+            done('read');
+          },
+          (error: unknown) => done(error instanceof EnvelopeRefusal ? error.reason : String(error)),
+        );
+      } catch (error) {
+        done(error instanceof EnvelopeRefusal ? error.reason : String(error));
+      }
+    },
+  });
+  onTestFinished(async () => {
+    listening.destroy();
+    await listening.stopAccepting();
+  });
+  const url = `http://127.0.0.1:${listening.port}`;
+  return {
+    port: listening.port,
+    budget,
+    bodies,
+    outcomes,
+    post: async (encoding: string, body: Uint8Array | readonly Uint8Array[]) =>
+      (await ask(url, { method: 'POST', headers: { 'content-encoding': encoding }, body })).text,
+  };
+}
