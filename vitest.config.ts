@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 // Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` and
 // `*.threads.test.ts` are suites on files, with threads and with processes that are killed, and `*.heap.test.ts` measure
 // memory, each in a process of its own; `*.conformance.test.ts` hold what is written by hand for speed against the generated
-// code, over random messages; test/flows starts the product as a user does, with real Envoy in front; test/chaos breaks it.
+// code and against the protocol, over random messages; test/flows starts the product as a user does, with real Envoy in front; test/chaos breaks it.
 export default defineConfig({
   test: {
     // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.

@@ -29,7 +29,7 @@ const stages = [
     [tests('story tests through real Envoy', 'flows')],
     [
       tests('fast paths beside the generated code', 'conformance'),
-      tests('suites on SQLite, with threads and kills', 'sqlite'),
+      tests('suites on SQLite, with threads and kills, and of memory', 'sqlite'),
       tests('broker suites on real Redis', 'redis'),
     ],
     [tests('store suites on real PostgreSQL', 'postgres'), tests('log suites on real Kafka', 'kafka')],

@@ -113,7 +113,7 @@ test('a publisher that sends again what it is told to has everything stored once
       await memory.close();
     },
   );
-  await fc.assert(property, { numRuns: 100, timeout: MAX_RUN_MS, interruptAfterTimeLimit: MAX_SEARCH_MS });
+  await fc.assert(property, { numRuns: 60, timeout: MAX_RUN_MS, interruptAfterTimeLimit: MAX_SEARCH_MS });
 }, 90_000);
 
 describe('after a refusal that is worth sending again', () => {

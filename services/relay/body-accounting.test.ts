@@ -48,7 +48,8 @@ test('whatever is sent, cut or refused: each body ends, and what it held is give
       readBody(incoming, { encoding: known, maxBytes: MAX_BYTES, budget })
         .then(
           (body) => {
-            if (body.byteLength !== Number(bytes)) wrong.push(`${body.byteLength} of ${incoming.url}`);
+            // What is garbled may still be something.
+            if (bytes !== '' && body.byteLength !== Number(bytes)) wrong.push(`${body.byteLength} of ${incoming.url}`);
           },
           (error) => {
             if (!(error instanceof EnvelopeRefusal)) others.push(error);
@@ -100,6 +101,6 @@ test('whatever is sent, cut or refused: each body ends, and what it held is give
       await until('all have ended', () => begun === ended);
       expect([budget.usedBytes, others, wrong]).toEqual([0, [], []]);
     }),
-    { numRuns: 25 },
+    { numRuns: 15 },
   );
 }, 120_000);

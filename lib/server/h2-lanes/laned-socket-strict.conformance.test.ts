@@ -166,6 +166,6 @@ test('whatever is set, given, taken away and reset, it never sends more than it 
       expect(client.faults).toEqual([]);
       await cleanUp();
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 }, 60_000);

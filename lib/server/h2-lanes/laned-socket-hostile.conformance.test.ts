@@ -56,7 +56,7 @@ test('whatever a client sends once it has a lane, the process and its other clie
       socket.end(all.subarray(0, Math.max(1, all.length - rest)));
       await vi.waitFor(() => expect(lane?.isClosed).toBe(true), { interval: 1 });
     }),
-    { numRuns: 200 },
+    { numRuns: 120 },
   );
   const body = noise(200_000, 8);
   other.lane.write(body);
