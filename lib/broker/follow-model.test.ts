@@ -230,6 +230,6 @@ test.each([
 ])('%s', async (_, pieces) => {
   await fc.assert(
     fc.asyncProperty(steps, fc.constantFrom(3, 10, 1000), (all, retain) => run(all, retain, pieces)),
-    { numRuns: Number(process.env['FOLLOW_RUNS'] ?? 300) },
+    { numRuns: Number(process.env['FOLLOW_RUNS'] ?? 200) },
   );
 });

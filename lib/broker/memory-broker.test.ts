@@ -27,7 +27,7 @@ async function openHarness(retention: Retention): Promise<BrokerHarness> {
   return { broker, nowMs: clock, ttlNowMs: clock, elapse: advance, wait: advance, close: () => broker.close() };
 }
 
-describeBrokerContract('memory', { open: openHarness, runs: 300 });
+describeBrokerContract('memory', { open: openHarness, runs: 200 });
 
 describe('memory broker', () => {
   test('delivers before the publish is answered', async () => {
