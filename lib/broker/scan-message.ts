@@ -71,7 +71,7 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Scanned
         messageAt = reader.at - UUID_LENGTH;
         break;
       case CLIENT_TIMESTAMP:
-        if (hasTimestamp || !skipTimestamp(data, end)) return undefined;
+        if (hasTimestamp || !reader.skipTimestamp(data, end)) return undefined;
         hasTimestamp = true;
         break;
       case PHASE:
@@ -113,8 +113,6 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Scanned
 }
 
 // Tags of what only this reads.
-const TIMESTAMP_SECONDS = 0x08;
-const TIMESTAMP_NANOS = 0x10;
 
 const UUID_LENGTH = 36;
 const HYPHEN = 0x2d;
@@ -135,17 +133,6 @@ function skipUuid(data: Buffer, end: number): boolean {
     if (n === 8 || n === 13 || n === 18 || n === 23) {
       if (byte !== HYPHEN) return false;
     } else if (HEX[byte] === 0) return false;
-  }
-  return true;
-}
-
-function skipTimestamp(data: Buffer, outerEnd: number): boolean {
-  const end = reader.delimitedEnd(data, outerEnd);
-  if (end < 0) return false;
-  while (reader.at < end) {
-    const tag = data[reader.at++];
-    if (tag !== TIMESTAMP_SECONDS && tag !== TIMESTAMP_NANOS) return false;
-    if (reader.varint(data, end) < 0) return false;
   }
   return true;
 }

@@ -88,6 +88,16 @@ describe('text deltas and windows', () => {
     await fc.assert(property, { numRuns: RUNS });
   });
 
+  test('what the generated code reads on behind the end of a broken timestamp is no text delta', () => {
+    const payload = toBinary(
+      PublishRequestSchema,
+      create(PublishRequestSchema, { phase: Phase.DELTA, payload: { text: 'Hel' } }),
+    );
+    // Within the timestamp the tag of eight bytes, of which it has six.
+    const timestamp = Buffer.from([0x1a, 0x09, 0x08, 0x00, 0x09, 0, 0, 0, 0, 0, 0]);
+    expect(found(Buffer.concat([timestamp, payload]))).toBeUndefined();
+  });
+
   test('the position is right within a view of a larger buffer', () => {
     const data = toBinary(
       PublishRequestSchema,

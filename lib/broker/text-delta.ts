@@ -82,8 +82,10 @@ function readTop(data: Uint8Array): boolean {
     switch (tag) {
       case CHANNEL_ID:
       case MESSAGE_ID:
-      case CLIENT_TIMESTAMP:
         if (!skipDelimited(data, end)) return false;
+        break;
+      case CLIENT_TIMESTAMP:
+        if (!reader.skipTimestamp(data, end)) return false;
         break;
       case PHASE:
         phase = reader.varint(data, end);

@@ -1,6 +1,8 @@
 /** Of numbers that are read, and of any that protobuf has. */
 const MAX_READ_BYTES = 7;
 const MAX_VARINT_BYTES = 10;
+const TIMESTAMP_SECONDS = 0x08;
+const TIMESTAMP_NANOS = 0x10;
 
 /**
  * Where the reading of protobuf in place stands. Each `end` is that of what is read in, exclusive, and within the bytes:
@@ -41,5 +43,19 @@ export class WireReader {
   delimitedEnd(data: Uint8Array, end: number): number {
     const length = this.varint(data, end);
     return length < 0 || length > end - this.at ? -1 : this.at + length;
+  }
+  /**
+   * Passes a google.protobuf.Timestamp of the usual form, with its length. Of any other the generated code may read on behind
+   * its end, and find something else there.
+   */
+  skipTimestamp(data: Uint8Array, outerEnd: number): boolean {
+    const end = this.delimitedEnd(data, outerEnd);
+    if (end < 0) return false;
+    while (this.at < end) {
+      const tag = data[this.at++];
+      if (tag !== TIMESTAMP_SECONDS && tag !== TIMESTAMP_NANOS) return false;
+      if (this.varint(data, end) < 0) return false;
+    }
+    return true;
   }
 }
