@@ -36,7 +36,7 @@ describe('a Cluster of which a master is away', () => {
   afterAll(() => servers.stop());
 
   function open(options: Partial<RedisBrokerOptions> = {}): Broker {
-    const broker = createRedisBroker({ url: servers.url, commandTimeoutMs: 500, reportIntervalMs: 50, ...options });
+    const broker = createRedisBroker({ url: servers.url, commandTimeoutMs: 1_500, reportIntervalMs: 50, ...options });
     brokers.push(broker);
     return broker;
   }
@@ -112,7 +112,7 @@ describe('a Cluster of which a master is away', () => {
   });
 
   test('what can\u2019t be decided hides nothing behind it, however little a step takes', async () => {
-    const broker = open({ commandTimeoutMs: 300 });
+    const broker = open({ commandTimeoutMs: 1_000 });
     const channels = await idleChannels(broker, CHANNELS);
     const silent = servers.masters[1] as RedisServer;
     const healthy = apartFrom(silent, channels);
@@ -147,7 +147,7 @@ describe('a Cluster of which a master is away', () => {
   });
 
   test('none answers: it says so', async () => {
-    const broker = open({ commandTimeoutMs: 300 });
+    const broker = open({ commandTimeoutMs: 1_000 });
     await idleChannels(broker, 5);
     for (const master of servers.masters) master.pause();
     await expect(broker.endIdle(IDLE_MS, 500)).rejects.toThrow(BrokerUnavailableError);
