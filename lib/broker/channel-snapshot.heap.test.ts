@@ -1,6 +1,5 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
+import { usedBytes } from '../../test/support/heap.ts';
 import { newChannel } from './broker-harness.ts';
 import { ChannelSnapshot } from './channel-snapshot.ts';
 import { textOf } from './coalescing-contract.ts';
@@ -9,17 +8,6 @@ import { messageKey } from './message-key.ts';
 import { findTextDelta } from './text-delta.ts';
 
 const MIB = 1024 * 1024;
-
-setFlagsFromString('--expose-gc');
-const collectGarbage: () => void = runInNewContext('gc');
-
-function usedBytes(): number {
-  // What the first round lets go of outside of the heap is counted until the second.
-  collectGarbage();
-  collectGarbage();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
 
 function idAt(n: number): EntryId {
   return n < 0 ? BEFORE_ALL : (`${1_700_000_000_000 + n}-0` as EntryId);

@@ -1,22 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
+import { usedBytes } from '../../test/support/heap.ts';
 import type { ConfigEntry } from './config-entry.ts';
 import { MemoryConfigs } from './memory-configs.ts';
 
 const MAX_BYTES = 16 * 1024 * 1024;
-
-setFlagsFromString('--expose-gc');
-const collectGarbage: () => void = runInNewContext('gc');
-
-function usedBytes(): number {
-  // What the first round lets go of outside of the heap is counted until the second.
-  collectGarbage();
-  collectGarbage();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
 
 function config(sizeBytes: number): ConfigEntry {
   return { kind: 'config', revision: 12_345_678n, bytes: new Uint8Array(sizeBytes), loadedAtMs: Date.now() };

@@ -1,11 +1,7 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
+import { collectGarbage } from '../../test/support/heap.ts';
 import { readAuth } from './auth.ts';
 import { advance, keyOf, startCache } from './lookup-testing.ts';
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
 
 const MANY = 1_000;
 const LONG = 15_000;
@@ -13,7 +9,7 @@ const LONG = 15_000;
 const arrived = (text: string) => Buffer.from(text).toString('latin1');
 
 function heapUsed(): number {
-  collect();
+  collectGarbage();
   return process.memoryUsage().heapUsed;
 }
 

@@ -1,5 +1,4 @@
-import { onTestFinished } from 'vitest';
-import { listen } from '#lib/server/listen.ts';
+import { start } from '#lib/server/listen-testing.ts';
 import { ask } from '../../test/support/raw-request.ts';
 import { readBody } from './body.ts';
 import { BodyBudget } from './body-budget.ts';
@@ -13,31 +12,23 @@ export async function serve({ maxBytes = 4 * MIB, budgetBytes = 64 * MIB } = {})
   const budget = new BodyBudget(budgetBytes);
   const bodies: Buffer[] = [];
   const outcomes: string[] = [];
-  const listening = await listen({
-    host: '127.0.0.1',
-    port: 0,
-    handler: (request, response) => {
-      const done = (outcome: string) => {
-        outcomes.push(outcome);
-        response.end(outcome);
-      };
-      try {
-        const encoding = readEncoding(request.headers['content-encoding']);
-        readBody(request, { encoding, maxBytes, budget }).then(
-          (body) => {
-            bodies.push(body);
-            done('read');
-          },
-          (error: unknown) => done(error instanceof EnvelopeRefusal ? error.reason : String(error)),
-        );
-      } catch (error) {
-        done(error instanceof EnvelopeRefusal ? error.reason : String(error));
-      }
-    },
-  });
-  onTestFinished(async () => {
-    listening.destroy();
-    await listening.stopAccepting();
+  const listening = await start((request, response) => {
+    const done = (outcome: string) => {
+      outcomes.push(outcome);
+      response.end(outcome);
+    };
+    try {
+      const encoding = readEncoding(request.headers['content-encoding']);
+      readBody(request, { encoding, maxBytes, budget }).then(
+        (body) => {
+          bodies.push(body);
+          done('read');
+        },
+        (error: unknown) => done(error instanceof EnvelopeRefusal ? error.reason : String(error)),
+      );
+    } catch (error) {
+      done(error instanceof EnvelopeRefusal ? error.reason : String(error));
+    }
   });
   const url = `http://127.0.0.1:${listening.port}`;
   return {

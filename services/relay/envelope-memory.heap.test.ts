@@ -1,13 +1,9 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
+import { collectGarbage } from '../../test/support/heap.ts';
 import type { Sender } from './envelope.ts';
 import { memoryOf } from './envelope-memory.ts';
 import { parseEnvelope } from './envelope-parse.ts';
 import { originOf } from './http-call.ts';
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
 
 const SENDER: Sender = {
   ...{ publicKey: 'a'.repeat(32), projectId: 1n, remoteAddr: '192.0.2.1' },
@@ -17,10 +13,10 @@ const SENDER: Sender = {
 /** What is held of so many of it, each. */
 function heldBytes(text: string, times: number): number {
   const kept: unknown[] = [];
-  collect();
+  collectGarbage();
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   for (let n = 0; n < times; n += 1) kept.push(parseEnvelope(Buffer.from(text)));
-  collect();
+  collectGarbage();
   const after = process.memoryUsage();
   expect(kept).toHaveLength(times);
   return (after.heapUsed - heapUsed + after.arrayBuffers - arrayBuffers) / times;
@@ -57,9 +53,9 @@ test('what is said of the sender counts, and what is cut of it is not held', () 
   const sender = { ...SENDER, origin: 'o'.repeat(2_000), userAgent: 'u'.repeat(1_000), client: 'c'.repeat(200) };
   expect(memoryOf(sender, envelope, text.length)).toBe(plain + 3_200);
   const kept: unknown[] = [];
-  collect();
+  collectGarbage();
   const before = process.memoryUsage().heapUsed;
   for (let n = 0; n < 1_000; n += 1) kept.push(originOf({ referer: Buffer.alloc(15_000, 'x').toString('latin1') }));
-  collect();
+  collectGarbage();
   expect((process.memoryUsage().heapUsed - before) / kept.length).toBeLessThan(4_000);
 });

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
-import { cleanUp, cleanWith, noise, told } from '#lib/server/h2-lanes/lanes-testing.ts';
+import { cleanUp, noise, takeCalls, told } from '#lib/server/h2-lanes/lanes-testing.ts';
 import { StrictClient } from '#lib/server/h2-lanes/strict-client-testing.ts';
-import { listen } from '#lib/server/listen.ts';
 import type { ByteSink } from './byte-sink.ts';
 import { type RpcFace, rpcFaces } from './rpc-face.ts';
 import { sseFace } from './sse-face.ts';
@@ -15,21 +14,7 @@ const grpc = rpcFaces.get('application/grpc') as RpcFace;
 /** Listeners that share a connection, and so their writes. */
 async function listenersOf(faces: readonly (typeof sseFace)[]) {
   const sinks: ByteSink[] = [];
-  const listening = await listen({
-    host: '127.0.0.1',
-    port: 0,
-    handler: () => {},
-    h2Routes: [
-      {
-        takes: () => true,
-        handle: (call) => void sinks.push(new StreamSink(call, faces[sinks.length] ?? sseFace)),
-      },
-    ],
-  });
-  cleanWith(async () => {
-    listening.destroy();
-    await listening.stopAccepting();
-  });
+  const listening = await takeCalls((call) => void sinks.push(new StreamSink(call, faces[sinks.length] ?? sseFace)));
   const client = await StrictClient.connect({ listening, answering: new Map() });
   const ids = faces.map(() => client.get());
   await vi.waitFor(() => expect(sinks).toHaveLength(faces.length), { interval: 1, timeout: 10_000 });
@@ -114,21 +99,8 @@ test.each([
   ['without one', false],
 ])('a stream %s whose window is used up to the byte ends, and is not reset', async (_what, inLane) => {
   const sinks: ByteSink[] = [];
-  const listening = await listen({
-    host: '127.0.0.1',
-    port: 0,
-    handler: () => {},
-    h2Routes: [
-      {
-        takes: () => true,
-        handle: (call) =>
-          void sinks.push(new StreamSink(inLane ? call : { stream: call.stream, laneOf: () => undefined }, sseFace)),
-      },
-    ],
-  });
-  cleanWith(async () => {
-    listening.destroy();
-    await listening.stopAccepting();
+  const listening = await takeCalls((call) => {
+    sinks.push(new StreamSink(inLane ? call : { stream: call.stream, laneOf: () => undefined }, sseFace));
   });
   const client = await StrictClient.connect({ listening, answering: new Map() }, { initialWindowBytes: 1000 });
   const id = client.get();

@@ -1,37 +1,24 @@
 import type { Socket } from 'node:net';
-import { queryObjects, setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { queryObjects } from 'node:v8';
 import { afterEach, expect, test, vi } from 'vitest';
+import { collectGarbage } from '../../../test/support/heap.ts';
 import type { H2Call } from '../h2-route.ts';
 import type { ListenLimits } from '../limits.ts';
-import { listen } from '../listen.ts';
 import { Lane } from './lane.ts';
 import { LanedSocket } from './laned-socket.ts';
-import { cleanUp, cleanWith, noise, open } from './lanes-testing.ts';
+import { cleanUp, noise, open, takeCalls } from './lanes-testing.ts';
 import { StrictClient } from './strict-client-testing.ts';
 
 afterEach(cleanUp);
 
 // What is held for a client that does not read, or has gone.
 
-setFlagsFromString('--expose-gc');
-const gc = runInNewContext('gc') as () => void;
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Takes every call, and leaves it as it is. */
 async function taking(limits: Partial<ListenLimits> = {}) {
   const calls: H2Call[] = [];
-  const listening = await listen({
-    host: '127.0.0.1',
-    port: 0,
-    handler: () => {},
-    limits,
-    h2Routes: [{ takes: () => true, handle: (call) => void calls.push(call) }],
-  });
-  cleanWith(async () => {
-    listening.destroy();
-    await listening.stopAccepting();
-  });
+  const listening = await takeCalls((call) => void calls.push(call), limits);
   return { listening, calls };
 }
 
@@ -50,7 +37,7 @@ test('what waits for a client that reads nothing takes about as much as it is, h
   const lane = begin(calls[0] as H2Call);
   await turn();
   client.socket.pause();
-  gc();
+  collectGarbage();
   const before = process.memoryUsage().arrayBuffers;
   const chunk = noise(500, 1);
   // Until the system takes no more, and Node neither.
@@ -59,7 +46,7 @@ test('what waits for a client that reads nothing takes about as much as it is, h
     await turn();
     await turn();
   }
-  gc();
+  collectGarbage();
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(512 * 1024);
 }, 30_000);
 

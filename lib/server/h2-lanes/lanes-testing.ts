@@ -4,6 +4,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, type ServerHt
 import { connect as connectTcp, type Socket } from 'node:net';
 import { H2_PREFACE } from '../first-bytes.ts';
 import type { H2Call } from '../h2-route.ts';
+import type { ListenLimits } from '../limits.ts';
 import { type Listening, listen } from '../listen.ts';
 import { DEFAULT_WINDOW_BYTES, encodeFrame, FrameFlag, FrameType, MAX_WINDOW_BYTES, windowUpdate } from './frames.ts';
 import type { Lane } from './lane.ts';
@@ -36,27 +37,27 @@ export interface Port {
 /** Takes every call with a route. Those to `/plain…` get no lane. */
 export async function open(): Promise<Port> {
   const answering = new Map<string, Answering>();
-  const listening = await listen({
-    host: '127.0.0.1',
-    port: 0,
-    handler: () => {},
-    h2Routes: [
-      {
-        takes: () => true,
-        handle({ stream, headers, laneOf }: H2Call) {
-          const path = headers[':path'] ?? '';
-          const lane = path.startsWith('/plain') ? undefined : laneOf(stream);
-          stream.respond({ ':status': 200 });
-          answering.set(path, { stream, lane });
-        },
-      },
-    ],
+  const listening = await takeCalls(({ stream, headers, laneOf }) => {
+    const path = headers[':path'] ?? '';
+    const lane = path.startsWith('/plain') ? undefined : laneOf(stream);
+    stream.respond({ ':status': 200 });
+    answering.set(path, { stream, lane });
   });
-  cleanups.push(async () => {
+  return { listening, answering };
+}
+
+/** A port that hands every call to `handle`. */
+export async function takeCalls(
+  handle: (call: H2Call) => void,
+  limits: Partial<ListenLimits> = {},
+): Promise<Listening> {
+  const h2Routes = [{ takes: () => true, handle }];
+  const listening = await listen({ host: '127.0.0.1', port: 0, handler: () => {}, limits, h2Routes });
+  cleanWith(async () => {
     listening.destroy();
     await listening.stopAccepting();
   });
-  return { listening, answering };
+  return listening;
 }
 
 export function connectTo({ listening }: Port, initialWindowSize?: number): ClientHttp2Session {
