@@ -263,6 +263,7 @@ export class ChannelFeed<D extends object> {
     if (this.established) this.#fill();
   }
 
+  /** Tells the live readers. What is remembered of before leads nobody on from there. */
   #tellLive(stand: Standing): void {
     this.#memory.wentBack(stand, this.#last);
     this.#memory.forget();

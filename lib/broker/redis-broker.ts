@@ -172,7 +172,10 @@ class RedisBroker implements Broker {
       const { data } = message;
       sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
     }
-    return this.#commands.run((client) => publishReplicated(client, sent, this.#waitReplicas, timeoutMs), timeoutMs);
+    return this.#commands.run(
+      (client) => publishReplicated(client, publishCall, sent, this.#waitReplicas, timeoutMs),
+      timeoutMs,
+    );
   }
 
   /** What a publish is told beside its messages; the same for nearly all. */

@@ -1,14 +1,10 @@
-import { createHash } from 'node:crypto';
 import { Cluster } from 'ioredis';
 import { BrokerUnavailableError } from './broker.ts';
 import type { PublishReply, RedisClient, ScriptArguments } from './redis-client.ts';
-import { PUBLISH_SCRIPT } from './redis-scripts.ts';
+import { type CalledScript, isUnknownScript } from './redis-script-call.ts';
 
 /** Of the time that a publish has: a server without its replicas must not use up that of those behind it. */
 const WAIT_SHARE = 4;
-
-const PUBLISH_HASH = createHash('sha1').update(PUBLISH_SCRIPT).digest('hex');
-const PUBLISH_KEYS = 4;
 
 /**
  * Publishes, and answers only once so many replicas have it: script and WAIT go to the same connection in one write.
@@ -20,20 +16,21 @@ const PUBLISH_KEYS = 4;
  */
 export async function publishReplicated(
   client: RedisClient,
+  script: CalledScript,
   sent: ScriptArguments,
   replicas: number,
   timeoutMs: number,
 ): Promise<PublishReply> {
   const waitMs = Math.max(1, Math.floor(timeoutMs / WAIT_SHARE));
   // By hand: what the client does where the script is not known sends it again behind the WAIT, which is of no use then.
-  const send = (command: 'evalsha' | 'eval', script: string) =>
+  const send = (command: 'evalsha' | 'eval', named: string) =>
     client
       .pipeline()
-      [command](script, PUBLISH_KEYS, ...sent)
+      [command](named, script.numberOfKeys, ...sent)
       .wait(replicas, waitMs)
       .exec();
-  let results = await send('evalsha', PUBLISH_HASH);
-  if (results?.[0]?.[0]?.message.startsWith('NOSCRIPT')) results = await send('eval', PUBLISH_SCRIPT);
+  let results = await send('evalsha', script.sha);
+  if (isUnknownScript(results?.[0]?.[0])) results = await send('eval', script.lua);
   const [published, waited] = results ?? [];
   const problem = published?.[0] ?? waited?.[0];
   if (problem) {

@@ -10,13 +10,17 @@ import { RedisTurns } from './redis-turns.ts';
  * other command, and {@link RedisTurns} makes one write of those of a turn.
  */
 export class CalledScript {
+  readonly lua: string;
   readonly sha: string;
+  readonly numberOfKeys: number;
   readonly #byText: string;
   readonly #byHash: string;
   /** Connections that were sent the text: whatever is written to them later may name it by its hash. */
   readonly #known = new WeakSet<Writable>();
 
   constructor(lua: string, numberOfKeys: number) {
+    this.lua = lua;
+    this.numberOfKeys = numberOfKeys;
     this.sha = createHash('sha1').update(lua).digest('hex');
     const keys = encodeWord(String(numberOfKeys));
     this.#byText = `$4\r\neval\r\n$${Buffer.byteLength(lua)}\r\n${lua}\r\n${keys}`;
@@ -150,7 +154,7 @@ class ScriptCall extends Command {
   }
 }
 
-function isUnknownScript(error: unknown): boolean {
+export function isUnknownScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }
 

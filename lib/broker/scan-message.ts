@@ -112,8 +112,6 @@ export function scanMessage(data: Buffer, start = 0, end = data.length): Scanned
   };
 }
 
-// Tags of what only this reads.
-
 const UUID_LENGTH = 36;
 const HYPHEN = 0x2d;
 /** Up to about here a loop is faster than a call out of JavaScript. */

@@ -44,6 +44,7 @@ export class WireReader {
     const length = this.varint(data, end);
     return length < 0 || length > end - this.at ? -1 : this.at + length;
   }
+
   /**
    * Passes a google.protobuf.Timestamp of the usual form, with its length. Of any other the generated code may read on behind
    * its end, and find something else there.
