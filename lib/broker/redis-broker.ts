@@ -17,8 +17,8 @@ import { type EntryId, entryIdMs } from './entry-id.ts';
 import { messageKey } from './message-key.ts';
 import { publishInSteps } from './publish-steps.ts';
 import { RedisActivity } from './redis-activity.ts';
-import type { PublishReply, ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
-import { allSettled, RedisCommands, unavailable } from './redis-commands.ts';
+import type { ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
+import { allSettled, RedisCommands } from './redis-commands.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import { RedisDecisions } from './redis-decisions.ts';
 import { messageKind, parseLogEntry, parsePieces } from './redis-entry.ts';
@@ -26,9 +26,9 @@ import { endIdle } from './redis-idle.ts';
 import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { connectTo, type RedisPlace } from './redis-place.ts';
+import { type PublishSettings, publishResults, publishScript, RedisPublishes } from './redis-publish-calls.ts';
 import { publishReplicated } from './redis-replicated.ts';
-import { CalledScript, EncodedArguments, encodeWord } from './redis-script-call.ts';
-import { PUBLISH_SCRIPT } from './redis-scripts.ts';
+import { encodeWord } from './redis-script-call.ts';
 
 export interface RedisBrokerOptions extends RedisPlace {
   readonly retention?: Partial<Retention> | undefined;
@@ -46,7 +46,6 @@ const DEFAULT_COMMAND_TIMEOUT_MS = 2000;
 const DEFAULT_MAX_IN_FLIGHT = 10_000;
 const DEFAULT_REPORT_INTERVAL_MS = 1000;
 const CLOSE_TIMEOUT_MS = 500;
-const publishCall = new CalledScript(PUBLISH_SCRIPT, 4);
 // Nothing is after it, and Redis refuses to look.
 const LAST_POSSIBLE_ID = '18446744073709551615-18446744073709551615';
 
@@ -69,9 +68,8 @@ class RedisBroker implements Broker {
   readonly #commands: RedisCommands;
   readonly #live: RedisLive;
   readonly #activity: RedisActivity;
-  #encoded:
-    | { readonly rate: PublishRate; readonly idleTtlMs: number; readonly text: string; readonly count: number }
-    | undefined;
+  readonly #publishes = new RedisPublishes();
+  #encoded: (PublishSettings & { readonly rate: PublishRate; readonly idleTtlMs: number }) | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RedisBrokerOptions) {
@@ -119,11 +117,10 @@ class RedisBroker implements Broker {
     whenIdle: WhenIdle,
     timeoutMs: number,
   ): Promise<PublishResult[]> {
-    const reply =
+    const results =
       this.#waitReplicas === 0
         ? await this.#sendPublish(channel, messages, rate, timeoutMs)
         : await this.#sendReplicated(channel, messages, rate, timeoutMs);
-    const results = messages.map((_, n) => publishResult(reply[2 * n], reply[2 * n + 1]));
     const at = results.findLastIndex(({ kind }) => kind === 'stored');
     const last = results[at];
     if (last?.kind === 'stored') {
@@ -146,46 +143,45 @@ class RedisBroker implements Broker {
     messages: readonly NewMessage[],
     rate: PublishRate,
     timeoutMs: number,
-  ): Promise<PublishReply> {
-    const { log, index, seal, live } = channelKeys(channel);
+  ): Promise<PublishResult[]> {
     const settings = this.#settings(rate);
-    const keys = encodeWord(log) + encodeWord(index) + encodeWord(seal) + encodeWord(live);
-    const sent = new EncodedArguments(keys + settings.text, 4 + settings.count);
-    for (const message of messages) {
-      sent.addWord(messageKey(message));
-      sent.addBytes(message.data);
-      sent.addWord(messageKind(message));
-    }
-    return this.#commands.start((client, settle) => publishCall.send(client, log, sent, settle), timeoutMs);
-  }
-
-  #sendReplicated(
-    channel: ChannelKey,
-    messages: readonly NewMessage[],
-    rate: PublishRate,
-    timeoutMs: number,
-  ): Promise<PublishReply> {
-    const { log, index, seal, live } = channelKeys(channel);
-    const counts = rate.counts ?? 'calls';
-    const sent: ScriptArguments = [log, index, seal, live, rate.name, rate.perSec, counts, ...this.#limits()];
-    for (const message of messages) {
-      const { data } = message;
-      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
-    }
-    return this.#commands.run(
-      (client) => publishReplicated(client, publishCall, sent, this.#waitReplicas, timeoutMs),
+    return this.#commands.start(
+      (client, settle) => this.#publishes.send(client, { channel, messages, settings, settle }),
       timeoutMs,
     );
   }
 
+  async #sendReplicated(
+    channel: ChannelKey,
+    messages: readonly NewMessage[],
+    rate: PublishRate,
+    timeoutMs: number,
+  ): Promise<PublishResult[]> {
+    const { log, index, seal, live } = channelKeys(channel);
+    const sent: ScriptArguments = [log, index, seal, live, ...this.#words(rate), messages.length];
+    for (const message of messages) {
+      const { data } = message;
+      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
+    }
+    const reply = await this.#commands.run(
+      (client) => publishReplicated(client, publishScript, sent, this.#waitReplicas, timeoutMs),
+      timeoutMs,
+    );
+    return publishResults(reply.split('\n'), 0, messages.length);
+  }
+
   /** What a publish is told beside its messages; the same for nearly all. */
-  #settings(rate: PublishRate): { readonly text: string; readonly count: number } {
+  #settings(rate: PublishRate): PublishSettings {
     const { idleTtlMs } = this.#activity;
     if (this.#encoded?.rate === rate && this.#encoded.idleTtlMs === idleTtlMs) return this.#encoded;
-    const words = [rate.name, rate.perSec, rate.counts ?? 'calls', ...this.#limits()];
+    const words = this.#words(rate);
     const text = words.map((word) => encodeWord(String(word))).join('');
     this.#encoded = { rate, idleTtlMs, text, count: words.length };
     return this.#encoded;
+  }
+
+  #words(rate: PublishRate): (string | number)[] {
+    return [rate.name, rate.perSec, rate.counts ?? 'calls', ...this.#limits()];
   }
 
   async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {
@@ -268,18 +264,4 @@ function tailOf([, last, sealedBy]: ReadReply): Tail {
     last: last.toString('latin1') as EntryId,
     sealedBy: sealedBy.length > 0 ? (sealedBy.toString('latin1') as EntryId) : undefined,
   };
-}
-
-function publishResult(word: string | number | undefined, value: string | number | undefined): PublishResult {
-  switch (word) {
-    case 'stored':
-    case 'duplicate':
-      return { kind: word, id: value as EntryId };
-    case 'sealed':
-      return { kind: 'sealed', by: value as EntryId };
-    case 'rate_limited':
-      return { kind: 'rate_limited', retryAfterMs: Number(value) };
-    default:
-      throw unavailable(new Error('an answer of the publish script that is not ours'));
-  }
 }

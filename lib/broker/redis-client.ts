@@ -15,14 +15,9 @@ declare module 'ioredis' {
   }
 }
 
-/** Words and numbers. */
-export type ScriptReply = (string | number)[];
-
 /** Told once what became of it. */
 export type Settle<T> = (error: unknown, reply?: T) => void;
 
-/** For each message `stored`, `duplicate` or `sealed` and an id, or `rate_limited` and the ms to wait. */
-export type PublishReply = ScriptReply;
 export type ReadReply = [
   entries: [id: Buffer, fields: Buffer[]][],
   last: Buffer,

@@ -1,6 +1,7 @@
 import { Cluster } from 'ioredis';
 import { BrokerUnavailableError } from './broker.ts';
-import type { PublishReply, RedisClient, ScriptArguments } from './redis-client.ts';
+import type { RedisClient, ScriptArguments } from './redis-client.ts';
+import { KEYS_OF_A_CHANNEL } from './redis-publish-calls.ts';
 import { type CalledScript, isUnknownScript } from './redis-script-call.ts';
 
 /** Of the time that a publish has: a server without its replicas must not use up that of those behind it. */
@@ -20,13 +21,13 @@ export async function publishReplicated(
   sent: ScriptArguments,
   replicas: number,
   timeoutMs: number,
-): Promise<PublishReply> {
+): Promise<string> {
   const waitMs = Math.max(1, Math.floor(timeoutMs / WAIT_SHARE));
   // By hand: what the client does where the script is not known sends it again behind the WAIT, which is of no use then.
   const send = (command: 'evalsha' | 'eval', named: string) =>
     client
       .pipeline()
-      [command](named, script.numberOfKeys, ...sent)
+      [command](named, KEYS_OF_A_CHANNEL, ...sent)
       .wait(replicas, waitMs)
       .exec();
   let results = await send('evalsha', script.sha);
@@ -39,5 +40,5 @@ export async function publishReplicated(
     throw problem;
   }
   if (Number(waited?.[1] ?? 0) < replicas) throw new BrokerUnavailableError(`not ${replicas} replicas have it yet`);
-  return published?.[1] as PublishReply;
+  return published?.[1] as string;
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { Command } from 'ioredis';
-import type { RedisClient, ScriptReply, Settle } from './redis-client.ts';
+import type { RedisClient, Settle } from './redis-client.ts';
 import { RedisTurns } from './redis-turns.ts';
 
 /**
@@ -12,29 +12,29 @@ import { RedisTurns } from './redis-turns.ts';
 export class CalledScript {
   readonly lua: string;
   readonly sha: string;
-  readonly numberOfKeys: number;
   readonly #byText: string;
   readonly #byHash: string;
   /** Connections that were sent the text: whatever is written to them later may name it by its hash. */
   readonly #known = new WeakSet<Writable>();
 
-  constructor(lua: string, numberOfKeys: number) {
+  constructor(lua: string) {
     this.lua = lua;
-    this.numberOfKeys = numberOfKeys;
     this.sha = createHash('sha1').update(lua).digest('hex');
-    const keys = encodeWord(String(numberOfKeys));
-    this.#byText = `$4\r\neval\r\n$${Buffer.byteLength(lua)}\r\n${lua}\r\n${keys}`;
-    this.#byHash = `$7\r\nevalsha\r\n${encodeWord(this.sha)}${keys}`;
+    this.#byText = `$4\r\neval\r\n$${Buffer.byteLength(lua)}\r\n${lua}\r\n`;
+    this.#byHash = `$7\r\nevalsha\r\n${encodeWord(this.sha)}`;
   }
 
-  /** @param key One of its keys. @param args All of them, and the rest. */
-  send(client: RedisClient, key: string, args: EncodedArguments, settle: Settle<ScriptReply>): void {
-    const onReply: Settle<ScriptReply> = (error, reply) => {
+  /**
+   * @param key One of its keys. @param args How many keys, all of them, and the rest. @param inTurns By {@link RedisTurns};
+   *   otherwise it is written at once.
+   */
+  send(client: RedisClient, key: string, args: EncodedArguments, inTurns: boolean, settle: Settle<string>): void {
+    const onReply: Settle<string> = (error, reply) => {
       // Redis has forgotten it on a connection that lasts: scripts were flushed, or too many others came.
-      if (isUnknownScript(error)) client.sendCommand(new ScriptCall(this, key, args, settle));
+      if (isUnknownScript(error)) client.sendCommand(new ScriptCall(this, key, args, inTurns, settle));
       else settle(error, reply);
     };
-    client.sendCommand(new ScriptCall(this, key, args, onReply));
+    client.sendCommand(new ScriptCall(this, key, args, inTurns, onReply));
   }
 
   encode(socket: Writable, args: EncodedArguments): Buffer {
@@ -55,17 +55,17 @@ export function encodeWord(word: string): string {
 
 /** Arguments, and how many they are. As text until they are sent: it is cheaper than lists of them. */
 export class EncodedArguments {
-  #count: number;
-  #text: string;
+  #first = '';
+  #firstCount = 0;
+  #count = 0;
+  #text = '';
   #size = 0;
   // What comes before each of the bytes, as they can't be part of the text.
   readonly #texts: string[] = [];
   readonly #bytes: Uint8Array[] = [];
 
-  /** @param text So many words, as by {@link encodeWord}. */
-  constructor(text: string, count: number) {
-    this.#text = text;
-    this.#count = count;
+  get byteLength(): number {
+    return this.#size + this.#text.length;
   }
 
   addWord(word: string): void {
@@ -82,9 +82,15 @@ export class EncodedArguments {
     this.#text = '\r\n';
   }
 
-  /** `head`: three arguments that come before these. */
+  /** @param text So many words, as by {@link encodeWord}. */
+  putFirst(text: string, count: number): void {
+    this.#first = text;
+    this.#firstCount = count;
+  }
+
+  /** `head`: two arguments that come before these. */
   encode(head: string): Buffer {
-    const start = `*${3 + this.#count}\r\n${head}`;
+    const start = `*${2 + this.#firstCount + this.#count}\r\n${head}${this.#first}`;
     const encoded = Buffer.allocUnsafe(start.length + this.#size + this.#text.length);
     let at = writeAscii(encoded, start, 0);
     for (const [n, bytes] of this.#bytes.entries()) {
@@ -106,16 +112,18 @@ function writeAscii(target: Buffer, text: string, at: number): number {
 
 class ScriptCall extends Command {
   readonly #script: CalledScript;
-  readonly #arguments: EncodedArguments;
-  readonly #settle: Settle<ScriptReply>;
+  #arguments: EncodedArguments | undefined;
+  readonly #inTurns: boolean;
+  #settle: Settle<string> | undefined;
   /** Where it was written to and is not answered. */
   #socket: Writable | undefined;
 
-  constructor(script: CalledScript, key: string, args: EncodedArguments, settle: Settle<ScriptReply>) {
+  constructor(script: CalledScript, key: string, args: EncodedArguments, inTurns: boolean, settle: Settle<string>) {
     // By a key the client finds the slot. It hangs what it is given on errors: so nothing of the rest.
     super('evalsha', [script.sha, '1', key]);
     this.#script = script;
     this.#arguments = args;
+    this.#inTurns = inTurns;
     this.#settle = settle;
     // In place of the promise's, which nobody asks for.
     this.resolve = (reply: unknown) => this.#end(undefined, reply);
@@ -125,9 +133,12 @@ class ScriptCall extends Command {
   /** Called by the client for each connection that it writes this to. */
   override toWritable(socket: object): Buffer {
     const connection = socket as Writable;
+    if (this.#arguments === undefined) throw new Error('a call that is answered already');
     const encoded = this.#script.encode(connection, this.#arguments);
-    this.#socket = connection;
-    RedisTurns.of(connection).enter();
+    if (this.#inTurns) {
+      this.#socket = connection;
+      RedisTurns.of(connection).enter();
+    }
     const settle = this.reject;
     // The client may follow a redirection with it, to a node that is silent: this connection has answered, and must not wait.
     this.reject = (error: Error) => {
@@ -140,12 +151,19 @@ class ScriptCall extends Command {
   }
 
   #end(error: Error | undefined, reply?: unknown): void {
-    if (this.isSettled) return;
+    const settle = this.#settle;
+    if (settle === undefined) return;
     this.isSettled = true;
     this.isResolved = error === undefined;
     this.#leave();
-    if (error !== undefined) this.#settle(error);
-    else this.#settle(undefined, wordsOf(reply));
+    // Whatever was under way when V8 looked through its new space is old from then on, and what it points to stays until all of
+    // the heap is looked through: here a call, from that the next, and so all of them.
+    this.#settle = undefined;
+    this.#arguments = undefined;
+    this.resolve = noMore;
+    this.reject = noMore;
+    if (error !== undefined) settle(error);
+    else settle(undefined, (reply as Buffer).toString('latin1'));
   }
 
   #leave(): void {
@@ -154,10 +172,8 @@ class ScriptCall extends Command {
   }
 }
 
+function noMore(): void {}
+
 export function isUnknownScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
-}
-
-function wordsOf(reply: unknown): ScriptReply {
-  return (reply as (Buffer | number)[]).map((word) => (typeof word === 'number' ? word : word.toString('latin1')));
 }

@@ -186,56 +186,87 @@ end
 `;
 
 /**
- * KEYS log, index, seal, live; ARGV rate name, rate per second, what counts (`calls` or `messages`), the limits: max
- * entries, min age, max bytes, sealed TTL, idle TTL; then key, data and kind of each message. Answers for each a word and
- * an id, or the ms to wait. The order of the steps is guarantee 3.
+ * KEYS log, index, seal, live of a channel; ARGV rate name, rate per second, what counts (`calls` or `messages`), the limits: max
+ * entries, min age, max bytes, sealed TTL, idle TTL; then how many messages, and key, data and kind of each. Answers lines:
+ * for each message a word, and an id or the ms to wait. The order of the steps is guarantee 3.
+ *
+ * More channels may follow: their keys behind these keys, their messages behind these messages, their answers behind these
+ * answers. Each is a step of its own. What is wrong with one channel alone is `failed` and a text for each of its messages.
  */
 export const PUBLISH_SCRIPT = `${INDEX}${APPEND}
 local rate, perSec = ARGV[1], tonumber(ARGV[2])
-local keys, ids = {}, {}
-for at = 9, #ARGV, 3 do keys[#keys + 1] = ARGV[at] end
-local length, found = load(KEYS[1], KEYS[2], rate, keys)
-for n, key in ipairs(keys) do ids[key] = found[4 + n] end
-
--- An open log says that its channel is not sealed; without a log only the seal knows.
-local sealed = found[3] or (length == 0 and redis.call('GET', KEYS[3]))
-local step = begin(KEYS[1], length, found)
-local now, start, count
-local counted = perSec == 0
-local wait = 0
 local answer = {}
-for n, key in ipairs(keys) do
-  local word, value = 'duplicate', ids[key]
-  if wait > 0 then
-    word, value = 'rate_limited', wait
-  elseif not value and sealed then
-    word, value = 'sealed', sealed
-  elseif not value then
-    if not counted then
-      if not now then
-        now = nowMs()
-        start, count = window(found[4])
-        if now < start or now >= start + 1000 then start, count = now, 0 end
-      end
-      if count >= perSec then wait = start + 1000 - now else count = count + 1 end
-      counted = ARGV[3] == 'calls'
-    end
+local function publish(channel, first, count)
+  local keys, ids = {}, {}
+  for n = 1, count do keys[n] = ARGV[first + 3 * n - 3] end
+  local length, found = load(channel[1], channel[2], rate, keys)
+  for n, key in ipairs(keys) do ids[key] = found[4 + n] end
+
+  -- An open log says that its channel is not sealed; without a log only the seal knows.
+  local sealed = found[3] or (length == 0 and redis.call('GET', channel[3]))
+  local step = begin(channel[1], length, found)
+  local now, start, taken
+  local counted = perSec == 0
+  local wait = 0
+  local results = {}
+  for n, key in ipairs(keys) do
+    local word, value = 'duplicate', ids[key]
     if wait > 0 then
       word, value = 'rate_limited', wait
-    else
-      local at = 6 + 3 * n
-      word, value = 'stored', append(KEYS, step, key, ARGV[at + 1], ARGV[at + 2])
-      ids[key] = value
-      if step.seals then sealed = value end
+    elseif not value and sealed then
+      word, value = 'sealed', sealed
+    elseif not value then
+      if not counted then
+        if not now then
+          now = nowMs()
+          start, taken = window(found[4])
+          if now < start or now >= start + 1000 then start, taken = now, 0 end
+        end
+        if taken >= perSec then wait = start + 1000 - now else taken = taken + 1 end
+        counted = ARGV[3] == 'calls'
+      end
+      if wait > 0 then
+        word, value = 'rate_limited', wait
+      else
+        local at = first + 3 * n - 2
+        word, value = 'stored', append(channel, step, key, ARGV[at], ARGV[at + 1])
+        ids[key] = value
+        if step.seals then sealed = value end
+      end
     end
+    results[#results + 1] = word
+    results[#results + 1] = value
   end
-  answer[#answer + 1] = word
-  answer[#answer + 1] = value
+  if #step.fields > 0 then
+    settle(channel, step, rate, now and string.format('%d:%d', start, taken), limitsFrom(4))
+  end
+  for _, word in ipairs(results) do answer[#answer + 1] = word end
 end
-if #step.fields > 0 then
-  settle(KEYS, step, rate, now and string.format('%d:%d', start, count), limitsFrom(4))
+
+local function failed(count, problem)
+  local text = type(problem) == 'table' and problem.err or tostring(problem)
+  local ofChannel = string.find(text, '^WRONGTYPE ') or string.find(text, '^ERR ') or string.find(text, '^user_script')
+  -- What is wrong with the server is so for all, and the client looks for it.
+  if not ofChannel then error(problem) end
+  for _ = 1, count do
+    answer[#answer + 1] = 'failed'
+    answer[#answer + 1] = string.gsub(text, '%s', ' ')
+  end
 end
-return answer
+
+local at = 9
+for from = 1, #KEYS, 4 do
+  local channel = { KEYS[from], KEYS[from + 1], KEYS[from + 2], KEYS[from + 3] }
+  local count = tonumber(ARGV[at])
+  if #KEYS == 4 then
+    publish(channel, at + 1, count)
+  else
+    local done, problem = pcall(publish, channel, at + 1, count)
+    if not done then failed(count, problem) end
+  end
+  at = at + 1 + 3 * count
+end
+return table.concat(answer, '\\n')
 `;
 
 /**

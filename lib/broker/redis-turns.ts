@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 const turns = new WeakMap<Writable, RedisTurns>();
 
 /**
- * Makes one write of the commands that come to a connection in one turn, and the next one of those that come until it is
+ * For a Cluster. Makes one write of the commands that come to a connection in one turn, and the next one of those that come until it is
  * answered. A write costs this process and Redis more than a command does; the busier they are, the more commands go in one.
  *
  * Nothing waits for what never comes: Redis answers in order, and a connection on which it says nothing ends by its timeout.
