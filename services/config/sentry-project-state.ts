@@ -1,6 +1,7 @@
 import { type ProjectConfig, type ScopedQuota, ScopedQuota_Scope } from '#gen/tideway/config/v1/config_service_pb.ts';
 import type { FilterSettings, ScrubbingSettings } from '#gen/tideway/control/v1/resources_pb.ts';
 import { EVENT_CATEGORIES } from '#lib/config-cache/config-entry.ts';
+import { readPiiConfig } from '#lib/store/pii-config.ts';
 
 /** A project's state as Sentry relays read it: version 3, of one public key. */
 export function projectState(config: ProjectConfig, publicKey: string) {
@@ -53,14 +54,10 @@ function scrubbingSettings(scrubbing: ScrubbingSettings | undefined) {
   };
 }
 
-function piiConfig(scrubbing: ScrubbingSettings | undefined): unknown {
-  const text = scrubbing?.piiConfigJson ?? '';
-  // Checked when it was set. What can't be read would make the whole state unreadable, and the relay ask for ever.
-  try {
-    return text === '' ? null : JSON.parse(text);
-  } catch {
-    return null;
-  }
+function piiConfig(scrubbing: ScrubbingSettings | undefined): object | null {
+  // Checked when it was set. What can't be read would make the whole answer unreadable, and the relay ask for ever.
+  const read = readPiiConfig(scrubbing?.piiConfigJson ?? '');
+  return read.kind === 'config' ? read.config : null;
 }
 
 const SCOPES: Partial<Record<ScopedQuota_Scope, string>> = {

@@ -182,6 +182,24 @@ describe('projectconfigs', () => {
     }
   });
 
+  test('rules that are nested too deep cost other projects nothing', async () => {
+    const upstream = await startUpstream();
+    const { publicKey } = await addProjectWithAll(upstream);
+    const { store, organization, addProject } = upstream.under;
+    const deep = await addProject('deep');
+    const piiConfigJson = `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+    await store.projects.update('system', organization.id, deep.project.id, {
+      scrubbing: create(ScrubbingSettingsSchema, { piiConfigJson }),
+    });
+    const { status, json } = await upstream.ours.post(CONFIGS, {
+      publicKeys: [publicKey, deep.publicKey],
+      noCache: true,
+    });
+    expect(status).toBe(200);
+    expect(json.configs[publicKey]?.config.piiConfig).toEqual({ applications: { $string: ['@ip:hash'] } });
+    expect(json.configs[deep.publicKey]?.config.piiConfig).toBeNull();
+  });
+
   test('pending where it takes long, 503 where the store is away', async () => {
     const upstream = await startUpstream();
     const { publicKey } = await addProjectWithAll(upstream);

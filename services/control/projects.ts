@@ -13,6 +13,7 @@ import {
 } from '#gen/tideway/control/v1/resources_pb.ts';
 import { found, reachOrganization, reachProject } from '#lib/server/reach.ts';
 import { invalidField } from '#lib/server/refusal.ts';
+import { MAX_PII_CONFIG_LEVELS, readPiiConfig } from '#lib/store/pii-config.ts';
 import type * as records from '#lib/store/records.ts';
 import type { Caller, Control } from './caller.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
@@ -22,7 +23,7 @@ export async function createProject(control: Control, request: CreateProjectRequ
   const organization = await reachOrganization(control, caller.principal, request, 'projects:write');
   const asked = found(request.create);
   requireActive(asked.state);
-  requireJsonObject('create.scrubbing.pii_config_json', asked.scrubbing?.piiConfigJson);
+  requirePiiConfig('create.scrubbing.pii_config_json', asked.scrubbing?.piiConfigJson);
   const project = await control.store.projects.create(caller.principal.actor, organization.id, {
     name: requireText('create.name', asked.name),
     slug: asked.slug,
@@ -66,7 +67,7 @@ function patchOf({ result, fields }: Update<Project>): records.ProjectPatch {
   if (fields.has('retention_days') && result.retentionDays === 0) {
     throw invalidField('update.retention_days', 'must be above 0');
   }
-  requireJsonObject('update.scrubbing.pii_config_json', result.scrubbing?.piiConfigJson);
+  requirePiiConfig('update.scrubbing.pii_config_json', result.scrubbing?.piiConfigJson);
   return {
     slug: fields.has('slug') ? requireText('update.slug', result.slug) : undefined,
     name: fields.has('name') ? requireText('update.name', result.name) : undefined,
@@ -80,18 +81,17 @@ function patchOf({ result, fields }: Update<Project>): records.ProjectPatch {
   };
 }
 
+const PII_CONFIG_RULES = {
+  not_json: 'must be JSON',
+  no_object: 'must be a JSON object',
+  too_deep: `must be nested at most ${MAX_PII_CONFIG_LEVELS} deep`,
+} as const;
+
 /** @throws Refusal */
-function requireJsonObject(field: string, text = ''): void {
+function requirePiiConfig(field: string, text = ''): void {
   if (text === '') return;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw invalidField(field, 'must be JSON');
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalidField(field, 'must be a JSON object');
-  }
+  const { kind } = readPiiConfig(text);
+  if (kind !== 'config') throw invalidField(field, PII_CONFIG_RULES[kind]);
 }
 
 function projectOf(record: records.Project): Project {
