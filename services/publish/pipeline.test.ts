@@ -9,6 +9,7 @@ import { Refusal } from '#lib/server/refusal.ts';
 import { until } from '../../test/support/until.ts';
 import {
   MAX_HELD_MESSAGES,
+  MAX_IDLE_LINES,
   MAX_WAITING_BYTES,
   MAX_WAITING_MESSAGES,
   Pipeline,
@@ -25,7 +26,7 @@ function head(channel: number, sequence: number, phase: Phase = Phase.DELTA): Me
   const messageId = `0190a8a0-0000-7000-9000-${String(sequence).padStart(12, '0')}`;
   return {
     orgId: 1n,
-    channelId: `0190a8a0-0000-7000-8000-00000000000${channel}`,
+    channelId: `0190a8a0-0000-7000-8000-${String(channel).padStart(12, '0')}`,
     messageId,
     phase,
     sequence: BigInt(sequence),
@@ -250,4 +251,31 @@ test('stopped, it answers what is at the broker, and refuses what is not; also w
   pipeline.flush();
   expect(answers.map(outcome)).toEqual(['stored', 'stored', 'stored', 'draining', 'draining', 'draining']);
   expect(pipeline.isEmpty).toBe(true);
+});
+
+test('however many channels it has had: what was refused on one of them still has to come again', async () => {
+  const memory = createMemoryBroker();
+  let isAway = true;
+  const broker = flaky(memory, () => (isAway ? 'fails' : 'works'));
+  const { pipeline, answers } = open(broker);
+  const send = async (channel: number, sequence: number) => {
+    const before = answers.length;
+    pipeline.push(head(channel, sequence), new Uint8Array(1));
+    pipeline.flush();
+    await until('it is answered', () => answers.length > before);
+    return outcome(answers.at(-1));
+  };
+  expect(await send(0, 1)).toBe('broker_away');
+  isAway = false;
+  for (let from = 1; from <= 2 * MAX_IDLE_LINES + 2; from += MAX_WAITING_MESSAGES) {
+    const to = from + MAX_WAITING_MESSAGES;
+    for (let channel = from; channel < to; channel++) pipeline.push(head(channel, channel), new Uint8Array(1));
+    pipeline.flush();
+    await until('they are answered', () => answers.length === to);
+  }
+  expect(answers.slice(1).every((answer) => outcome(answer) === 'stored')).toBe(true);
+  expect(await send(0, 2)).toBe('earlier_refused');
+  expect(await send(0, 1)).toBe('stored');
+  expect(await send(0, 2)).toBe('stored');
+  await memory.close();
 });

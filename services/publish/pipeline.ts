@@ -21,6 +21,8 @@ export const MAX_WAITING_MESSAGES = 256;
 export const MAX_WAITING_BYTES = 256 * 1024;
 /** Messages of one call that were refused and have not come again. */
 export const MAX_HELD_MESSAGES = 4_000;
+/** Channels of one call with nothing under way that are remembered, as most get another message soon. */
+export const MAX_IDLE_LINES = 5_000;
 
 export type PipelineAnswer = Published | Refusal;
 
@@ -46,7 +48,10 @@ interface Slot {
 interface Line {
   readonly channel: ChannelKey;
   /** Not at the broker yet. */
-  waiting: Slot[];
+  readonly waiting: Slot[];
+  /** Is to be sent by the next flush. */
+  isDue: boolean;
+  isIdle: boolean;
   /** One group is at the broker, or waits for the rate: the next one goes when it is answered. */
   isBusy: boolean;
   /** Waits for the rate until then. */
@@ -65,9 +70,14 @@ interface Line {
  */
 export class Pipeline {
   readonly #options: PipelineOptions;
-  readonly #lines = new Map<ChannelKey, Line>();
+  /**
+   * Idle ones go many at a time, with their map. V8 keeps in the table that a map has outgrown where its next one is: taken away
+   * one by one, all that ever went through a long call's map would be found from its oldest table, and copied as if in use.
+   */
+  #lines = new Map<ChannelKey, Line>();
+  #idle = 0;
   readonly #watch: CancelWatch | undefined;
-  readonly #due = new Set<Line>();
+  #due: Line[] = [];
   #slots: Slot[] = [];
   #waitingBytes = 0;
   #held = 0;
@@ -102,11 +112,14 @@ export class Pipeline {
     const channel = channelOf(head);
     let line = this.#lines.get(channel);
     if (line === undefined) {
-      line = { channel, waiting: [], isBusy: false, timer: undefined, held: undefined };
+      line = { channel, waiting: [], isDue: false, isIdle: false, isBusy: false, timer: undefined, held: undefined };
       this.#lines.set(channel, line);
     }
+    if (line.isIdle) this.#idle -= 1;
+    line.isIdle = false;
     line.waiting.push(slot);
-    this.#due.add(line);
+    if (!line.isDue) this.#due.push(line);
+    line.isDue = true;
   }
 
   /** Takes the place of a message that did not pass. */
@@ -116,8 +129,12 @@ export class Pipeline {
 
   /** Sends what has been pushed. */
   flush(): void {
-    for (const line of this.#due) this.#send(line);
-    this.#due.clear();
+    const due = this.#due;
+    this.#due = [];
+    for (const line of due) {
+      line.isDue = false;
+      this.#send(line);
+    }
     this.#options.onAnswers();
   }
 
@@ -145,8 +162,7 @@ export class Pipeline {
     const refusal = new Refusal('draining');
     for (const line of this.#lines.values()) {
       if (line.timer !== undefined) this.#endWait(line);
-      for (const slot of line.waiting) slot.answer = refusal;
-      line.waiting = [];
+      for (const slot of line.waiting.splice(0)) slot.answer = refusal;
     }
     this.#options.onAnswers();
   }
@@ -155,7 +171,17 @@ export class Pipeline {
     if (line.isBusy) return;
     const group = this.#takeGroup(line);
     if (group.length > 0) void this.#publish(line, group);
-    else if (line.held === undefined && this.#lines.get(line.channel) === line) this.#lines.delete(line.channel);
+    else if (line.held === undefined && !line.isIdle) this.#setIdle(line);
+  }
+
+  #setIdle(line: Line): void {
+    line.isIdle = true;
+    this.#idle += 1;
+    if (this.#idle <= MAX_IDLE_LINES) return;
+    const lines = new Map<ChannelKey, Line>();
+    for (const [channel, each] of this.#lines) if (!each.isIdle) lines.set(channel, each);
+    this.#lines = lines;
+    this.#idle = 0;
   }
 
   /** As much of what waits as the broker stores in one step; what has to wait for others is refused. */
@@ -178,7 +204,7 @@ export class Pipeline {
       group.push(slot);
       bytes += message.data.byteLength;
     }
-    line.waiting = waiting.slice(taken);
+    waiting.splice(0, taken);
     if (held?.size === 0) line.held = undefined;
     this.#countHeld((held?.size ?? 0) - before);
     return group;
