@@ -76,6 +76,15 @@ export class RedisConnection {
   #openCluster(seeds: readonly { host: string; port: number }[]): void {
     const cluster = new Cluster([...seeds], clusterOptions(this.settings));
     this.#watch(cluster);
+    // While there is a Cluster, what is for a server that is being connected to waits for it; otherwise the client would ask any
+    // other 100 ms later, in no order, and wait for that one's redirection: also if it stands still. Without a Cluster nothing
+    // waits here: that is done before commands are handed over, where it is bounded and has a deadline.
+    cluster.on('ready', () => {
+      cluster.options.enableOfflineQueue = true;
+    });
+    cluster.on('close', () => {
+      cluster.options.enableOfflineQueue = false;
+    });
     cluster.once('ready', () => this.#open(cluster));
   }
 

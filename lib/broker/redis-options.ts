@@ -22,6 +22,7 @@ export interface ConnectionSettings {
 
 const CONNECT_TIMEOUT_MS = 3000;
 const MAX_RECONNECT_DELAY_MS = 1000;
+const MIN_REFRESH_TIMEOUT_MS = 250;
 
 /** @throws Error, with the file's name in it, where a file can't be read. */
 export function readTls(target: RedisTarget, options: RedisTlsOptions): ConnectionOptions | undefined {
@@ -65,10 +66,11 @@ export function clusterOptions(settings: ConnectionSettings) {
   return {
     redisOptions: commonOptions(settings),
     enableAutoPipelining: true,
-    // Waiting happens before commands are handed over, where it is bounded and has a deadline.
-    enableOfflineQueue: false,
+    // It asks any master whether all of them serve, and waits for that one: for as long as it stands still nothing would begin.
+    enableReadyCheck: false,
     clusterRetryStrategy: reconnectDelayMs,
-    slotsRefreshTimeout: settings.commandTimeoutMs,
+    // A node that stands still must not use up the time of what waits for the Cluster: the next one is asked then.
+    slotsRefreshTimeout: Math.max(MIN_REFRESH_TIMEOUT_MS, settings.commandTimeoutMs / 4),
     slotsRefreshInterval: 5000,
     // Certificates name hosts: keep the names that the URL and the nodes give.
     ...(settings.tls ? { dnsLookup: keepName } : {}),

@@ -1,0 +1,81 @@
+import { Command } from 'ioredis';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type RedisClusterServers, startRedisCluster } from '../../test/support/redis-cluster.ts';
+import type { Broker, ChannelKey, PublishRate } from './broker.ts';
+import { newChannel, newMessage } from './broker-harness.ts';
+import { BEFORE_ALL } from './entry-id.ts';
+import { createRedisBroker } from './redis-broker.ts';
+import { channelKeys } from './redis-keys.ts';
+
+// The first that a process has to do with each master of a Cluster.
+
+const UNLIMITED: PublishRate = { name: 'unary', perSec: 0 };
+
+let servers: RedisClusterServers;
+beforeAll(async () => {
+  servers = await startRedisCluster({ args: ['--cluster-require-full-coverage', 'no'] });
+});
+afterAll(() => servers.stop());
+
+const brokers: Broker[] = [];
+afterEach(() => Promise.all(brokers.splice(0).map((broker) => broker.close())));
+
+function open(url: string): Broker {
+  const broker = createRedisBroker({ url, commandTimeoutMs: 1500 });
+  brokers.push(broker);
+  return broker;
+}
+
+function allSeeds(): string {
+  return `redis://${servers.masters.map(({ port }) => `127.0.0.1:${port}`).join(',')}`;
+}
+
+/** A channel of each master: they share the slots evenly. */
+function channelsOf(): ChannelKey[] {
+  const third = 16_384 / servers.masters.length;
+  return servers.masters.map((_, n) => {
+    for (;;) {
+      const channel = newChannel();
+      const slot = new Command('get', [channelKeys(channel).log]).getSlot();
+      if (slot >= Math.ceil(n * third) && slot < Math.floor((n + 1) * third)) return channel;
+    }
+  });
+}
+
+async function redirections(): Promise<number> {
+  const stats = await Promise.all(servers.masters.map(({ admin }) => admin.info('errorstats')));
+  return stats.reduce((sum, text) => sum + Number(/errorstat_MOVED:count=(\d+)/.exec(text)?.[1] ?? 0), 0);
+}
+
+test('what is published first goes to its master, in its order, and no other is asked for it', async () => {
+  const before = await redirections();
+  for (const url of [servers.url, servers.url, allSeeds()]) {
+    const broker = open(url);
+    const publishing = channelsOf().map(async (channel) => {
+      const results = await Promise.all([1, 2, 3, 4].map(() => broker.publish(channel, newMessage(), UNLIMITED)));
+      const ids = results.map((result) => (result.kind === 'stored' ? result.id : result.kind));
+      const { entries } = await broker.read(channel, BEFORE_ALL, 10);
+      expect(entries.map(({ id }) => id)).toEqual(ids);
+    });
+    await Promise.all(publishing);
+  }
+  expect(await redirections()).toBe(before);
+});
+
+test.each([0, 1, 2])('while master %i stands still, a process that begins publishes to the others', async (silent) => {
+  const channels = channelsOf().filter((_, n) => n !== silent);
+  const living = servers.masters.find((_, n) => n !== silent);
+  servers.masters[silent]?.pause();
+  try {
+    for (const url of [living?.url ?? '', living?.url ?? '', allSeeds(), allSeeds()]) {
+      const broker = open(url);
+      const publishing = channels.flatMap((channel) =>
+        [1, 2, 3, 4].map(() => broker.publish(channel, newMessage(), UNLIMITED)),
+      );
+      const results = await Promise.all(publishing);
+      expect(results.map(({ kind }) => kind)).toEqual(results.map(() => 'stored'));
+    }
+  } finally {
+    servers.masters[silent]?.resume();
+  }
+});
