@@ -25,11 +25,10 @@ export class Access {
   }
 
   mutate<T>(actor: Actor, act: (mutation: Mutation) => Promise<T>): Promise<T> {
-    const { kind, writer } = this.database;
     return this.#mutations.run(async () => {
       let hasRecorded = false;
-      const result = await writer.transaction().execute(async (tx) => {
-        const mutation = await Mutation.begin(tx, kind, actor);
+      const result = await this.database.writer.transaction().execute(async (tx) => {
+        const mutation = await Mutation.begin(tx, this.database, actor);
         const done = await act(mutation);
         hasRecorded = mutation.hasRecorded;
         return done;

@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
+import type { Home } from './history.ts';
 import type { Schema } from './schema.ts';
 
 /**
@@ -8,6 +9,8 @@ import type { Schema } from './schema.ts';
  */
 export interface Database {
   readonly kind: DatabaseKind;
+  /** Looked at with every mutation. */
+  readonly home: Home;
   /** For single queries, each of which sees what was committed when it began. */
   readonly reader: Kysely<Schema>;
   /**

@@ -1,49 +1,72 @@
 import { randomUUID } from 'node:crypto';
 import { statSync } from 'node:fs';
-import { type Kysely, sql } from 'kysely';
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import type { Schema } from './schema.ts';
 
 /** More mutations than any backup is behind what was lost. */
 const NUMBERS_LEFT_OUT = 1_000_000_000n;
 
+/** SQL that says which database this is: a server may fail over under who uses it. */
+export type Home = RawBuilder<string>;
+
 /**
  * A restored database is at home elsewhere than the one that the backup was made of, and has forgotten mutations whose
  * numbers watchers, relays and clients have seen as cursors, revisions and etags. So it begins a new history: old cursors
  * say `reset`, and no number is given to two mutations. Where a database moved with all its data, that costs one reset.
  */
-export async function settleHistory(db: Kysely<Schema>, kind: DatabaseKind, home: string): Promise<void> {
-  const { home: known } = await db.selectFrom('store_state').select('home').executeTakeFirstOrThrow();
-  if (known === home) return;
-  await db.transaction().execute(async (tx) => {
-    const state = tx.selectFrom('store_state').select(['home', 'number']);
-    const row = await (kind === 'postgres' ? state.forUpdate() : state).executeTakeFirstOrThrow();
-    if (row.home === home) return;
-    const isNew = row.home === '';
-    const history = isNew ? {} : { history: randomUUID(), number: row.number + NUMBERS_LEFT_OUT };
-    await tx
-      .updateTable('store_state')
-      .set({ home, ...history })
-      .execute();
-  });
+export async function settleHistory(db: Kysely<Schema>, kind: DatabaseKind, home: Home): Promise<void> {
+  const { known, here } = await stateRow(db, home).executeTakeFirstOrThrow();
+  if (known !== here) await db.transaction().execute((tx) => lockHistory(tx, kind, home));
+}
+
+/**
+ * Takes the lock of all writers and answers the last number. With each mutation it is looked whether this still is the same
+ * database: a standby that took over may lack what this process has acknowledged itself.
+ */
+export async function lockHistory(tx: Transaction<Schema>, kind: DatabaseKind, home: Home): Promise<bigint> {
+  const state = stateRow(tx, home);
+  // On SQLite the transaction began with the lock.
+  const row = await (kind === 'postgres' ? state.forUpdate() : state).executeTakeFirstOrThrow();
+  if (row.known === row.here) return row.number;
+  const isNew = row.known === '';
+  const number = isNew ? row.number : row.number + NUMBERS_LEFT_OUT;
+  const history = isNew ? {} : { history: randomUUID() };
+  await tx
+    .updateTable('store_state')
+    .set({ home: row.here, number, ...history })
+    .where('id', '=', 1n)
+    .execute();
+  return number;
+}
+
+function stateRow(db: Kysely<Schema>, home: Home) {
+  return db
+    .selectFrom('store_state')
+    .select(['home as known', 'number', home.as('here')])
+    .where('id', '=', 1n);
 }
 
 /** A copy has another inode, or was born later where the inode is used again. */
-export function sqliteHome(file: string): string {
+export function sqliteHome(file: string): Home {
   const { ino, birthtimeNs } = statSync(file, { bigint: true });
-  return `${ino}.${birthtimeNs}`;
+  return sql<string>`${`${ino}.${birthtimeNs}`}`;
 }
 
-/** A restored dump is another database; a cluster restored from its files, or failed over to, has another timeline. */
-export async function postgresHome(db: Kysely<Schema>): Promise<string> {
-  const { rows } = await sql<{ oid: string; mayLook: boolean }>`select oid::text,
-    has_function_privilege('pg_control_system()', 'execute')
-      and has_function_privilege('pg_control_checkpoint()', 'execute') as "mayLook"
-    from pg_database where datname = current_database()`.execute(db);
-  const [database] = rows;
-  if (!database?.mayLook) return `${database?.oid}`;
-  const cluster = await sql<{ id: string; timeline: number }>`select system_identifier::text as id,
-    timeline_id as timeline from pg_control_system(), pg_control_checkpoint()`.execute(db);
-  const [{ id, timeline } = { id: '', timeline: 0 }] = cluster.rows;
-  return `${database.oid}.${id}.${timeline}`;
+/**
+ * A restored dump is another database, or has another table; a cluster restored from its files, or failed over to, has
+ * another timeline. Not by pg_control_checkpoint(), which knows the timeline only after the first checkpoint on it.
+ */
+export async function postgresHome(db: Kysely<Schema>): Promise<Home> {
+  const { rows } = await sql<{ seesCluster: boolean; seesTimeline: boolean }>`select
+    has_function_privilege('pg_control_system()', 'execute') as "seesCluster",
+    has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')
+      and has_function_privilege('pg_current_wal_lsn()', 'execute') as "seesTimeline"`.execute(db);
+  const [may] = rows;
+  const cluster = may?.seesCluster ? sql`(select system_identifier from pg_control_system())` : sql`null`;
+  const timeline = may?.seesTimeline
+    ? sql`case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) end`
+    : sql`null`;
+  return sql<string>`concat_ws('.', (select oid from pg_database where datname = current_database()),
+    'store_state'::regclass::oid, ${cluster}, ${timeline})`;
 }

@@ -1,5 +1,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
+import type { Database } from './database.ts';
+import { lockHistory } from './history.ts';
 import type { Schema } from './schema.ts';
 import { type Actor, RETAINED_CHANGES } from './store.ts';
 
@@ -37,11 +39,12 @@ export class Mutation {
     this.#number = number;
   }
 
-  static async begin(tx: Transaction<Schema>, kind: DatabaseKind, actor: Actor): Promise<Mutation> {
-    // On SQLite the transaction began with the lock.
-    const state = tx.selectFrom('store_state').select('number').where('id', '=', 1n);
-    const { number } = await (kind === 'postgres' ? state.forUpdate() : state).executeTakeFirstOrThrow();
-    return new Mutation(tx, kind, actor, number);
+  static async begin(
+    tx: Transaction<Schema>,
+    { kind, home }: Pick<Database, 'kind' | 'home'>,
+    actor: Actor,
+  ): Promise<Mutation> {
+    return new Mutation(tx, kind, actor, await lockHistory(tx, kind, home));
   }
 
   get hasRecorded(): boolean {

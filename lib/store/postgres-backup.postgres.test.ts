@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { startPostgres } from '../../test/support/postgres.ts';
+import { query, startPostgres } from '../../test/support/postgres.ts';
 import { openPostgres } from './postgres-database.ts';
 import { createStore } from './sql-store.ts';
 import { newProject } from './store-harness.ts';
@@ -44,5 +44,25 @@ describe('a dump of PostgreSQL', () => {
     const again = createStore(await openPostgres({ url: restoredUrl }));
     expect(await again.changes.cursor()).toBe(cursor);
     await again.close();
+  });
+
+  test('restores into the database that it was made of, once that is emptied', async () => {
+    await using server = await startPostgres();
+    const url = await server.createDatabase();
+    const store = createStore(await openPostgres({ url }));
+    const { organization, project } = await newProject(store);
+    const rename = (name: string) => store.projects.update('system', organization.id, project.id, { name });
+    await server.run('pg_dump', '--format=custom', '--file=same.dump', url);
+    const lost = await rename('Lost');
+    const lostCursor = await store.changes.cursor();
+    await store.close();
+    await query(url, 'drop schema public cascade; create schema public');
+    await server.run('pg_restore', '--exit-on-error', '--no-owner', `--dbname=${url}`, 'same.dump');
+
+    const restored = createStore(await openPostgres({ url }));
+    const after = await restored.projects.update('system', organization.id, project.id, { name: 'After' });
+    expect(after.revision).toBeGreaterThan(lost.revision);
+    expect((await restored.changes.since(lostCursor)).kind).toBe('reset');
+    await restored.close();
   });
 });

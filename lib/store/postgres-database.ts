@@ -4,7 +4,7 @@ import { createPostgresPool } from '#lib/sql/postgres-pool.ts';
 import { requirePostgresUrl } from '#lib/sql/postgres-url.ts';
 import { preparePostgres } from '#lib/sql/prepare-postgres.ts';
 import type { Database } from './database.ts';
-import { postgresHome, settleHistory } from './history.ts';
+import { type Home, postgresHome, settleHistory } from './history.ts';
 import { controlPlaneHistory } from './migrations.ts';
 import { listenForMutations } from './postgres-listener.ts';
 import type { Schema } from './schema.ts';
@@ -24,20 +24,25 @@ export interface OpenPostgresOptions {
  */
 export async function openPostgres(options: OpenPostgresOptions): Promise<Database> {
   const url = requirePostgresUrl(options.url);
+  const found: { home?: Home } = {};
   await preparePostgres<Schema>(
     url,
     async (db) => {
       await migrate(db, 'postgres', controlPlaneHistory(options.migrations));
-      await settleHistory(db, 'postgres', await postgresHome(db));
+      found.home = await postgresHome(db);
+      await settleHistory(db, 'postgres', found.home);
     },
     options.openDeadlineMs,
   );
+  const { home } = found;
+  if (home === undefined) throw new Error('a database was opened that is nowhere');
   const pool = createPostgresPool({ url });
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   const listeners = new Set<() => void>();
   let listening: (() => Promise<void>) | undefined;
   return {
     kind: 'postgres',
+    home,
     reader: db,
     writer: db,
     listen: (listener) => {

@@ -5,7 +5,7 @@ import { nodeSqliteDialect } from '#lib/sql/node-sqlite-dialect.ts';
 import type { SqliteData } from '#lib/sql/sqlite-backup.ts';
 import { openSqliteForReading, openSqliteForWriting } from '#lib/sql/sqlite-file.ts';
 import type { Database } from './database.ts';
-import { settleHistory, sqliteHome } from './history.ts';
+import { type Home, settleHistory, sqliteHome } from './history.ts';
 import { controlPlaneHistory } from './migrations.ts';
 import type { Schema } from './schema.ts';
 
@@ -27,10 +27,12 @@ export function controlPlaneData(dataDir: string): SqliteData {
  */
 export async function openSqlite(dataDir: string, migrations?: readonly Migration[]): Promise<Database> {
   const file = sqliteFile(dataDir);
+  let home: Home;
   const writer = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openSqliteForWriting(file)) });
   try {
     await migrate(writer, 'sqlite', controlPlaneHistory(migrations));
-    await settleHistory(writer, 'sqlite', sqliteHome(file));
+    home = sqliteHome(file);
+    await settleHistory(writer, 'sqlite', home);
   } catch (error) {
     await writer.destroy();
     throw error;
@@ -38,6 +40,7 @@ export async function openSqlite(dataDir: string, migrations?: readonly Migratio
   const reader = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openSqliteForReading(file)) });
   return {
     kind: 'sqlite',
+    home,
     reader,
     writer,
     listen: () => () => undefined,
