@@ -83,6 +83,21 @@ export function describeIdentities(name: string, bench: () => Bench): void {
       expect(await accounts.signIn({ email, password: PASSWORD }, CLIENT)).toEqual({ kind: 'refused' });
     });
 
+    test('an address that only looks like another one is another one\u2019s', async () => {
+      const accounts = bench().accounts();
+      const email = `kate-${newEmail()}`;
+      const holder = await bench().newcomer(accounts);
+      await bench().store.users.update('system', holder.session.user.id, { email });
+      // The Kelvin sign, the full-width k and o, the Greek question mark.
+      const lookalikes = [email.replace('k', '\u212a'), email.replace('k', '\uff4b'), email.replace('-', '\u037e')];
+      for (const lookalike of lookalikes) {
+        const { session } = signedIn(await accounts.signInByIdentity(newIdentity(lookalike)));
+        expect(session.user.id).not.toBe(holder.session.user.id);
+      }
+      expect(await accounts.session(holder.token)).toBeDefined();
+      signedIn(await accounts.signIn({ email, password: PASSWORD }, CLIENT));
+    });
+
     test('do not bring back who was disabled', async () => {
       const accounts = bench().accounts();
       const identity = newIdentity(newEmail());

@@ -180,7 +180,8 @@ class SqlAccounts implements Accounts {
       db.selectFrom('logins').selectAll().where('user_id', '=', id).executeTakeFirst(),
     );
     const current = login?.password_hash ?? undefined;
-    const isFresh = this.#now() - session.createdMs < FRESH_SESSION_MS;
+    // Also not where a clock was set back: then nobody knows how old it is.
+    const isFresh = Math.abs(this.#now() - session.createdMs) < FRESH_SESSION_MS;
     const may =
       current === undefined
         ? isFresh && currentPassword === ''

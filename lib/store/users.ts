@@ -26,8 +26,14 @@ export function createUsers(access: Access): Users {
 
 /** Mail servers that tell apart what differs in case alone are history; people who type it differently are not. */
 export function emailKey(email: string): string {
-  return email.trim().normalize('NFC').toLowerCase();
+  return email.trim().replace(OTHERS_THAN_LOOKALIKES, (part) => part.normalize('NFC').toLowerCase());
 }
+
+/**
+ * Unicode makes plain letters of three signs: of the Kelvin sign a `k`. Who has the address with the sign in it would be
+ * taken for who has the one with the letter.
+ */
+const OTHERS_THAN_LOOKALIKES = /[^\u{212a}\u{37e}\u{1fef}]+/gu;
 
 function createUser(access: Access, actor: Actor, input: { readonly email: string; readonly name: string }) {
   return access.mutate(actor, async (mutation) => {
