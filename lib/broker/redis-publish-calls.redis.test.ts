@@ -37,6 +37,15 @@ test('publishes of a turn go together, 16 channels a call', async () => {
   expect(await Promise.all(asked.map((channel) => entriesOf(broker, channel)))).toEqual(asked.map(() => 1));
 });
 
+test('all of a call have no more messages than one may have, as a server answers nobody else meanwhile', async () => {
+  const broker = redis.open();
+  await publishes(broker, newChannel());
+  const before = await scriptCalls();
+  const many = () => Array.from({ length: 30 }, () => newMessage());
+  await Promise.all(channels(7).map((channel) => broker.publishMany(channel, many(), UNLIMITED)));
+  expect((await scriptCalls()) - before).toBe(4);
+});
+
 test('large ones, and those that count against other rates, go apart', async () => {
   const broker = redis.open();
   await publishes(broker, newChannel());
@@ -126,25 +135,64 @@ test('a server that became a replica refuses all of a call, and is left for the 
   await until('it heals', () => publishes(broker, newChannel()));
 });
 
-test('a Cluster of one server that does not say so takes each by itself', async () => {
-  await using server = await startRedis({ args: ['--cluster-enabled', 'yes'] });
-  await server.admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
-  await server.admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-info');
-  await until('it serves', async () => /cluster_state:ok/.test(String(await server.admin.call('CLUSTER', 'INFO'))));
-  const broker = createRedisBroker({ url: `redis://app:secret@127.0.0.1:${server.port}` });
-  try {
-    for (let round = 0; round < 2; round++) {
-      const asked = channels(6);
-      const channel = newChannel();
-      const results = await Promise.all([
-        ...asked.map((each) => broker.publish(each, newMessage(), UNLIMITED)),
-        ...[1, 2, 3].map(() => broker.publish(channel, newMessage(), UNLIMITED)),
-      ]);
-      expect(results.map(({ kind }) => kind)).toEqual(results.map(() => 'stored'));
-      const { entries } = await broker.read(channel, BEFORE_ALL, 10);
-      expect(entries.map(({ id }) => id)).toEqual(results.slice(-3).map((result) => 'id' in result && result.id));
+test.each([false, true])(
+  'a Cluster of one server that does not say so takes each by itself, in order: one channel first %s',
+  async (oneFirst) => {
+    await using server = await startRedis({ args: ['--cluster-enabled', 'yes'] });
+    await server.admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+    await server.admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-info');
+    await until('it serves', async () => /cluster_state:ok/.test(String(await server.admin.call('CLUSTER', 'INFO'))));
+    const broker = createRedisBroker({ url: `redis://app:secret@127.0.0.1:${server.port}` });
+    try {
+      if (oneFirst) {
+        // They share a slot, and go together.
+        const one = newChannel();
+        await publishes(broker, one);
+        expect(await Promise.all([publishes(broker, one), publishes(broker, one)])).toEqual([true, true]);
+      }
+      for (let round = 0; round < 2; round++) {
+        const one = newChannel();
+        const large = newMessage({ data: Buffer.alloc(70_000) });
+        const sent = [
+          ...Array.from({ length: 40 }, (_, n) =>
+            broker.publish(n % 5 === 0 ? one : newChannel(), newMessage(), UNLIMITED),
+          ),
+          broker.publish(one, large, UNLIMITED),
+        ];
+        await new Promise(setImmediate);
+        sent.push(broker.publish(one, newMessage(), UNLIMITED));
+        const ids = (await Promise.all(sent)).map((result) => 'id' in result && result.id);
+        const { entries: found } = await broker.read(one, BEFORE_ALL, 100);
+        expect(found.map(({ id }) => id)).toEqual(ids.filter((_, n) => n % 5 === 0 || n > 39));
+        const asked = channels(6);
+        const channel = newChannel();
+        const results = await Promise.all([
+          ...asked.map((each) => broker.publish(each, newMessage(), UNLIMITED)),
+          ...[1, 2, 3].map(() => broker.publish(channel, newMessage(), UNLIMITED)),
+        ]);
+        expect(results.map(({ kind }) => kind)).toEqual(results.map(() => 'stored'));
+        const { entries } = await broker.read(channel, BEFORE_ALL, 10);
+        expect(entries.map(({ id }) => id)).toEqual(results.slice(-3).map((result) => 'id' in result && result.id));
+      }
+    } finally {
+      await broker.close();
     }
-  } finally {
-    await broker.close();
-  }
+  },
+);
+
+test('large ones, which go apart, wait for no answers', async () => {
+  const broker = redis.open({ commandTimeoutMs: 20_000 });
+  await publishes(broker, newChannel());
+  const { admin } = redis.server;
+  await admin.call('CLIENT', 'PAUSE', 20_000, 'WRITE');
+  const data = Buffer.alloc(70_000);
+  const publishing = channels(8).map((channel) => broker.publish(channel, newMessage({ data }), UNLIMITED));
+  const heldBytes = async () => {
+    const clients = String(await admin.call('CLIENT', 'LIST')).split('\n');
+    const own = clients.find((line) => line.includes('name=tideway ') && line.includes('flags=b'));
+    return Number(/ qbuf=(\d+)/.exec(own ?? '')?.[1] ?? 0);
+  };
+  await until('they have arrived', async () => (await heldBytes()) > 6 * data.length);
+  await admin.call('CLIENT', 'UNPAUSE');
+  expect((await Promise.all(publishing)).map(({ kind }) => kind)).toEqual(publishing.map(() => 'stored'));
 });

@@ -1,5 +1,5 @@
-import { Cluster } from 'ioredis';
-import type { ChannelKey, NewMessage, PublishResult } from './broker.ts';
+import { Cluster, Command } from 'ioredis';
+import { type ChannelKey, MAX_STEP_MESSAGES, type NewMessage, type PublishResult } from './broker.ts';
 import type { EntryId } from './entry-id.ts';
 import { messageKey } from './message-key.ts';
 import type { RedisClient, Settle } from './redis-client.ts';
@@ -26,7 +26,7 @@ export interface PublishStep {
 export const KEYS_OF_A_CHANNEL = 4;
 export const publishScript = new CalledScript(PUBLISH_SCRIPT);
 
-// A server answers nobody else while a script runs.
+// A server answers nobody else while a script runs: the steps of a call have no more messages than one may have.
 const MAX_STEPS = 16;
 const MAX_BYTES = 64 * 1024;
 
@@ -39,7 +39,7 @@ export class RedisPublishes {
   #unanswered = 0;
   #isDue = false;
   #maxSteps = MAX_STEPS;
-  /** Until the server has taken steps together, one call is on its way: refused, it has to go again before those behind it. */
+  /** Until the server has taken a call across slots, none goes behind such a call: refused, it has to go again before those. */
   #isTried = false;
 
   send(client: RedisClient, step: PublishStep): void {
@@ -58,8 +58,8 @@ export class RedisPublishes {
     this.#isDue = true;
     setImmediate(() => {
       this.#isDue = false;
-      const calls = this.#isTried ? this.#waiting : this.#waiting.slice(0, 1);
-      this.#waiting = this.#isTried ? [] : this.#waiting.slice(1);
+      const trial = this.#isTried ? -1 : this.#waiting.findIndex((call) => call.isAcrossSlots());
+      const calls = this.#waiting.splice(0, trial < 0 ? this.#waiting.length : trial + 1);
       for (const call of calls) this.#send(client, call);
     });
   }
@@ -68,13 +68,11 @@ export class RedisPublishes {
     this.#unanswered += 1;
     const onReply: Settle<string> = (error, reply) => {
       this.#unanswered -= 1;
-      if (call.steps.length > 1) {
-        if (isAcrossSlots(error)) {
-          this.#sendEachByItself(client, call);
-          return;
-        }
-        this.#isTried = true;
+      if (call.steps.length > 1 && isRefusedAcrossSlots(error)) {
+        this.#sendEachByItself(client, call);
+        return;
       }
+      if (!this.#isTried) this.#isTried = error === undefined && call.isAcrossSlots();
       this.#sendNext(client);
       call.settle(error, reply);
     };
@@ -103,6 +101,7 @@ export class RedisPublishes {
 class PublishCall {
   readonly steps: PublishStep[];
   readonly #settings: PublishSettings;
+  #count = 0;
   #keys = '';
   readonly #messages = new EncodedArguments();
 
@@ -115,6 +114,7 @@ class PublishCall {
   /** Adds `step`, if it may go with the others. */
   takes(step: PublishStep, maxSteps: number): boolean {
     if (this.steps.length >= maxSteps || step.settings.text !== this.#settings.text) return false;
+    if (this.#count + step.messages.length > MAX_STEP_MESSAGES) return false;
     let bytes = this.#messages.byteLength;
     for (const { data } of step.messages) bytes += data.length;
     if (bytes > MAX_BYTES) return false;
@@ -123,9 +123,15 @@ class PublishCall {
     return true;
   }
 
+  isAcrossSlots(): boolean {
+    const slots = this.steps.map(({ channel }) => new Command('get', [channelKeys(channel).log]).getSlot());
+    return slots.some((slot) => slot !== slots[0]);
+  }
+
   #add({ channel, messages }: PublishStep): void {
     const { log, index, seal, live } = channelKeys(channel);
     this.#keys += encodeWord(log) + encodeWord(index) + encodeWord(seal) + encodeWord(live);
+    this.#count += messages.length;
     this.#messages.addWord(String(messages.length));
     for (const message of messages) {
       this.#messages.addWord(messageKey(message));
@@ -187,6 +193,6 @@ function publishResult(word: string | undefined, value: string): PublishResult {
   }
 }
 
-function isAcrossSlots(error: unknown): boolean {
+function isRefusedAcrossSlots(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('CROSSSLOT');
 }
