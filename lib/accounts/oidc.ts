@@ -39,6 +39,8 @@ export class OidcRefusedError extends Error {
 }
 
 const TIMEOUT_SEC = 5;
+/** Sign-ins that wait for the provider. Anybody can make up more, without ever having been there. */
+export const MAX_FINISHING = 100;
 /** Providers move their endpoints and announce it there. */
 const DISCOVERY_MAX_AGE_MS = 3_600_000;
 const MAX_SUBJECT_LENGTH = 255;
@@ -48,6 +50,7 @@ const EMAIL_FORM = /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u;
 
 export function createOidcProvider(options: OidcOptions): OidcProvider {
   const discovered = discovery(options);
+  let finishing = 0;
   return {
     async begin(redirectUri) {
       const config = await discovered();
@@ -67,13 +70,18 @@ export function createOidcProvider(options: OidcOptions): OidcProvider {
       return { url: url.href, flow };
     },
     async finish(redirectUri, query, flow) {
-      const config = await discovered();
+      if (finishing >= MAX_FINISHING) throw new OidcAwayError('too many sign-ins wait for the OpenID provider');
+      finishing++;
       try {
+        const config = await discovered();
         return await identityOf(config, new URL(`${redirectUri}?${query}`), flow);
       } catch (error) {
+        if (error instanceof OidcAwayError) throw error;
         throw isAway(error)
           ? new OidcAwayError('the OpenID provider is away', { cause: error })
           : new OidcRefusedError('the OpenID provider did not confirm the sign-in', { cause: error });
+      } finally {
+        finishing--;
       }
     },
   };
