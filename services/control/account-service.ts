@@ -128,8 +128,8 @@ function refuse(result: Exclude<SignUpResult, { kind: 'taken' }>): never {
   }
 }
 
-function sessionIn({ callers, publicUrl }: AccountsFace, context: HandlerContext): Promise<Session | undefined> {
-  return callers.session(context.requestHeader, publicUrl ?? originOf(context));
+function sessionIn(face: AccountsFace, context: HandlerContext): Promise<Session | undefined> {
+  return face.callers.session(context.requestHeader, ownOrigin(face, context));
 }
 
 async function requireSession(face: AccountsFace, context: HandlerContext): Promise<Session> {
@@ -139,9 +139,14 @@ async function requireSession(face: AccountsFace, context: HandlerContext): Prom
 }
 
 /** Also where no cookie comes along: another page must not sign its visitor in as somebody else. */
-function refuseOtherPages({ publicUrl }: AccountsFace, context: HandlerContext): void {
-  const page = pageOrigin(context.requestHeader, publicUrl ?? originOf(context));
+function refuseOtherPages(face: AccountsFace, context: HandlerContext): void {
+  const page = pageOrigin(context.requestHeader, ownOrigin(face, context));
   if (page === 'other') throw new Refusal('other_origin');
+}
+
+/** As browsers write it: the URL may have a path, and what they leave out. */
+function ownOrigin({ publicUrl }: AccountsFace, context: HandlerContext): string {
+  return publicUrl === undefined ? originOf(context) : new URL(publicUrl).origin;
 }
 
 function addressOf({ trustedHops }: AccountsFace, { requestHeader }: HandlerContext): string {
