@@ -20,7 +20,8 @@ import { welcome } from './lib/welcome.mjs';
 /** @typedef {import('./lib/child.mjs').Child} Child */
 
 const DEFAULT_DATA_DIR = '.tideway';
-const READY_DEADLINE_MS = 30_000;
+/** Longer than a service waits for a database: it then says itself what it can't reach. */
+const READY_DEADLINE_MS = 60_000;
 /** A developer's Ctrl-C should not take as long as a deployment's drain. */
 const DEVELOPMENT_DRAIN_SEC = 2;
 const DEFAULT_DRAIN_SEC = 30;

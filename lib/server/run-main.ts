@@ -18,6 +18,17 @@ const EXPECTED = [
   StoreUnavailableError,
 ];
 
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return inspect(error);
+  // What a database that can't be reached said: which address, and why.
+  if (error instanceof StoreUnavailableError && error.cause instanceof Error && error.cause.message !== '') {
+    return `${error.message}: ${error.cause.message}`;
+  }
+  // A folder that can't be written to, a full disk: the system's own words name the path.
+  const isOfTheSystem = 'syscall' in error && 'path' in error;
+  return isOfTheSystem || EXPECTED.some((kind) => error instanceof kind) ? error.message : inspect(error);
+}
+
 /**
  * Runs a service as a process: one clear line and exit code 1 where it can't start, a drain on SIGTERM and SIGINT, and
  * an end at once on the second signal.
@@ -27,8 +38,7 @@ export async function runMain(name: string, start: () => Promise<RunningService>
   try {
     running = await start();
   } catch (error) {
-    const expected = error instanceof Error && EXPECTED.some((kind) => error instanceof kind);
-    process.stderr.write(`${name}: ${expected ? error.message : inspect(error)}\n`);
+    process.stderr.write(`${name}: ${reasonOf(error)}\n`);
     process.exit(1);
   }
   let signals = 0;

@@ -28,6 +28,7 @@ export interface CommonSettings {
 }
 
 const DEVELOPMENT_NAME = 'tideway';
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 /** Of what is typed into a settings file, and can be guessed at from anywhere. */
 const MIN_OPERATOR_TOKEN_LENGTH = 32;
 const DAY_SEC = 86_400;
@@ -41,9 +42,15 @@ export function commonSettings(env: Env): CommonSettings {
     host: env.text('TIDEWAY_HOST') ?? (env.isProduction ? '0.0.0.0' : '127.0.0.1'),
     broker: brokerSettings(env),
     drainTimeoutMs: env.secondsAsMs('DRAIN_TIMEOUT_SEC', 30, 1, 3600),
-    logLevel: env.text('LOG_LEVEL') ?? (env.isProduction ? 'info' : 'warn'),
+    logLevel: logLevel(env),
     isProduction: env.isProduction,
   };
+}
+
+function logLevel(env: Env): string {
+  const level = env.text('LOG_LEVEL') ?? (env.isProduction ? 'info' : 'warn');
+  if (!LOG_LEVELS.includes(level)) throw new ConfigError(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}`);
+  return level;
 }
 
 function brokerSettings(env: Env): OpenBrokerOptions {

@@ -120,6 +120,18 @@ describe('npm start', () => {
     await nothingIsLeft();
   });
 
+  test('drains at a Ctrl-C, which a terminal sends and npm passes on', async () => {
+    const running = await startAndWait();
+    // Databases that are closed leave nothing beside them.
+    const unclosed = async () => (await readdir(dir)).filter((name) => name.startsWith('control.sqlite-'));
+    expect(await unclosed()).not.toEqual([]);
+    running.process.kill('SIGINT');
+    // The same one, before it was seen, would be none.
+    running.process.kill('SIGTERM');
+    expect(await running.ended).toBe(0);
+    expect(await unclosed()).toEqual([]);
+  });
+
   test('leaves nothing when it is killed', async () => {
     const temporary = join(dir, 'temporary');
     await mkdir(temporary);
@@ -167,6 +179,8 @@ describe('one clear line, and nothing left running, for', () => {
     ['a port that is none', { EDGE_PORT: 'http' }, /^tideway: EDGE_PORT must be a port.*\n$/],
     ['a bad key', { GATEWAY_JWT_PRIVATE_KEY: 'nonsense' }, /^tideway: GATEWAY_JWT_PRIVATE_KEY .*\n$/],
     ['a wrong limit of the edge', { EDGE_RATE_PER_SEC: 'many' }, /^edge: EDGE_RATE_PER_SEC must be .*\n$/],
+    ['a log level that is none', { LOG_LEVEL: 'loud' }, /^tideway: LOG_LEVEL must be one of trace, .*\n$/],
+    ['no folder for its data', { TIDEWAY_DATA_DIR: '/dev/null' }, /^tideway: ENOTDIR: .*'\/dev\/null\/keys'\n$/],
     ['production without its settings', { NODE_ENV: 'production' }, /^tideway: [A-Z_]+ is not set\n$/],
     ['an Envoy that is not there', { TIDEWAY_ENVOY: '/nowhere' }, /^tideway: TIDEWAY_ENVOY names \/nowhere.*\n$/],
   ])('%s', async (_, env, line) => {
