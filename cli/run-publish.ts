@@ -79,6 +79,8 @@ async function oneMessage(session: Session, options: PublishOptions, one: One, i
       `The input is longer than the ${MAX_TEXT_BYTES} bytes of one message. --lines publishes it whole.`,
     );
   }
+  // A command before the pipe that failed writes nothing. Whoever means an empty text can say so.
+  if (one.needsInput && text === '') throw new InputError('Nothing to publish: the input is empty.');
   const fields = {
     orgId: session.target.orgId,
     phase: one.phase,

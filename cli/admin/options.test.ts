@@ -45,6 +45,12 @@ test.each([[[]], [['--help']], [['projects', 'list', '-h']]])('%j asks for help'
   expect(parseAdminOptions(args)).toEqual({ kind: 'help' });
 });
 
+test('every line of the help has its columns apart', () => {
+  const lines = ADMIN_HELP.split('\n').filter((line) => /^ {2}(?!npm)[a-z]+ [a-z]+ /.test(line));
+  expect(lines.length).toBeGreaterThan(30);
+  for (const line of lines) expect(line).toMatch(/^ {2}[a-z]+ [a-z]+( <[a-z]+>)? {2,}\S/);
+});
+
 test.each([
   ['5/60s', { count: '5', window_sec: 60 }],
   ['0/1s', { count: '0', window_sec: 1 }],

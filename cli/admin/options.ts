@@ -48,6 +48,9 @@ const FLAGS = {
   'page-token': text,
 } as const satisfies Record<FlagName, typeof text | typeof texts>;
 
+/** Where the help says what a command does: beyond the longest of them. */
+const ABOUT_COLUMN = 38;
+
 export const ADMIN_HELP = `Usage: npm run -s admin -- <resource> <verb> [<name>] [flags]
 
 Manages organizations, projects, keys and tokens: what the API does, for a person at a terminal.
@@ -59,6 +62,8 @@ Manages organizations, projects, keys and tokens: what the API does, for a perso
   npm run -s admin -- tokens create --name ci --scope projects:read
 
 ${COMMANDS.map(helpLine).join('\n')}
+
+  <organization>, <project>: its id or slug; <key>: its public_key; <member>: the user; the others: their id
 
   --org <id or slug>       the organization            (TIDEWAY_ORG_ID, or the one that \`npm start\` made)
   --project <id or slug>   the project of keys, events (the one that \`npm start\` made)
@@ -122,7 +127,7 @@ function misused(command: Command, names: readonly string[], flags: Flags): stri
 function helpLine({ resource, verb, names, about, flags = [] }: Command): string {
   const usage = `${resource} ${verb}${names === undefined ? '' : ` <${names}>`}`;
   const own = flags.map((flag) => `--${flag}`).join(' ');
-  return `  ${usage.padEnd(36)}${about}${own === '' ? '' : `\n${' '.repeat(38)}${own}`}`;
+  return `  ${usage.padEnd(ABOUT_COLUMN)}${about}${own === '' ? '' : `\n${' '.repeat(ABOUT_COLUMN + 2)}${own}`}`;
 }
 
 /** `5/60s` or `none`. Undefined: neither. */

@@ -133,6 +133,16 @@ describe('publish', () => {
     expect(err).toMatch(/^The input is longer than.*--lines.*\n$/);
   });
 
+  it('takes empty input for a mistake, an empty text as it is said', async () => {
+    const channel = ['--channel', newChannel()];
+    expect(await runCli('publish', channel, env)).toEqual({
+      code: 2,
+      out: '',
+      err: 'Nothing to publish: the input is empty.\n',
+    });
+    expect((await runCli('publish', [...channel, ''], env)).code).toBe(0);
+  });
+
   it('says when the stream has ended', async () => {
     const channel = newChannel();
     await runCli('publish', ['--channel', channel, '--phase', 'end'], env);
