@@ -105,6 +105,19 @@ async function publishMany(
   const [results, at] = await during(real.harness, () =>
     real.harness.broker.publishMany(real.channels[n]!, messages, rate),
   );
+  checkPublishedMany(channel, messages, rate, at, results);
+  channel.trim();
+  await compareAll(model, real);
+}
+
+/** What a publishMany answers. {@link ChannelModel.trim} follows at the end of the step. */
+export function checkPublishedMany(
+  channel: ChannelModel,
+  messages: readonly NewMessage[],
+  rate: PublishRate,
+  at: Moment,
+  results: readonly PublishResult[],
+): void {
   expect(results).toHaveLength(messages.length);
   let rateLeft = rate;
   for (const [index, message] of messages.entries()) {
@@ -116,8 +129,6 @@ async function publishMany(
     checkPublished(channel, message, rateLeft, at, result);
     if (result.kind === 'stored' && rate.counts !== 'messages') rateLeft = { ...rate, perSec: 0 };
   }
-  channel.trim();
-  await compareAll(model, real);
 }
 
 function checkPublished(

@@ -145,8 +145,9 @@ class RedisBroker implements Broker {
     timeoutMs: number,
   ): Promise<PublishResult[]> {
     const settings = this.#settings(rate);
+    const deadlineMs = performance.now() + timeoutMs;
     return this.#commands.start(
-      (client, settle) => this.#publishes.send(client, { channel, messages, settings, settle }),
+      (client, settle) => this.#publishes.send(client, { channel, messages, settings, deadlineMs, settle }),
       timeoutMs,
     );
   }

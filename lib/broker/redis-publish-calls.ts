@@ -20,6 +20,8 @@ export interface PublishStep {
   readonly channel: ChannelKey;
   readonly messages: readonly NewMessage[];
   readonly settings: PublishSettings;
+  /** By performance.now(). */
+  readonly deadlineMs: number;
   readonly settle: Settle<PublishResult[]>;
 }
 
@@ -145,7 +147,10 @@ class PublishCall {
     const keys = KEYS_OF_A_CHANNEL * this.steps.length;
     const { text, count } = this.#settings;
     this.#messages.putFirst(encodeWord(String(keys)) + this.#keys + text, 1 + keys + count);
-    publishScript.send(client, channelKeys(first.channel).log, this.#messages, inTurns, settle);
+    const { log } = channelKeys(first.channel);
+    // Of several steps the last one's: none is done so much later than it may be as others waited.
+    const deadlineMs = Math.max(...this.steps.map((step) => step.deadlineMs));
+    publishScript.send(client, { key: log, args: this.#messages, inTurns, deadlineMs }, settle);
   }
 
   settle(error: unknown, reply: string | undefined): void {

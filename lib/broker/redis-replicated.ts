@@ -24,12 +24,15 @@ export async function publishReplicated(
 ): Promise<string> {
   const waitMs = Math.max(1, Math.floor(timeoutMs / WAIT_SHARE));
   // By hand: what the client does where the script is not known sends it again behind the WAIT, which is of no use then.
-  const send = (command: 'evalsha' | 'eval', named: string) =>
-    client
+  const send = (command: 'evalsha' | 'eval', named: string) => {
+    // The client would keep it until there is a connection: for as long as Sentinels are away.
+    if (client.status !== 'ready') throw new BrokerUnavailableError('Redis is not connected');
+    return client
       .pipeline()
       [command](named, KEYS_OF_A_CHANNEL, ...sent)
       .wait(replicas, waitMs)
       .exec();
+  };
   let results = await send('evalsha', script.sha);
   if (isUnknownScript(results?.[0]?.[0])) results = await send('eval', script.lua);
   const [published, waited] = results ?? [];

@@ -24,17 +24,13 @@ export class CalledScript {
     this.#byHash = `$7\r\nevalsha\r\n${encodeWord(this.sha)}`;
   }
 
-  /**
-   * @param key One of its keys. @param args How many keys, all of them, and the rest. @param inTurns By {@link RedisTurns};
-   *   otherwise it is written at once.
-   */
-  send(client: RedisClient, key: string, args: EncodedArguments, inTurns: boolean, settle: Settle<string>): void {
+  send(client: RedisClient, sent: SentScript, settle: Settle<string>): void {
     const onReply: Settle<string> = (error, reply) => {
       // Redis has forgotten it on a connection that lasts: scripts were flushed, or too many others came.
-      if (isUnknownScript(error)) client.sendCommand(new ScriptCall(this, key, args, inTurns, settle));
+      if (isUnknownScript(error)) client.sendCommand(new ScriptCall(this, sent, settle));
       else settle(error, reply);
     };
-    client.sendCommand(new ScriptCall(this, key, args, inTurns, onReply));
+    client.sendCommand(new ScriptCall(this, sent, onReply));
   }
 
   encode(socket: Writable, args: EncodedArguments): Buffer {
@@ -47,6 +43,21 @@ export class CalledScript {
     this.#known.delete(socket);
   }
 }
+
+/** What a script is called with. */
+export interface SentScript {
+  /** One of its keys. */
+  readonly key: string;
+  /** How many keys, all of them, and the rest. */
+  readonly args: EncodedArguments;
+  /** By {@link RedisTurns}; otherwise it is written at once. */
+  readonly inTurns: boolean;
+  /** By performance.now(). What has not been written until then never is. */
+  readonly deadlineMs: number;
+}
+
+// What the client writes has to have an answer.
+const TOO_LATE = Buffer.from('*1\r\n$4\r\nping\r\n');
 
 /** A word as Redis reads it: ASCII. */
 export function encodeWord(word: string): string {
@@ -112,18 +123,16 @@ function writeAscii(target: Buffer, text: string, at: number): number {
 
 class ScriptCall extends Command {
   readonly #script: CalledScript;
-  #arguments: EncodedArguments | undefined;
-  readonly #inTurns: boolean;
+  #sent: SentScript | undefined;
   #settle: Settle<string> | undefined;
   /** Where it was written to and is not answered. */
   #socket: Writable | undefined;
 
-  constructor(script: CalledScript, key: string, args: EncodedArguments, inTurns: boolean, settle: Settle<string>) {
+  constructor(script: CalledScript, sent: SentScript, settle: Settle<string>) {
     // By a key the client finds the slot. It hangs what it is given on errors: so nothing of the rest.
-    super('evalsha', [script.sha, '1', key]);
+    super('evalsha', [script.sha, '1', sent.key]);
     this.#script = script;
-    this.#arguments = args;
-    this.#inTurns = inTurns;
+    this.#sent = sent;
     this.#settle = settle;
     // In place of the promise's, which nobody asks for.
     this.resolve = (reply: unknown) => this.#end(undefined, reply);
@@ -133,9 +142,12 @@ class ScriptCall extends Command {
   /** Called by the client for each connection that it writes this to. */
   override toWritable(socket: object): Buffer {
     const connection = socket as Writable;
-    if (this.#arguments === undefined) throw new Error('a call that is answered already');
-    const encoded = this.#script.encode(connection, this.#arguments);
-    if (this.#inTurns) {
+    if (this.#sent === undefined) throw new Error('a call that is answered already');
+    const { args, inTurns, deadlineMs } = this.#sent;
+    // The client keeps what comes while it has no connection, for as long as Sentinels are away. Who called was told that it
+    // failed, has had it done elsewhere, and more since: by now it may be forgotten there, and would be done again.
+    const encoded = performance.now() > deadlineMs ? TOO_LATE : this.#script.encode(connection, args);
+    if (inTurns) {
       this.#socket = connection;
       RedisTurns.of(connection).enter();
     }
@@ -159,7 +171,7 @@ class ScriptCall extends Command {
     // Whatever was under way when V8 looked through its new space is old from then on, and what it points to stays until all of
     // the heap is looked through: here a call, from that the next, and so all of them.
     this.#settle = undefined;
-    this.#arguments = undefined;
+    this.#sent = undefined;
     this.resolve = noMore;
     this.reject = noMore;
     if (error !== undefined) settle(error);
