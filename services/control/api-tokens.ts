@@ -14,6 +14,9 @@ import type * as records from '#lib/store/records.ts';
 import { type Caller, type Control, requireScopes } from './caller.ts';
 import { requireText, stateOf, timeOf } from './messages.ts';
 
+/** Later ones come in protobuf, and no list that has one could be answered as JSON. */
+const MAX_TIMESTAMP_MS = Date.UTC(10_000, 0) - 1;
+
 export async function createApiToken(
   control: Control,
   request: CreateApiTokenRequest,
@@ -25,6 +28,9 @@ export async function createApiToken(
   const expiresMs = expireTime && timestampMs(expireTime);
   if (expiresMs !== undefined && expiresMs <= control.now()) {
     throw invalidField('create.expire_time', 'must be in the future');
+  }
+  if (expiresMs !== undefined && expiresMs > MAX_TIMESTAMP_MS) {
+    throw invalidField('create.expire_time', 'must be before the year 10000');
   }
   const { token, secret } = await control.store.apiTokens.create(caller.principal.actor, organization.id, {
     name: requireText('create.name', name),

@@ -1,0 +1,22 @@
+import { create } from '@bufbuild/protobuf';
+import { TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { Code } from '@connectrpc/connect';
+import { expect, test } from 'vitest';
+import { NOW_MS, openControl } from './control-testing.ts';
+
+const control = openControl();
+
+test('a token ends in the future, at a time that there is', async () => {
+  const { newOrganization, operator } = control();
+  const { slug: organization } = await newOrganization();
+  const ending = (seconds: bigint, nanos = 0) =>
+    operator.createApiToken({
+      organization,
+      create: { name: 'CI', scopes: ['projects:read'], expireTime: create(TimestampSchema, { seconds, nanos }) },
+    });
+  const lastSecond = 253_402_300_799n;
+  expect(await ending(lastSecond)).toMatchObject({ expireTime: { seconds: lastSecond } });
+  for (const seconds of [BigInt(NOW_MS) / 1000n, -1n, lastSecond + 1n, 2n ** 62n, -(2n ** 63n)]) {
+    await expect(ending(seconds), `${seconds}`).rejects.toMatchObject({ code: Code.InvalidArgument });
+  }
+});
