@@ -5,6 +5,7 @@ import { NOTIFICATION_CHANNEL } from './mutation.ts';
 
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 5_000;
+const ANSWER_TIMEOUT_MS = 5_000;
 
 /**
  * Listens, on a connection of its own, for notifications of mutations, until ended. It comes back after breaks, and then
@@ -31,16 +32,22 @@ async function keepListening(url: string, onNotification: () => void, signal: Ab
 
 /** Until the connection breaks or is ended. @returns Whether it stood. */
 async function listenOnce(url: string, onNotification: () => void, signal: AbortSignal): Promise<boolean> {
-  const client = new pg.Client(connectionOptions(url));
+  const client = new pg.Client({ ...connectionOptions(url), query_timeout: ANSWER_TIMEOUT_MS });
   const { promise: ended, resolve: end } = Promise.withResolvers<void>();
   client.on('error', () => end());
   client.on('end', () => end());
   client.on('notification', onNotification);
-  const onAbort = () => end();
+  const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
+  const onAbort = () => {
+    end();
+    abort();
+  };
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    await client.connect();
-    await client.query(`listen ${NOTIFICATION_CHANNEL}`);
+    const listening = client.connect().then(() => client.query(`listen ${NOTIFICATION_CHANNEL}`));
+    // Who is ended waits for no answer.
+    await Promise.race([listening, aborted]);
+    if (signal.aborted) return false;
     onNotification();
     await ended;
     return true;
