@@ -82,5 +82,5 @@ async function request(path, init, what) {
   const body = await response.json().catch(() => undefined);
   if (response.ok && body) return body;
   const why = typeof body?.message === 'string' ? body.message : response.statusText || 'no reason given';
-  throw new ApiError(`The edge refused ${what}: ${response.status}, ${why}`, response.status);
+  throw new ApiError(`The edge refused ${what}: ${response.status}, ${why.replace(/\.$/, '')}.`, response.status);
 }

@@ -32,6 +32,8 @@ export class Demo {
   late;
   /** True from the first attempt to publish END. */
   sealed = false;
+  /** True once the listener was told that something it missed can't be had any more. */
+  hasLost = false;
 
   /** @param {Handlers} handlers */
   listen(handlers) {
@@ -85,6 +87,9 @@ export class Demo {
     const counts = `${published} published, ${received} received`;
     if (outOfOrder > 0 || twice > 0) {
       return { kind: 'bad', text: `${counts}: ${outOfOrder} out of order, ${twice} twice.${others}` };
+    }
+    if (missing > 0 && this.hasLost) {
+      return { kind: 'bad', text: `${counts}: ${missing} missed, as the listener was told.${others}` };
     }
     if (missing > 0) return { kind: 'waiting', text: `${counts}: ${missing} still to come.${others}` };
     return { kind: 'good', text: `${counts}: all there, in order, none twice.${others}` };

@@ -84,14 +84,12 @@ export class Listener {
     url.searchParams.set('token', access.token);
     url.searchParams.set('channel_id', access.channel_id);
     url.searchParams.set('controls', '1');
-    if (this.#lastId) {
-      url.searchParams.set('last_event_id', this.#lastId);
-      this.resumed++;
-    }
+    if (this.#lastId) url.searchParams.set('last_event_id', this.#lastId);
     const source = new EventSource(url);
     this.#source = source;
     source.addEventListener('open', () => {
       this.#failures = 0;
+      if (this.#lastId) this.resumed++;
       this.#handlers.onState('open', 'connected');
     });
     source.addEventListener('stream', (event) => this.#onStream(event));
@@ -128,7 +126,6 @@ export class Listener {
     if (event instanceof MessageEvent) return this.#handlers.onControl('error', String(event.data), '');
     if (source.readyState === EventSource.CONNECTING) {
       // After the end too: EventSource can't know, until the answer to this reconnect tells it.
-      if (!this.#over) this.resumed++;
       return this.#handlers.onState(this.#over ? 'stopping' : 'reconnecting', 'reconnecting by itself');
     }
     if (this.#over) {

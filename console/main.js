@@ -2,6 +2,7 @@ import { ApiError, fetchDevelopment } from './api.js';
 import { showCommands } from './commands.js';
 import { Demo } from './demo.js';
 import { logRow, milliseconds } from './log.js';
+import { appendText, clearText } from './text.js';
 
 const SAMPLE =
   'A river that meets the sea runs both ways, and a tideway is where it does. This text is published one word at a ' +
@@ -35,6 +36,8 @@ end.addEventListener('click', () => void (demo && publishAll(demo, { begin: fals
 cut.addEventListener('click', () => demo?.listener?.cut());
 join.addEventListener('click', onJoin);
 addEventListener('pagehide', () => demo?.close());
+// Back from another page the browser may show this one as it was left: with a stream that has been closed.
+addEventListener('pageshow', (event) => event.persisted && location.reload());
 await prepare();
 
 async function prepare() {
@@ -127,7 +130,11 @@ function listenerHandlers(run) {
       showVerdict(run);
       join.disabled = false;
     },
-    onControl: (type, what, id) => log('listener', `${type}: ${what}`, 'trouble', id),
+    onControl(type, what, id) {
+      run.hasLost ||= ['gap', 'expired', 'reset'].includes(type);
+      log('listener', `${type}: ${what}`, 'trouble', id);
+      showVerdict(run);
+    },
   };
 }
 
@@ -135,7 +142,7 @@ function onJoin() {
   const run = demo;
   if (!run) return;
   const stream = byId('late-text');
-  stream.textContent = '';
+  clearText(stream);
   run.joinLate({
     onState(state, what) {
       showState('late-state', state);
@@ -152,10 +159,10 @@ function onJoin() {
  */
 function appendPayload(stream, { payload }) {
   if (payload === null || typeof payload !== 'object') return;
-  const said = 'text' in payload && typeof payload.text === 'string' ? payload.text : `${JSON.stringify(payload)}\n`;
-  const following = stream.scrollHeight - stream.scrollTop - stream.clientHeight < 40;
-  stream.append(said);
-  if (following) stream.scrollTop = stream.scrollHeight;
+  appendText(
+    stream,
+    'text' in payload && typeof payload.text === 'string' ? payload.text : `${JSON.stringify(payload)}\n`,
+  );
 }
 
 /**
@@ -216,7 +223,8 @@ function showState(id, state) {
 
 function clear() {
   byId('problem').hidden = true;
-  for (const id of ['listener-text', 'late-text', 'log']) byId(id).textContent = '';
+  for (const id of ['listener-text', 'late-text']) clearText(byId(id));
+  byId('log').textContent = '';
   for (const id of ['published', 'received', 'resumed']) byId(id).textContent = '0';
   for (const id of ['phase', 'latency', 'last-id']) byId(id).textContent = '–';
   for (const id of ['listener-state', 'late-state']) {
