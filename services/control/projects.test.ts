@@ -30,3 +30,14 @@ test('rules are JSON that every relay can read', async () => {
     });
   }
 });
+
+test('a new project scrubs whatever else is said of scrubbing, until it is told not to', async () => {
+  const { newOrganization, operator } = control();
+  const { slug: organization } = await newOrganization();
+  const scrubbing = { sensitiveFields: ['iban'] };
+  const { slug: project, ...made } = await operator.createProject({ organization, create: { name: 'App', scrubbing } });
+  expect(made.scrubbing).toMatchObject({ scrubData: true, scrubDefaults: true, sensitiveFields: ['iban'] });
+  const off = { update: {}, updateMask: { paths: ['scrubbing.scrub_data'] } };
+  const changed = await operator.updateProject({ organization, project, ...off });
+  expect(changed.scrubbing).toMatchObject({ scrubData: false, scrubDefaults: true, sensitiveFields: ['iban'] });
+});

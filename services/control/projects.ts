@@ -31,7 +31,9 @@ export async function createProject(control: Control, request: CreateProjectRequ
     // What is not said is as a new project has it.
     allowedDomains: asked.allowedDomains.length > 0 ? asked.allowedDomains : undefined,
     filters: asked.filters,
-    scrubbing: asked.scrubbing,
+    // Who says more of scrubbing doesn't say that there is to be none: what is off can't be told from what is not said.
+    scrubbing:
+      asked.scrubbing && create(ScrubbingSettingsSchema, { ...asked.scrubbing, scrubData: true, scrubDefaults: true }),
     quotas: asked.quotas,
     retentionDays: asked.retentionDays > 0 ? asked.retentionDays : undefined,
   });
