@@ -39,11 +39,7 @@ function createInvitation(access: Access, actor: Actor, organizationId: bigint, 
     await requireOrganization(tx, organizationId);
     const email_key = emailKey(input.email);
     await requireNoMember(mutation, organizationId, email_key);
-    await tx
-      .deleteFrom('invitations')
-      .where('organization_id', '=', organizationId)
-      .where('email_key', '=', email_key)
-      .execute();
+    await endEarlier(mutation, organizationId, email_key);
     const id = randomUUID();
     const number = await mutation.record({
       action: 'invitation.create',
@@ -64,6 +60,24 @@ function createInvitation(access: Access, actor: Actor, organizationId: bigint, 
     await tx.insertInto('invitations').values(row).execute();
     return { invitation: invitationOf(row), secret };
   });
+}
+
+/** The one for the same address, if there is one. */
+async function endEarlier(mutation: Mutation, organizationId: bigint, email_key: string): Promise<void> {
+  const earlier = await mutation.tx
+    .selectFrom('invitations')
+    .select(['id', 'expires_ms'])
+    .where('organization_id', '=', organizationId)
+    .where('email_key', '=', email_key)
+    .executeTakeFirst();
+  if (earlier === undefined) return;
+  const { id, expires_ms } = earlier;
+  if (expires_ms > mutation.nowMs) await recordRevocation(mutation, organizationId, id);
+  await mutation.tx.deleteFrom('invitations').where('id', '=', id).execute();
+}
+
+function recordRevocation(mutation: Mutation, organizationId: bigint, id: string): Promise<bigint> {
+  return mutation.record({ action: 'invitation.revoke', target: targetOf(organizationId, id), organizationId });
 }
 
 async function requireNoMember({ tx }: Mutation, organizationId: bigint, email_key: string): Promise<void> {
@@ -122,7 +136,7 @@ function revokeInvitation(access: Access, actor: Actor, organizationId: bigint, 
       .where('id', '=', id)
       .executeTakeFirst();
     const invitation = invitationOf(found(row, 'invitation'));
-    await mutation.record({ action: 'invitation.revoke', target: targetOf(organizationId, id), organizationId });
+    await recordRevocation(mutation, organizationId, id);
     await tx.deleteFrom('invitations').where('id', '=', id).execute();
     return invitation;
   });

@@ -95,6 +95,20 @@ export function describePeople(getStore: () => Store, getSpace: () => StoreSpace
       await expectRefusal('member_exists', invite(store, id, items[0]?.email.toUpperCase() ?? ''));
     });
 
+    test('that another one takes the place of are ended in the audit log too', async () => {
+      const store = getStore();
+      const { id } = await newOrganization(store);
+      const first = await invite(store, id, 'twice@example.com');
+      const second = await invite(store, id, 'Twice@example.com');
+      const { items } = await store.audit.list(id, { pageSize: 3 });
+      const pathOf = ({ invitation }: typeof first) => `organizations/${id}/invitations/${invitation.id}`;
+      expect(items.map(({ actor, action, target }) => [actor, action, target])).toEqual([
+        [ACTOR, 'invitation.create', pathOf(second)],
+        [ACTOR, 'invitation.revoke', pathOf(first)],
+        [ACTOR, 'invitation.create', pathOf(first)],
+      ]);
+    });
+
     test('end: by time, by another for the same address, by being taken back', async () => {
       const store = getStore();
       const { id } = await newOrganization(store);
