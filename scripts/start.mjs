@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { anotherWith } from './lib/another.mjs';
 import { startChild } from './lib/child.mjs';
 import { ensureEnvoy, envoyArguments } from './lib/envoy.mjs';
 import { Failure, run } from './lib/failure.mjs';
@@ -35,6 +36,13 @@ async function main() {
   await requireFreePort('PORT', '127.0.0.1', settings.port);
   const envoy = await ensureEnvoy();
   await ensurePackages();
+  const other = settings.isProduction ? undefined : await anotherWith(settings.devFile);
+  if (other !== undefined) {
+    process.stderr.write(
+      `tideway: the one at ${other} has the same data, and publish, listen and admin go to this one from now on: ` +
+        'set TIDEWAY_DATA_DIR to give this one a folder of its own\n',
+    );
+  }
 
   /** @type {Child[]} Ended in this order: Envoy last, so that listeners hear that the service goes. */
   const children = [];

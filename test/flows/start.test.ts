@@ -132,6 +132,20 @@ describe('npm start', () => {
     expect(await unclosed()).toEqual([]);
   });
 
+  test('says so when another has the same data', async () => {
+    const first = await startAndWait();
+    const [otherEdge, otherPort] = [await freePort(), await freePort()];
+    const second = await startAndWait({ EDGE_PORT: `${otherEdge}`, PORT: `${otherPort}` });
+    expect(second.output()).toMatch(
+      new RegExp(`^tideway: the one at http://localhost:${edgePort} has the same data, `),
+    );
+    second.process.kill('SIGINT');
+    expect(await second.ended).toBe(0);
+    const third = await startAndWait({ EDGE_PORT: `${otherEdge}`, PORT: `${otherPort}` });
+    expect(third.output()).not.toContain('has the same data');
+    expect(first.output()).not.toContain('has the same data');
+  });
+
   test('leaves nothing when it is killed', async () => {
     const temporary = join(dir, 'temporary');
     await mkdir(temporary);
