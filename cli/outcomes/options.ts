@@ -4,7 +4,8 @@ import { usageErrorOf } from '../usage.ts';
 
 export const OUTCOMES_HELP = `npm run outcomes:audit [-- --json]
     proves that what was received is what was accepted, and every kind of refused: compares the log with the store.
-    Ends with 0: balanced; 1: not balanced; 2: not yet, as records are still to be handled (or wrong usage).
+    Ends with 0: balanced; 1: not balanced; 2: not yet, as records are still to be handled (or wrong usage);
+    3: the log or the store is away.
 npm run dead-letters:replay [-- --topic <topic>] [--limit <n>]
     appends dead letters to the topics that they came from again, and goes on where it ended the last time.
 npm run dead-letters:replay -- --list [--topic <topic>]
