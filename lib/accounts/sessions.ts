@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
-import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { Access } from '#lib/store/access.ts';
 import type { SessionTable } from '#lib/store/account-tables.ts';
 import type { User } from '#lib/store/records.ts';
@@ -44,7 +43,10 @@ export class Sessions {
     );
     if (row === undefined) return undefined;
     if (nowMs - Number(row.used_ms) >= Math.min(MAX_USE_NOTE_MS, this.#limits.idleMs / 10)) {
-      await this.#noteUse(row.session_id, nowMs);
+      const used = { used_ms: BigInt(nowMs) };
+      await this.#access.noteUse((db) =>
+        db.updateTable('sessions').set(used).where('id', '=', row.session_id).execute(),
+      );
     }
     const { session_id: id, began_ms, ends_ms } = row;
     return { id, user: userOf(row), createdMs: Number(began_ms), expiresMs: Number(ends_ms) };
@@ -97,15 +99,5 @@ export class Sessions {
     await tx.deleteFrom('sessions').where('user_id', '=', userId).where('id', 'not in', kept).execute();
     const ended = tx.selectFrom('sessions').select('id').where('ends_ms', '<=', BigInt(nowMs)).limit(SWEPT_AT_ONCE);
     await tx.deleteFrom('sessions').where('id', 'in', ended).execute();
-  }
-
-  /** Who is signed in is not kept out because the note can't be written: the next use writes it. */
-  async #noteUse(id: string, nowMs: number): Promise<void> {
-    const used_ms = BigInt(nowMs);
-    try {
-      await this.#access.note((db) => db.updateTable('sessions').set({ used_ms }).where('id', '=', id).execute());
-    } catch (error) {
-      if (!(error instanceof StoreUnavailableError)) throw error;
-    }
   }
 }

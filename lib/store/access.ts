@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { Kysely } from 'kysely';
 import { BoundedWork } from '#lib/sql/bounded-work.ts';
+import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { Database } from './database.ts';
 import { Mutation } from './mutation.ts';
 import type { Schema } from './schema.ts';
@@ -9,12 +10,17 @@ import { type Actor, STORE_DEADLINE_MS } from './store.ts';
 /** How many mutations and how many reads may wait in this process. */
 const MAX_WAITING = 1_000;
 
+/** Notes of use that may wait, and for how long whoever is noted waits for theirs: for less than services wait for the answer. */
+const MAX_NOTES = 100;
+const NOTE_WAIT_MS = 1_000;
+
 /** The two ways to the data: a query, and a mutation. Both have a deadline, and only so many wait. */
 export class Access {
   readonly database: Database;
   readonly #commits = new EventEmitter<{ commit: [] }>().setMaxListeners(0);
   readonly #reads = new BoundedWork({ name: 'reads', max: MAX_WAITING, timeoutMs: STORE_DEADLINE_MS });
   readonly #mutations = new BoundedWork({ name: 'mutations', max: MAX_WAITING, timeoutMs: STORE_DEADLINE_MS });
+  readonly #notes = new BoundedWork({ name: 'notes', max: MAX_NOTES, timeoutMs: NOTE_WAIT_MS });
 
   constructor(database: Database) {
     this.database = database;
@@ -43,6 +49,18 @@ export class Access {
     return this.#mutations.run(() => query(this.database.writer));
   }
 
+  /**
+   * Notes that something was used. Who is let in is not kept waiting by whoever else writes: the note is made later then,
+   * or, where that can't be or there are too many, by the next use.
+   */
+  async noteUse(query: (db: Kysely<Schema>) => Promise<unknown>): Promise<void> {
+    try {
+      await this.#notes.run(() => query(this.database.writer));
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+    }
+  }
+
   /** Calls `listener` after each mutation of this process. */
   onCommit(listener: () => void): () => void {
     this.#commits.on('commit', listener);
@@ -51,6 +69,6 @@ export class Access {
 
   /** Refuses what comes from now on. Resolves when all that came before has ended. */
   async close(): Promise<void> {
-    await Promise.all([this.#reads.close(), this.#mutations.close()]);
+    await Promise.all([this.#reads.close(), this.#mutations.close(), this.#notes.close()]);
   }
 }

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
-import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { Access } from './access.ts';
 import { isUuid } from './identifiers.ts';
 import { requireOrganization } from './members.ts';
@@ -104,17 +103,9 @@ async function authenticate(access: Access, secret: string): Promise<ApiToken | 
   if (row === undefined) return undefined;
   const todayMs = nowMs - (nowMs % DAY_MS);
   if (row.last_used_ms !== null && row.last_used_ms >= todayMs) return apiTokenOf(row);
-  await noteUse(access, row.id, todayMs);
+  const note = { last_used_ms: todayMs };
+  await access.noteUse((db) => db.updateTable('api_tokens').set(note).where('id', '=', row.id).execute());
   return apiTokenOf({ ...row, last_used_ms: todayMs });
-}
-
-/** Who may read is not kept out because the note can't be written: the next use writes it. */
-async function noteUse(access: Access, id: string, last_used_ms: bigint): Promise<void> {
-  try {
-    await access.note((db) => db.updateTable('api_tokens').set({ last_used_ms }).where('id', '=', id).execute());
-  } catch (error) {
-    if (!(error instanceof StoreUnavailableError)) throw error;
-  }
 }
 
 async function tokenRow(db: Kysely<Schema>, organizationId: bigint, id: string) {

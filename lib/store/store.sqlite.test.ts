@@ -57,6 +57,22 @@ describe('SQLite', () => {
     await store.close();
   });
 
+  test('lets tokens in while another process writes, though their use can not be noted', async () => {
+    await using space = await newSpace();
+    const store = await space.open();
+    const { id } = await store.organizations.create('system', { name: 'Acme', region: '' });
+    const { secret } = await store.apiTokens.create('system', id, { name: 'CI', scopes: ['projects:read'] });
+    const other = new DatabaseSync(space.file);
+    other.exec('begin immediate');
+    const making = store.organizations.create('system', { name: 'Waits', region: '' }).then(() => 'made');
+    const first = await Promise.race([making, store.apiTokens.authenticate(secret)]);
+    expect(first).toMatchObject({ name: 'CI' });
+    other.exec('commit');
+    other.close();
+    await making;
+    await store.close();
+  });
+
   test('a long loop of changes leaves timers and sockets their turn', async () => {
     await using space = await newSpace();
     const store = await space.open();
