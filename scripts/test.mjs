@@ -2,7 +2,7 @@
 // `npm test`: everything, on a fresh clone, with real Redis, PostgreSQL, Kafka, Envoy and Chromium. Installs what it needs. A step that
 // fails stops none of the others.
 import { ensureEnvoy } from './lib/envoy.mjs';
-import { run } from './lib/failure.mjs';
+import { Failure, run } from './lib/failure.mjs';
 import { ensureKafka } from './lib/kafka.mjs';
 import { requireMachine } from './lib/machine.mjs';
 import { ensurePackages } from './lib/packages.mjs';
@@ -39,6 +39,8 @@ const stages = [
 ];
 
 async function main() {
+  if (process.argv.length > 2)
+    throw new Failure('npm test runs everything, and takes no arguments: the parts are in CONTRIBUTING.md');
   requireMachine();
   await ensureEnvoy();
   await ensurePackages();

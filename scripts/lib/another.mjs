@@ -13,7 +13,7 @@ export async function anotherWith(devFile) {
   try {
     const { edge_url: url, publish_token: token } = JSON.parse(readFileSync(devFile, 'utf8'));
     const answer = await fetch(`${url}/console/dev.json`, { signal: AbortSignal.timeout(ANSWER_DEADLINE_MS) });
-    const its = await answer.json();
+    const its = /** @type {{ publish_token?: unknown }} */ (await answer.json());
     return token !== undefined && its.publish_token === token ? url : undefined;
   } catch {
     // No such file, nobody there, or somebody else.
