@@ -53,6 +53,21 @@ test('an answer’s time begins with the question', async () => {
   expect(asked).toHaveLength(2);
 });
 
+test('a question that is as old as its answer may be is nobody else’s: the token may be revoked since', async () => {
+  const slow = Promise.withResolvers<VerifiedToken>();
+  const answers = [slow.promise, Promise.resolve(undefined)];
+  const { tokens, asked, pass } = setUp(async () => answers.shift());
+  const first = tokens.verify(SECRET);
+  pass(TOKEN_CACHE_MS - 1);
+  const second = tokens.verify(SECRET);
+  pass(1);
+  expect(await tokens.verify(SECRET)).toBeUndefined();
+  expect(asked).toHaveLength(2);
+  slow.resolve(TOKEN);
+  expect([await first, await second]).toEqual([TOKEN, TOKEN]);
+  expect(await tokens.verify(SECRET)).toBeUndefined();
+});
+
 test('many callers with one token ask once', async () => {
   const { tokens, asked } = setUp(async () => TOKEN);
   const answers = await Promise.all(Array.from({ length: 100 }, () => tokens.verify(SECRET)));

@@ -31,14 +31,18 @@ interface Answer {
   readonly atMs: number;
 }
 
+interface Question {
+  readonly atMs: number;
+  readonly answer: Promise<VerifiedToken | undefined>;
+}
+
 export function createApiTokens({ lookup, now = () => performance.now() }: ApiTokensOptions): ApiTokens {
   const known = new LRUCache<string, Answer>({ max: MAX_KNOWN });
   const refused = new LRUCache<string, Answer>({ max: MAX_REFUSED });
-  const asking = new Map<string, Promise<VerifiedToken | undefined>>();
+  const asking = new Map<string, Question>();
 
-  async function ask(secret: string, key: string): Promise<VerifiedToken | undefined> {
-    // Counted from before the question: a revocation may come between the answer and its arrival.
-    const atMs = now();
+  /** `atMs`: from before the question, as a revocation may come between the answer and its arrival. */
+  async function ask(secret: string, key: string, atMs: number): Promise<VerifiedToken | undefined> {
     const token = await lookup(secret);
     if (token === undefined) known.delete(key);
     (token === undefined ? refused : known).set(key, { token, atMs });
@@ -48,14 +52,20 @@ export function createApiTokens({ lookup, now = () => performance.now() }: ApiTo
   async function verify(secret: string): Promise<VerifiedToken | undefined> {
     if (!FORM.test(secret)) return undefined;
     const key = createHash('sha256').update(secret).digest('base64');
-    const answer = known.get(key) ?? refused.get(key);
-    if (answer !== undefined && now() - answer.atMs < TOKEN_CACHE_MS) return answer.token;
+    const nowMs = now();
+    const isFresh = (of: { readonly atMs: number } | undefined) => of !== undefined && nowMs - of.atMs < TOKEN_CACHE_MS;
+    const answer = [known.get(key), refused.get(key)].find(isFresh);
+    if (answer !== undefined) return answer.token;
     let question = asking.get(key);
-    if (question === undefined) {
-      question = ask(secret, key).finally(() => asking.delete(key));
-      asking.set(key, question);
+    // What is answered late may have been read before a revocation that the caller knows of.
+    if (question === undefined || !isFresh(question)) {
+      const own: Question = { atMs: nowMs, answer: ask(secret, key, nowMs) };
+      question = own;
+      asking.set(key, own);
+      const forget = () => void (asking.get(key) === own && asking.delete(key));
+      own.answer.then(forget, forget);
     }
-    return question;
+    return question.answer;
   }
 
   return {
