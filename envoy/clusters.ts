@@ -1,5 +1,5 @@
 import { type Json, type JsonObject, seconds, typed } from './json.ts';
-import { edgeHealthCheck, edgeSizes, edgeTimeouts } from './limits.ts';
+import { edgeEjection, edgeHealthCheck, edgeSizes, edgeTimeouts } from './limits.ts';
 import type { Endpoint, StreamAffinity } from './options.ts';
 import { balancedBy } from './stream-affinity.ts';
 import { wholeAnswers } from './whole-answers.ts';
@@ -11,7 +11,11 @@ export function cluster(name: string, endpoints: readonly Endpoint[], protocol =
 
 /** The stream service, whose listeners may be kept together. */
 export function streamCluster(name: string, endpoints: readonly Endpoint[], affinity: StreamAffinity): JsonObject {
-  return { ...cluster(name, endpoints, h2ForListeners), ...balancedBy(affinity, commonLb) };
+  return {
+    ...cluster(name, endpoints, h2ForListeners),
+    ...balancedBy(affinity, commonLb),
+    outlier_detection: { ...outlierDetection, ...ofListeners },
+  };
 }
 
 /** The relay's HTTP side, spoken to in HTTP/1.1: of many short requests each costs Node about half of what it does in h2. */
@@ -74,22 +78,31 @@ function clusterOf(name: string, endpoints: readonly Endpoint[], manner: Manner)
         healthy_threshold: 1,
       },
     ],
-    // Only what Envoy itself met (refused, reset, timed out) counts. What a service answers is its own business: with
-    // the broker away every replica answers errors, and none of them should be taken out for it.
-    outlier_detection: {
-      split_external_local_origin_errors: true,
-      consecutive_local_origin_failure: 3,
-      interval: '1s',
-      base_ejection_time: '5s',
-      max_ejection_time: '15s',
-      max_ejection_percent: 50,
-      enforcing_consecutive_5xx: 0,
-      enforcing_consecutive_gateway_failure: 0,
-      enforcing_success_rate: 0,
-      enforcing_local_origin_success_rate: 0,
-    },
+    outlier_detection: outlierDetection,
   };
 }
+
+// Only what Envoy itself met (refused, reset, timed out) counts. What a service answers is its own business: with
+// the broker away every replica answers errors, and none of them should be taken out for it.
+const outlierDetection: JsonObject = {
+  split_external_local_origin_errors: true,
+  consecutive_local_origin_failure: edgeEjection.failuresUntilOut,
+  interval: '1s',
+  base_ejection_time: '5s',
+  max_ejection_time: '15s',
+  max_ejection_percent: 50,
+  enforcing_consecutive_5xx: 0,
+  enforcing_consecutive_gateway_failure: 0,
+  enforcing_success_rate: 0,
+  enforcing_local_origin_success_rate: 0,
+};
+
+// Health checks have found a process that died before this is over.
+const ofListeners: JsonObject = {
+  consecutive_local_origin_failure: edgeEjection.streamFailuresUntilOut,
+  base_ejection_time: '3s',
+  max_ejection_time: '3s',
+};
 
 // Zero: a service that drains or is down gets nothing, also if it is the only one. The edge then says so at once.
 // Changes of health count at once. Merged over a second, Envoy's default, a replica that died would be tried, and one

@@ -38,6 +38,19 @@ export const edgeHealthCheck = {
   failuresUntilOut: 2,
 } as const;
 
+/**
+ * How often in a row Envoy must fail to reach a process (a reset is that, too) before it asks it no more for some seconds. A
+ * request is tried as often again: whoever comes first to a process that has died finds another with the last try.
+ */
+export const edgeEjection = {
+  failuresUntilOut: 3,
+  /**
+   * Listeners that are too slow are cut by a reset: that many at one moment are no reason to keep others from a process. One
+   * that died must be found all the same, as the bound on shares would send its listeners there again.
+   */
+  streamFailuresUntilOut: 10,
+} as const;
+
 /** How long a service that says NOT_SERVING may still be given new requests. A drain waits for longer. */
 export const drainNoticeSec = edgeHealthCheck.failuresUntilOut * edgeHealthCheck.intervalSec;
 

@@ -7,7 +7,7 @@ import { AIP_SERVICES, LUA, STREAM_SERVICES, TRANSCODER, transcoder } from './ht
 import { type JsonObject, seconds, typed } from './json.ts';
 import { pathsOf, pathVariablesOf } from './json-paths.ts';
 import { knownFieldsScript } from './known-fields.ts';
-import { edgeSizes, edgeTimeouts } from './limits.ts';
+import { edgeEjection, edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
 import { CHANNEL_HEADER, hashedBy } from './stream-affinity.ts';
 import { holdUntilWhole } from './whole-answers.ts';
@@ -81,7 +81,13 @@ type Match =
   | { readonly safe_regex: { readonly regex: string } };
 
 function route(match: Match, cluster: string, action: JsonObject): JsonObject {
-  return { match, route: { cluster, ...action } };
+  return { match, route: { cluster, ...action, ...(cluster === 'stream' ? triedUntilOut(action) : {}) } };
+}
+
+/** A stream process that died is asked more often before it is out. */
+function triedUntilOut({ retry_policy: policy }: JsonObject): JsonObject {
+  if (policy === undefined) return {};
+  return { retry_policy: { ...(policy as JsonObject), num_retries: edgeEjection.streamFailuresUntilOut } };
 }
 
 /** One request, one answer, and no harm in asking twice: also if a replica died in the middle of answering. */
@@ -121,16 +127,16 @@ function openEnded(idleSec: number): JsonObject {
   return { timeout: '0s', idle_timeout: seconds(idleSec) };
 }
 
-/** A listener's stream. Tried elsewhere only while no byte of an answer has been sent. */
+/** A listener's stream. Tried elsewhere only while no byte of an answer has been sent; it has no effect that could be had twice. */
 const listening: JsonObject = {
   ...openEnded(edgeTimeouts.listenIdleSec),
-  retry_policy: retries('connect-failure,refused-stream'),
+  retry_policy: retries('connect-failure,refused-stream,reset'),
 };
 
 function retries(retryOn: string): JsonObject {
   return {
     retry_on: retryOn,
-    num_retries: 3,
+    num_retries: edgeEjection.failuresUntilOut,
     // Never the one that just failed: it is the least busy of all, and would be chosen again.
     retry_host_predicate: [
       {

@@ -58,7 +58,8 @@ export function createH2Server(handler: NodeHandler, limits: H2Limits, routes: r
       settings: {
         initialWindowSize: H2_STREAM_WINDOW_BYTES,
         maxConcurrentStreams: H2_MAX_CONCURRENT_STREAMS,
-        maxHeaderListSize: limits.maxHeaderBytes,
+        // HTTP/2 counts 32 bytes for each header on top (RFC 9113 section 6.5.2), and what is above it is reset, not answered.
+        maxHeaderListSize: limits.maxHeaderBytes + 32 * limits.maxHeaderCount,
       },
       maxHeaderListPairs: limits.maxHeaderCount,
       maxSessionMemory: H2_MAX_SESSION_MEMORY_MB,
