@@ -27,6 +27,7 @@ export async function runListen(
   let lineOpen = false;
 
   const stopped = async (): Promise<number> => {
+    if (terminal && lineOpen) await stdout.write('\n');
     const resume = cursor === '' ? '' : ` --from ${cursor} goes on from here.`;
     if (interrupted.aborted) return say(stderr, `Interrupted.${resume}`, EXIT.interrupted);
     return say(stderr, `No END within ${(options.timeoutMs ?? 0) / 1000} s.${resume}`, EXIT.timedOut);

@@ -36,7 +36,9 @@ export async function runAdmin(
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
-    return say(stderr, reasonOf(error, target.url), exitCodeOf(error));
+    // An etag that is no longer: asked again it is refused again.
+    const code = error.code === Code.Aborted ? EXIT.refused : exitCodeOf(error);
+    return say(stderr, reasonOf(error, target.url), code);
   }
 }
 

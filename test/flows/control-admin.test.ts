@@ -74,6 +74,10 @@ describe('a person', () => {
       code: 1,
       err: 'The token was refused: Invalid API token.\n',
     });
+    expect(await admin('projects', 'update', 'default', '--name', 'Other', '--etag', 'v0')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('has another etag'),
+    });
     expect(await admin('projects', 'list', '--url', 'http://127.0.0.1:1')).toMatchObject({ code: 3 });
   });
 });
