@@ -12,6 +12,7 @@ import { type ConduitEnv, makeConduitEnv } from '../support/conduit-env.ts';
 import { type Edge, startEdge } from '../support/edge.ts';
 import { listen } from '../support/events.ts';
 import { freePort } from '../support/free-port.ts';
+import { programEnv } from '../support/program-env.ts';
 import { ask } from '../support/raw-request.ts';
 import { eventsUrl, published, startStory, startStream } from '../support/story.ts';
 import { type ServiceProcess, startMonolith, startService } from '../support/tideway.ts';
@@ -188,7 +189,7 @@ async function startAndEnd(env: Record<string, string>): Promise<{ code: unknown
   return new Promise((resolve) => {
     const options = {
       cwd: new URL('../../', import.meta.url),
-      env: { PATH: process.env['PATH'], PORT: port, TIDEWAY_HOST: '127.0.0.1', ...env },
+      env: { ...programEnv(), PORT: port, TIDEWAY_HOST: '127.0.0.1', ...env },
       timeout: 20_000,
     };
     execFile(process.execPath, ['services/monolith/main.ts'], options, (error, stdout, stderr) => {

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { root } from '../../scripts/lib/project.mjs';
+import { programEnv } from './program-env.ts';
 import { until } from './until.ts';
 
 export interface AuditRun {
@@ -11,6 +13,8 @@ export interface AuditRun {
 
 const NOT_YET = 2;
 const HANDLED_TIMEOUT_MS = 60_000;
+/** An audit reads everything: one after the other without a pause would take the time from those who handle it. */
+const PAUSE_MS = 500;
 
 /** `npm run outcomes:audit`, again until the consumers have handled everything. */
 export async function auditOnceHandled(env: Readonly<Record<string, string>>): Promise<AuditRun> {
@@ -19,7 +23,9 @@ export async function auditOnceHandled(env: Readonly<Record<string, string>>): P
     'everything is handled',
     async () => {
       last = await runAudit(env);
-      return last.exitCode !== NOT_YET;
+      if (last.exitCode !== NOT_YET) return true;
+      await delay(PAUSE_MS);
+      return false;
     },
     HANDLED_TIMEOUT_MS,
   );
@@ -30,7 +36,7 @@ export async function auditOnceHandled(env: Readonly<Record<string, string>>): P
 async function runAudit(env: Readonly<Record<string, string>>): Promise<AuditRun> {
   const child = spawn(process.execPath, ['cli/outcomes.ts', 'audit', '--json'], {
     cwd: root,
-    env: { PATH: process.env['PATH'], ...env },
+    env: { ...programEnv(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [stdout, stderr] = ['', ''];

@@ -2,11 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kafkaFolder } from '../../scripts/lib/kafka.mjs';
-import { freePort } from './free-port.ts';
+import { freePort, listens } from './free-port.ts';
 import { until } from './until.ts';
 import { watch } from './watchdog.ts';
 
@@ -180,15 +179,4 @@ function logFile(folder: string): string {
 async function lastWords(folder: string): Promise<string> {
   const words = await readFile(logFile(folder), 'utf8').catch(() => '');
   return words.slice(-2000) || 'it said nothing';
-}
-
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, HOST);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }

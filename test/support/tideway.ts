@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort } from './free-port.ts';
+import { freePort, listens } from './free-port.ts';
 import { programEnv } from './program-env.ts';
 import { watch } from './watchdog.ts';
 
@@ -122,6 +122,8 @@ export async function startMonolith(
 }
 
 async function answers(port: number): Promise<boolean> {
+  // While it starts nobody listens, which costs a request much more to find than a connection.
+  if (!(await listens(port))) return false;
   try {
     const response = await fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(1000) });
     await response.arrayBuffer();

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 5;
+/** What does not come at once comes after seconds as a rule, and asking often would take the time that it needs. */
+const MAX_POLL_MS = 25;
 
 /**
  * Waits until `condition` holds. An error of the condition's own counts as "not yet".
@@ -12,6 +14,7 @@ export async function until(
   timeoutMs = 20_000,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
+  let pollMs = POLL_MS;
   let problem: unknown;
   for (;;) {
     try {
@@ -20,6 +23,7 @@ export async function until(
       problem = error;
     }
     if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: problem });
-    await delay(POLL_MS);
+    await delay(pollMs);
+    pollMs = Math.min(pollMs * 1.1, MAX_POLL_MS);
   }
 }
