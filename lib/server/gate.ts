@@ -64,7 +64,7 @@ export class Gate {
     if (!scopes.has(scope)) throw new Refusal('scope_missing', { text: `This needs the scope ${scope}` });
   }
 
-  /** Holds a message to the rules of its contract. @throws Refusal with every violation */
+  /** Holds a message to the rules of its contract. @throws Refusal with the first violations */
   validate<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): void {
     const result = this.#validator.validate(schema, message);
     if (result.kind === 'valid') return;

@@ -177,9 +177,14 @@ export function invalidField(field: string, description: string): Refusal {
   return invalidFields([{ field, description }]);
 }
 
+/** A batch can have thousands. All of them would make an answer that is too long for trailers, and for the edge. */
+const MAX_TOLD_VIOLATIONS = 20;
+
 export function invalidFields(violations: readonly Violation[]): Refusal {
-  const text = violations.map(({ field, description }) => `${field}: ${description}`).join('; ');
-  return new Refusal('invalid_argument', { text, violations });
+  const told = violations.slice(0, MAX_TOLD_VIOLATIONS);
+  const texts = told.map(({ field, description }) => `${field}: ${description}`);
+  if (violations.length > told.length) texts.push(`and ${violations.length - told.length} more`);
+  return new Refusal('invalid_argument', { text: texts.join('; '), violations: told });
 }
 
 /** The same refusal for RPC, with google.rpc details. */
