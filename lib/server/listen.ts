@@ -175,13 +175,19 @@ function catchErrors(handler: NodeHandler, onError: (error: unknown) => void): N
     try {
       handler(request, response);
     } catch (error) {
-      onError(error);
+      const isOfClient = isInvalidUrl(error);
+      if (!isOfClient) onError(error);
       if (response.headersSent) {
         response.destroy();
       } else {
-        response.statusCode = 500;
+        response.statusCode = isOfClient ? 400 : 500;
         response.end();
       }
     }
   };
+}
+
+/** connect-node makes a URL of path and Host, which may be none. The error has both in it, with the query: nothing to log. */
+function isInvalidUrl(error: unknown): boolean {
+  return error instanceof TypeError && 'code' in error && error.code === 'ERR_INVALID_URL';
 }

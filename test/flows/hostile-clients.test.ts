@@ -188,6 +188,21 @@ describe('line breaks', () => {
   });
 });
 
+test('a Host that is none is a 400, and what came with it is not logged', async () => {
+  for (const base of bases()) {
+    const url = `${base}/tideway.stream.v1.StreamService/StartStream?token=not-to-be-logged`;
+    for (const host of ['[', 'a:99999', 'a b', '%']) {
+      const answer = await ask(url, {
+        method: 'POST',
+        headers: { host, 'content-type': 'application/json' },
+        body: '{}',
+      });
+      expect([host, answer.status]).toEqual([host, 400]);
+    }
+  }
+  expect(story.monolith.output()).not.toContain('not-to-be-logged');
+});
+
 describe('floods', () => {
   test('of headers are refused', async () => {
     for (const port of ports()) {
