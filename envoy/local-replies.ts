@@ -10,6 +10,11 @@ const isJsonApi: JsonObject = {
   },
 };
 
+const readableByPages = [
+  header('access-control-allow-origin', '*'),
+  header('access-control-expose-headers', 'retry-after'),
+];
+
 /**
  * What Envoy answers itself, when no service does.
  *
@@ -28,11 +33,9 @@ export const localReplies: JsonObject = {
       [429, 8, 'Rate limit exceeded'],
     ),
     ...jsonErrors([500, 13], [503, 14, 'Service unavailable'], [504, 4, 'Service too slow']),
-    // Envoy's own texts tell where the service runs.
-    textError(413, 'Request too large'),
-    textError(429, 'Rate limit exceeded'),
-    textError(503, 'Service unavailable'),
-    textError(504, 'Service too slow'),
+    // What the relay would say too: an SDK in a page that can't read the answer sends on as before.
+    ...textErrors({ filter: pathStarts('/api/'), headers: readableByPages }),
+    ...textErrors(),
   ],
 };
 
@@ -60,12 +63,30 @@ function jsonErrors(...errors: readonly (readonly [status: number, code: number,
   }));
 }
 
-function textError(status: number, text: string): JsonObject {
-  return { filter: statusIs('EQ', status), body: { inline_string: text }, ...retryable(status) };
+interface Answered {
+  readonly filter: JsonObject;
+  readonly headers: readonly JsonObject[];
 }
 
-function retryable(status: number): JsonObject {
-  return status === 503 ? { headers_to_add: [header('retry-after', '1')] } : {};
+/** Envoy's own texts tell where the service runs. */
+function textErrors(what?: Answered): JsonObject[] {
+  return [
+    textError(413, 'Request too large', what),
+    textError(429, 'Rate limit exceeded', what),
+    textError(503, 'Service unavailable', what),
+    textError(504, 'Service too slow', what),
+  ];
+}
+
+function textError(status: number, text: string, what?: Answered): JsonObject {
+  const ofStatus = statusIs('EQ', status);
+  const filter = what === undefined ? ofStatus : { and_filter: { filters: [ofStatus, what.filter] } };
+  return { filter, body: { inline_string: text }, ...retryable(status, what?.headers) };
+}
+
+function retryable(status: number, more: readonly JsonObject[] = []): JsonObject {
+  const headers = [...(status === 503 ? [header('retry-after', '1')] : []), ...more];
+  return headers.length > 0 ? { headers_to_add: headers } : {};
 }
 
 function statusIs(op: 'GE' | 'EQ', value: number): JsonObject {

@@ -40,6 +40,12 @@ describe('with nobody behind it', () => {
     expect([response.status, response.headers.get('retry-after'), await response.text()]).toEqual([503, '1', text]);
   });
 
+  test('an SDK in a page may read when to come again', async () => {
+    const response = await fetch(`${edge.url}/api/1/envelope/`, { method: 'POST', headers: origin });
+    expect([response.status, await response.text()]).toEqual([503, 'Service unavailable']);
+    expectReadable(response);
+  });
+
   test.each(['/v1/messages:publish', '/v1/organizations/1/streams'])('POST %s as well, in JSON', async (path) => {
     const response = await fetch(edge.url + path, { method: 'POST', body: '{}', headers: json });
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1']);
@@ -162,6 +168,7 @@ describe('a rate for each address', () => {
     const listener = await refused('/events/1', () => '198.51.100.3');
     expect(listener.status).toBe(200);
     expect(await listener.text()).toBe('retry: 3000\nevent: error\ndata: Rate limit exceeded\n\n');
+    expectReadable(await refused('/api/1/envelope/', () => '198.51.100.5'));
     const api = await refused('/v1/nothing', () => '198.51.100.4');
     expect(await api.json()).toEqual({ code: 8, message: 'Rate limit exceeded' });
   });
@@ -173,6 +180,13 @@ describe('a rate for each address', () => {
     }
   });
 });
+
+/** By pages of any origin, as is all that the intake answers. */
+function expectReadable({ headers }: Response): void {
+  expect(headers.get('access-control-allow-origin')).toBe('*');
+  expect(headers.get('access-control-expose-headers')).toContain('retry-after');
+  expect(headers.get('retry-after')).toBe('1');
+}
 
 /** Sends bytes, and returns what comes back until the other end closes. */
 function exchange(port: string, bytes: string): Promise<string> {
