@@ -1,4 +1,9 @@
 import { defineConfig } from 'vitest/config';
+import { LongestFirst } from './scripts/lib/longest-first.mjs';
+
+// Where `isolate` is false, files share processes and what those have loaded: loading it anew for each costs most of a second.
+// Modules keep no state that one file could leave to the next, and no hooks, which only the first file would have: helpers
+// clean up by onTestFinished.
 
 // Kinds of tests, by what they need. Unit tests stand beside the code and start nothing; `*.redis.test.ts` start real
 // Redis servers, `*.postgres.test.ts` real PostgreSQL, `*.kafka.test.ts` real Kafka; `*.sqlite.test.ts` and
@@ -9,14 +14,13 @@ export default defineConfig({
   test: {
     // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.
     maxWorkers: 4,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
           name: 'unit',
           include: ['{lib,services,cli,envoy,scripts}/**/*.test.ts'],
           exclude: ['**/*.{redis,postgres,kafka,sqlite,threads,heap,conformance}.test.ts'],
-          // Modules keep no state that one file could leave to the next, and no hooks, which only the first file would have: helpers
-          // clean up by onTestFinished. Loading them anew for each file takes half the time.
           isolate: false,
           // A deadline for what hangs, not for what is slow: the machine may be busy.
           testTimeout: 30_000,
@@ -35,6 +39,7 @@ export default defineConfig({
         test: {
           name: 'conformance',
           include: ['{lib,services,scripts}/**/*.conformance.test.ts'],
+          isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -43,6 +48,7 @@ export default defineConfig({
         test: {
           name: 'redis',
           include: ['lib/**/*.redis.test.ts'],
+          isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,
@@ -52,6 +58,7 @@ export default defineConfig({
         test: {
           name: 'postgres',
           include: ['lib/**/*.postgres.test.ts'],
+          isolate: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,
@@ -70,6 +77,7 @@ export default defineConfig({
         test: {
           name: 'flows',
           include: ['test/flows/**/*.test.ts'],
+          isolate: false,
           globalSetup: 'test/support/compile-cache.ts',
           testTimeout: 60_000,
           hookTimeout: 120_000,

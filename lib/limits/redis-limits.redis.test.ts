@@ -55,7 +55,8 @@ async function takeOne(limits: Limits, request: TakeRequest): Promise<boolean> {
 /** What Redis is told while `act` runs. */
 async function monitored(act: () => Promise<unknown>): Promise<string[]> {
   const commands: string[] = [];
-  const monitor = await server.admin.duplicate().monitor();
+  // A connection of its own.
+  const monitor = await server.admin.monitor();
   monitor.on('monitor', (_time: string, args: string[], _source: string, _database: string) => {
     commands.push((args[0] ?? '').toLowerCase());
   });
