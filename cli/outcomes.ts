@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import process from 'node:process';
 import { openEventStore } from '#lib/event-store/open-event-store.ts';
 import { type Log, LogFullError, LogUnavailableError } from '#lib/log/log.ts';
 import { openLog } from '#lib/log/open-log.ts';
+import { logFile } from '#lib/log/sqlite-log-file.ts';
 import { ConfigError, Env } from '#lib/server/env.ts';
 import { logSettings } from '#lib/server/log-settings.ts';
 import { storeSettings } from '#lib/server/settings.ts';
@@ -30,7 +32,11 @@ async function main(command: OutcomesCommand, env: Env): Promise<number> {
   if (command.kind === 'help') return say(stdout, OUTCOMES_HELP, EXIT.ok);
   if (command.kind === 'wrong') return say(stderr, `${command.why} --help tells more.`, EXIT.usage);
   try {
-    const log = await openLog(logSettings(env));
+    const settings = logSettings(env);
+    const missing = settings.kafka === undefined && !existsSync(logFile(settings.dataDir));
+    // Opened, it would be made, and found in order.
+    if (missing) return say(stderr, `There is no log in ${settings.dataDir} (TIDEWAY_DATA_DIR).`, EXIT.away);
+    const log = await openLog(settings);
     try {
       return await run(command, log, env);
     } finally {

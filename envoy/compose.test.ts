@@ -82,6 +82,14 @@ describe('containers and the edge', () => {
     expect(service('edge').command).toContain(rendered);
   });
 
+  test('unless it is said otherwise, what others are told of the edge has its port', () => {
+    const urls = ours.map((name) => service(name).environment?.TIDEWAY_PUBLIC_URL).filter((url) => url !== undefined);
+    expect(urls.length).toBeGreaterThan(0);
+    const [port] = service('edge').ports ?? [];
+    const variable = port?.slice(0, port.lastIndexOf(':'));
+    expect(new Set(urls)).toEqual(new Set([`\${TIDEWAY_PUBLIC_URL:-http://localhost:${variable}}`]));
+  });
+
   test('one image has every program that is started', () => {
     const copied = [...read('Dockerfile').matchAll(/^COPY (\w+) (\w+)$/gm)].map((match) => match[1]);
     for (const name of [...ours, 'edge-config']) {

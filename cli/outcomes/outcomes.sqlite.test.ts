@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { INGEST_TOPICS, TOPICS } from '#lib/ingest/topics.ts';
@@ -68,3 +71,16 @@ test('wrong usage is said', () => {
     limit: 5,
   });
 });
+
+test.each([['audit'], ['replay'], ['replay', '--list']])(
+  'where there is no log, %s %s says so and makes none',
+  async (...args) => {
+    const dataDir = join(tmpdir(), `tideway-none-${process.pid}`);
+    expect(await run(dataDir, ...args)).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: `There is no log in ${dataDir} (TIDEWAY_DATA_DIR).\n`,
+    });
+    expect(existsSync(dataDir)).toBe(false);
+  },
+);
