@@ -74,7 +74,7 @@ function readSettings(given) {
   const edgePort = portFrom(given, 'EDGE_PORT', 8080);
   const port = portFrom(given, 'PORT', 9000);
   if (port === edgePort) throw new Failure(`EDGE_PORT and PORT are both ${port}: they must differ`);
-  const url = `http://${['127.0.0.1', '0.0.0.0'].includes(edgeHost) ? 'localhost' : edgeHost}:${edgePort}`;
+  const url = `http://${urlHost(edgeHost)}:${edgePort}`;
   const drainSec = given['DRAIN_TIMEOUT_SEC'] || String(isProduction ? DEFAULT_DRAIN_SEC : DEVELOPMENT_DRAIN_SEC);
   const env = withPrograms({
     ...given,
@@ -137,6 +137,12 @@ function firstEnd(children) {
 function developmentWelcome({ url, devFile, dataDir }) {
   const { org_id: orgId, dsn } = JSON.parse(readFileSync(devFile, 'utf8'));
   return welcome({ url, devFile, orgId, channelId: randomUUID(), dsn, dataDir });
+}
+
+/** @param {string} host Where the edge listens. */
+function urlHost(host) {
+  if (['127.0.0.1', '0.0.0.0', '::1', '::'].includes(host)) return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
 }
 
 await run('tideway', main);
