@@ -85,8 +85,6 @@ export class RedisConnection {
     cluster.on('close', () => {
       cluster.options.enableOfflineQueue = false;
     });
-    // Whose connection is lost may be no master any more.
-    cluster.on('+node', (node: Redis) => node.on('close', () => cluster.refreshSlotsCache()));
     cluster.once('ready', () => this.#open(cluster));
   }
 

@@ -69,9 +69,6 @@ export function clusterOptions(settings: ConnectionSettings) {
     // It asks any master whether all of them serve, and waits for that one: for as long as it stands still nothing would begin.
     enableReadyCheck: false,
     clusterRetryStrategy: reconnectDelayMs,
-    // Once, at once: a connection that was lost comes back where its server lives. Until then the client would ask any other, and
-    // know none but one that stands still. Not for ever: the Cluster may be elsewhere by now, and is looked for when all are gone.
-    clusterNodeRetryStrategy: (attempt: number) => (attempt === 1 ? 0 : null),
     // A node that stands still must not use up the time of what waits for the Cluster: the next one is asked then.
     slotsRefreshTimeout: Math.max(MIN_REFRESH_TIMEOUT_MS, settings.commandTimeoutMs / 4),
     slotsRefreshInterval: 5000,
