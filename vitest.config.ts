@@ -1,5 +1,4 @@
 import { defineConfig } from 'vitest/config';
-import { LongestFirst } from './scripts/lib/longest-first.mjs';
 
 // Where `isolate` is false, files share processes and what those have loaded: loading it anew for each costs most of a second.
 // Modules keep no state that one file could leave to the next, and no hooks, which only the first file would have: helpers
@@ -14,7 +13,6 @@ export default defineConfig({
   test: {
     // Many unit tests wait for a socket or a timer: more workers than cores keep both cores busy.
     maxWorkers: 4,
-    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {

@@ -110,11 +110,11 @@ describe('PostgreSQL that fails', () => {
     const { organization } = await newProject(store);
     const calls = Array.from({ length: 2_000 }, () => store.organizations.get(organization.id));
     const results = await Promise.allSettled(calls);
-    const answered = results.filter(({ status }) => status === 'fulfilled').length;
-    expect(answered).toBe(1_000);
-    for (const result of results) {
-      if (result.status === 'rejected') expect(result.reason).toBeInstanceOf(StoreUnavailableError);
-    }
+    const problems = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+    for (const problem of problems) expect(problem).toBeInstanceOf(StoreUnavailableError);
+    expect(problems.filter(({ message }) => /^too many /.test(message))).toHaveLength(1_000);
+    // Of the others a busy machine may have some wait for too long.
+    expect(problems.length).toBeLessThan(1_500);
     await store.close();
   });
 

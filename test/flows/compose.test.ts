@@ -38,11 +38,11 @@ const secrets = {
 
 /** As compose fills in its variables. */
 function resolve(text: string, given: Readonly<Record<string, string>>): string {
-  return text.replace(/\$\$|\$\{(\w+)(?::([-?])([^}]*))?\}/g, (match, name, operator, rest) => {
+  return text.replace(/\$\$|\$\{(\w+)(?::([-?])((?:[^{}]|\{[^}]*\})*))?\}/g, (match, name, operator, rest) => {
     if (match === '$$') return '$';
     const value = given[name];
     if (value !== undefined) return value;
-    if (operator === '-') return rest;
+    if (operator === '-') return resolve(rest, given);
     throw new Error(`${name} ${rest}`);
   });
 }

@@ -13,8 +13,11 @@ export interface Books {
   readonly killedMs: readonly number[];
 }
 
-/** How long before a kill something was answered that died with it, at most. */
-const LOSS_WINDOW_MS = 3_000;
+/**
+ * How long before a kill something was answered that died with it, at most. What waits is bounded in bytes, not in time: a log
+ * that is away is waited for five seconds before more is refused, and on a busy machine as long again to take what waited.
+ */
+const LOSS_WINDOW_MS = 10_000;
 /** An answer is on its way for a while: through the edge, from before the kill. */
 const ANSWER_ON_ITS_WAY_MS = 1_000;
 const PAGE_SIZE = 1_000;
