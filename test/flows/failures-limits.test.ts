@@ -78,7 +78,7 @@ test('connections of the age limit end, not all at once, and resume whole', asyn
   expect(first.filter((connection) => connection?.wasCut)).toEqual([]);
   const ages = first.map((connection) => ((connection?.endedMs ?? 0) - (connection?.openedMs ?? 0)) / 1000);
   expect(Math.max(...ages)).toBeLessThan(MAX_CONNECTION_SEC + 1);
-  expect(new Set(ages.map(Math.round)).size).toBeGreaterThan(1);
+  expect(Math.max(...ages) - Math.min(...ages)).toBeGreaterThan(0.5);
   expect(new Set(first.map((connection) => connection?.retryMs)).size).toBeGreaterThan(50);
   expect(checker.verdict()).toEqual(FLAWLESS);
 });
