@@ -99,9 +99,25 @@ function send(broker: Broker, channel: ChannelKey, { messages: made, rate: pick,
   return { ...where, messages, rate, outcome };
 }
 
-async function between({ next }: MadePublish, sent: Sent): Promise<void> {
-  if (next === 'a turn') await endOfTurn();
-  if (next === 'its answer') await sent.outcome;
+/** Sends what `story` has; what else happens in it is `befall`'s. */
+async function tell(
+  story: readonly (MadePublish | string)[],
+  channels: readonly ChannelKey[],
+  brokers: readonly Broker[],
+  befall: (what: string) => Promise<void> | void,
+): Promise<Sent[]> {
+  const sent: Sent[] = [];
+  for (const step of story) {
+    if (typeof step === 'string') {
+      await befall(step);
+      continue;
+    }
+    const made = send(brokers[step.broker % brokers.length]!, channels[step.n]!, step);
+    sent.push(made);
+    if (step.next === 'a turn') await endOfTurn();
+    if (step.next === 'its answer') await made.outcome;
+  }
+  return sent;
 }
 
 test('publishes that are on their way together are answered as if they came one after the other', async () => {
@@ -114,16 +130,9 @@ test('publishes that are on their way together are answered as if they came one 
   });
   const property = fc.asyncProperty(steps, async (story) => {
     const channels = Array.from({ length: CHANNELS }, newChannel);
-    const sent: Sent[] = [];
-    for (const step of story) {
-      if (typeof step === 'string') {
-        redis.server.admin.script('FLUSH').catch(() => undefined);
-        continue;
-      }
-      const made = send(broker, channels[step.n]!, step);
-      sent.push(made);
-      await between(step, made);
-    }
+    const flushes: Promise<unknown>[] = [];
+    const sent = await tell(story, channels, [broker], () => void flushes.push(redis.server.admin.script('FLUSH')));
+    await Promise.all(flushes);
     const models = channels.map(() => new ChannelModel(SMALL, IDLE_TTL_MS));
     for (const { n, messages, rate, outcome } of sent) {
       const answered = await outcome;
@@ -159,8 +168,9 @@ async function logOf(channel: ChannelKey): Promise<LogEntry[]> {
   });
 }
 
+const FORGOTTEN = 'scripts are forgotten';
 const faults: Record<string, () => Promise<unknown>> = {
-  'scripts are forgotten': () => redis.server.admin.script('FLUSH'),
+  [FORGOTTEN]: () => redis.server.admin.script('FLUSH'),
   'connections are cut': () => redis.server.admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'),
   'it has no memory left': async () => {
     await redis.server.admin.config('SET', 'maxmemory', '1');
@@ -194,20 +204,13 @@ test('whatever happens to Redis meanwhile: what was answered is in the log as it
   });
   const property = fc.asyncProperty(steps, async (story) => {
     const channels = Array.from({ length: CHANNELS }, newChannel);
-    const sent: Sent[] = [];
-    const happening: Promise<unknown>[] = [];
-    for (const step of story) {
-      if (typeof step === 'string') {
-        await Promise.all(happening);
-        happening.push(faults[step]!());
-        await endOfTurn();
-        continue;
-      }
-      const made = send(brokers[step.broker]!, channels[step.n]!, step);
-      sent.push(made);
-      await between(step, made);
-    }
-    await Promise.all(happening);
+    let happening: Promise<unknown> = Promise.resolve();
+    const sent = await tell(story, channels, brokers, async (what) => {
+      await happening;
+      happening = faults[what]!();
+      await endOfTurn();
+    });
+    await happening;
     const outcomes = await Promise.all(sent.map(({ outcome }) => outcome));
     // What was not answered is sent again, so that nothing of it is still to come.
     for (const broker of brokers) await until('it heals', () => publishes(broker, newChannel()));
@@ -216,7 +219,8 @@ test('whatever happens to Redis meanwhile: what was answered is in the log as it
     }
     for (const [n, channel] of channels.entries()) {
       const of = sent.map((each, at) => ({ ...each, results: outcomes[at]?.results })).filter((each) => each.n === n);
-      await check(brokers[0]!, channel, of);
+      // A call that finds them forgotten is sent again: one behind it is not, if the other broker has sent them meanwhile.
+      await check(brokers[0]!, channel, of, !story.includes(FORGOTTEN));
     }
   });
   await fc.assert(property, {
@@ -228,7 +232,7 @@ test('whatever happens to Redis meanwhile: what was answered is in the log as it
 
 type Told = Pick<Sent, 'broker' | 'messages'> & { readonly results: readonly PublishResult[] | undefined };
 
-async function check(broker: Broker, channel: ChannelKey, sent: readonly Told[]): Promise<void> {
+async function check(broker: Broker, channel: ChannelKey, sent: readonly Told[], inOrder: boolean): Promise<void> {
   const log = await logOf(channel);
   const byKey = new Map(log.map((entry) => [entry.key, entry]));
   expect(byKey.size).toBe(log.length);
@@ -248,7 +252,7 @@ async function check(broker: Broker, channel: ChannelKey, sent: readonly Told[])
       expect(storedAs.has(result.id)).toBe(false);
       storedAs.set(result.id, one);
       expect(Buffer.compare(entry!.data, one.data)).toBe(0);
-      expect(compareEntryIds(result.id, last[from]!)).toBeGreaterThan(0);
+      if (inOrder) expect(compareEntryIds(result.id, last[from]!)).toBeGreaterThan(0);
       last[from] = result.id;
     }
   }
