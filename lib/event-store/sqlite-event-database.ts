@@ -4,6 +4,7 @@ import { type Migration, migrate } from '#lib/sql/migrate.ts';
 import { nodeSqliteDialect } from '#lib/sql/node-sqlite-dialect.ts';
 import type { SqliteData } from '#lib/sql/sqlite-backup.ts';
 import { openSqliteForReading, openSqliteForWriting } from '#lib/sql/sqlite-file.ts';
+import { unusable } from '#lib/sql/unusable-file.ts';
 import type { Days, EventDatabase } from './database.ts';
 import { eventStoreHistory } from './migrations.ts';
 import type { EventSchema } from './schema.ts';
@@ -37,6 +38,7 @@ export interface OpenSqliteEventsOptions {
  * The file never shrinks: what retention frees is filled again. A backup is as small as can be.
  * @throws SchemaTooNewError
  * @throws StoreUnavailableError
+ * @throws UnusableFileError
  */
 export async function openSqliteEvents({
   dataDir,
@@ -44,13 +46,15 @@ export async function openSqliteEvents({
   migrations,
 }: OpenSqliteEventsOptions): Promise<EventDatabase> {
   const file = eventsFile(dataDir);
-  const writer = new Kysely<EventSchema>({ dialect: nodeSqliteDialect(() => openWriter(file)) });
+  const history = eventStoreHistory(migrations);
+  const open = () => openWriter(file, history.versionsTable);
+  const writer = new Kysely<EventSchema>({ dialect: nodeSqliteDialect(open) });
   try {
     // A reader too may be the first that starts.
-    await migrate(writer, 'sqlite', eventStoreHistory(migrations));
+    await migrate(writer, 'sqlite', history);
   } catch (error) {
     await writer.destroy();
-    throw error;
+    throw unusable(file, error);
   }
   const reader = new Kysely<EventSchema>({ dialect: nodeSqliteDialect(() => openSqliteForReading(file)) });
   if (readOnly) await writer.destroy();
@@ -76,8 +80,8 @@ const NO_DAYS: Days = {
   drop: async () => false,
 };
 
-function openWriter(file: string) {
-  const database = openSqliteForWriting(file);
+function openWriter(file: string, ownTable: string) {
+  const database = openSqliteForWriting(file, ownTable);
   database.exec(`pragma cache_size = -${WRITER_CACHE_KIB}`);
   database.exec(`pragma wal_autocheckpoint = ${PAGES_A_CHECKPOINT}`);
   return database;

@@ -2,6 +2,8 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
+import { UnusableFileError } from '#lib/sql/database-errors.ts';
+import { isNewFile, sqliteCode, unusable } from '#lib/sql/unusable-file.ts';
 
 export function logFile(dataDir: string): string {
   return join(dataDir, 'log.sqlite');
@@ -11,6 +13,7 @@ export function logFile(dataDir: string): string {
 export const SQLITE_PARTITIONS = 4;
 
 const FORMAT = 1;
+const OWN_TABLE = 'topics';
 const OPEN_TIMEOUT_MS = 5_000;
 const OPEN_RETRY_MS = 5;
 const NEVER = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
@@ -58,10 +61,14 @@ export function createRecordsTable(partitionId: number): string {
 
 /**
  * Makes the file where there is none. Any number of processes may do so at once.
- * @throws Error of SQLite, or of a file that a newer Tideway wrote.
+ * @throws UnusableFileError
  */
 export function openForWriting(dataDir: string): DatabaseSync {
-  return whenFree(() => openOnce(dataDir));
+  try {
+    return whenFree(() => openOnce(dataDir));
+  } catch (error) {
+    throw unusable(logFile(dataDir), error);
+  }
 }
 
 /** Of many that start at once one makes a file's write-ahead log, and the others are refused then, however long they may wait. */
@@ -77,22 +84,23 @@ export function whenFree<T>(open: () => T): T {
   }
 }
 
-/** SQLite's extended codes have the primary one in their lowest byte. */
 export function isBusy(error: unknown): boolean {
-  return (Number((error as { errcode?: unknown }).errcode) & 0xff) === BUSY;
+  return sqliteCode(error) === BUSY;
 }
 
 function openOnce(dataDir: string): DatabaseSync {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const database = new DatabaseSync(logFile(dataDir), { timeout: OPEN_TIMEOUT_MS });
+  const file = logFile(dataDir);
+  const database = new DatabaseSync(file, { timeout: OPEN_TIMEOUT_MS });
   try {
+    isNewFile(database, file, OWN_TABLE);
     // The journals that SQLite makes beside it get the same mode.
-    chmodSync(logFile(dataDir), 0o600);
+    chmodSync(file, 0o600);
     database.exec(`pragma page_size = ${PAGE_BYTES}; pragma journal_mode = wal; pragma synchronous = full`);
     database.exec(`pragma journal_size_limit = ${MAX_IDLE_WAL_BYTES}`);
     database.exec('begin immediate');
     const format = Number(database.prepare('pragma user_version').get()?.['user_version']);
-    if (format > FORMAT) throw new Error(`${logFile(dataDir)} was written by a newer Tideway (format ${format})`);
+    if (format > FORMAT) throw new UnusableFileError(file, `is of a newer Tideway (format ${format}): run that one`);
     if (format === 0) database.exec(SCHEMA);
     database.exec('commit');
     return database;

@@ -14,3 +14,12 @@ export class SchemaTooNewError extends Error {
     );
   }
 }
+
+/** A file of the data folder can't be used until somebody does something about it. It was left as it is. One line for a person. */
+export class UnusableFileError extends Error {
+  override readonly name = 'UnusableFileError';
+
+  constructor(file: string, why: string, options?: ErrorOptions) {
+    super(`TIDEWAY_DATA_DIR: ${file} ${why}`, options);
+  }
+}

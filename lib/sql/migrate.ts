@@ -36,7 +36,9 @@ export async function migrate<Schema>(
   { migrations, versionsTable, postgresLock }: SchemaHistory,
 ): Promise<void> {
   for (;;) {
-    const done = await db.transaction().execute(async (tx) => {
+    // Whatever the database's default: who has waited for the lock must see what others have migrated.
+    const transaction = db.transaction().setIsolationLevel('read committed');
+    const done = await transaction.execute(async (tx) => {
       // On SQLite a transaction begins with the writer's lock.
       if (kind === 'postgres') await sql`select pg_advisory_xact_lock(${postgresLock})`.execute(tx);
       await tx.schema

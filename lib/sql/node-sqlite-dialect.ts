@@ -12,6 +12,7 @@ import {
 } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import { StoreUnavailableError } from './database-errors.ts';
+import { sqliteCode } from './unusable-file.ts';
 
 const LOCK_DEADLINE_MS = 5_000;
 const LOCK_RETRY_MS = 5;
@@ -161,18 +162,12 @@ function translated<T>(act: () => T): T {
   try {
     return act();
   } catch (error) {
-    const code = primaryCode(error);
+    const code = sqliteCode(error);
     if (code === undefined || !UNAVAILABLE_CODES.has(code)) throw error;
     throw new StoreUnavailableError('SQLite: the database can not be used', { cause: error });
   }
 }
 
 function isBusy(error: unknown): boolean {
-  return error instanceof StoreUnavailableError && primaryCode(error.cause) === BUSY;
-}
-
-/** SQLite's extended codes have the primary one in their lowest byte. */
-function primaryCode(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return undefined;
-  return error.errcode & 0xff;
+  return error instanceof StoreUnavailableError && sqliteCode(error.cause) === BUSY;
 }

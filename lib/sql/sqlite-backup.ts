@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SchemaTooNewError } from './database-errors.ts';
 import type { SchemaHistory } from './migrate.ts';
+import { isDamaged } from './unusable-file.ts';
 
 /** Why there is no backup, or nothing was restored: one line for a person. */
 export class BackupError extends Error {
@@ -40,6 +41,7 @@ export async function backupSqlite({ file: from, history }: SqliteData, to: stri
     await synced(dirname(to));
   } catch (error) {
     await rm(partial, { force: true });
+    if (isDamaged(error)) throw new BackupError(`${from} is damaged: it can't be backed up`, { cause: error });
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -92,5 +92,17 @@ describe('a backup of SQLite', () => {
     database.exec('insert into schema_versions (version, applied_ms) values (1000, 0)');
     database.close();
     await expect(restoreSqlite(newer, controlPlaneData(elsewhere))).rejects.toThrow(SchemaTooNewError);
+  });
+
+  test('of what is damaged is none, and says so', async () => {
+    await using paths = await newFolder();
+    const { dataDir, backup } = paths;
+    await (await openStore({ dataDir })).close();
+    const file = sqliteFile(dataDir);
+    await truncate(file, (await stat(file)).size / 2);
+    const making = backupSqlite(controlPlaneData(dataDir), backup);
+    await expect(making).rejects.toThrow(BackupError);
+    await expect(making).rejects.toThrow(`${file} is damaged`);
+    await expect(stat(backup)).rejects.toThrow('ENOENT');
   });
 });

@@ -4,6 +4,7 @@ import { type Migration, migrate } from '#lib/sql/migrate.ts';
 import { nodeSqliteDialect } from '#lib/sql/node-sqlite-dialect.ts';
 import type { SqliteData } from '#lib/sql/sqlite-backup.ts';
 import { openSqliteForReading, openSqliteForWriting } from '#lib/sql/sqlite-file.ts';
+import { unusable } from '#lib/sql/unusable-file.ts';
 import type { Database } from './database.ts';
 import { type Home, settleHistory, sqliteHome } from './history.ts';
 import { controlPlaneHistory } from './migrations.ts';
@@ -24,18 +25,21 @@ export function controlPlaneData(dataDir: string): SqliteData {
  * transaction.
  * @throws SchemaTooNewError
  * @throws StoreUnavailableError
+ * @throws UnusableFileError
  */
 export async function openSqlite(dataDir: string, migrations?: readonly Migration[]): Promise<Database> {
   const file = sqliteFile(dataDir);
   let home: Home;
-  const writer = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openSqliteForWriting(file)) });
+  const history = controlPlaneHistory(migrations);
+  const open = () => openSqliteForWriting(file, history.versionsTable);
+  const writer = new Kysely<Schema>({ dialect: nodeSqliteDialect(open) });
   try {
-    await migrate(writer, 'sqlite', controlPlaneHistory(migrations));
+    await migrate(writer, 'sqlite', history);
     home = sqliteHome(file);
     await settleHistory(writer, 'sqlite', home);
   } catch (error) {
     await writer.destroy();
-    throw error;
+    throw unusable(file, error);
   }
   const reader = new Kysely<Schema>({ dialect: nodeSqliteDialect(() => openSqliteForReading(file)) });
   return {
