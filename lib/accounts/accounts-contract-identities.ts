@@ -119,6 +119,9 @@ export function describeIdentities(name: string, bench: () => Bench): void {
       expect(await closed.signInByIdentity(newIdentity(invited))).toEqual({ kind: 'closed' });
       const accounts = bench().accounts({ signUp: 'invited' });
       expect(await accounts.signInByIdentity(newIdentity(email))).toEqual({ kind: 'not_invited' });
+      await bench().store.organizations.update('system', organization.id, { state: 'disabled' });
+      expect(await accounts.signInByIdentity(newIdentity(invited))).toEqual({ kind: 'not_invited' });
+      await bench().store.organizations.update('system', organization.id, { state: 'active' });
       const { session } = signedIn(await accounts.signInByIdentity(newIdentity(invited)));
       expect(await bench().store.members.get(organization.id, session.user.id)).toBeUndefined();
     });

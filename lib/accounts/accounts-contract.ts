@@ -160,6 +160,24 @@ export function describeAccountsContract(name: string, open: () => Promise<Datab
       expect(await accounts.session(used.token)).toBeUndefined();
     });
 
+    test('begun or used while a clock was ahead outlive it by no more than they may last', async () => {
+      const accounts = bench.accounts({ sessionLimits: { idleMs: 1_000_000, maxAgeMs: 3_000_000 } });
+      bench.nowMs += 10_000_000;
+      const ahead = await bench.newcomer(accounts);
+      bench.nowMs -= 10_000_000;
+      expect(await accounts.session(ahead.token)).toBeUndefined();
+      const [used, idle] = [await bench.newcomer(accounts), await bench.newcomer(accounts)];
+      bench.nowMs += 900_000;
+      for (const { token } of [used, idle]) expect(await accounts.session(token)).toBeDefined();
+      bench.nowMs -= 900_000;
+      // Its use was noted ahead of time: from now on it counts again.
+      expect(await accounts.session(used.token)).toBeDefined();
+      bench.nowMs += 1_000_000;
+      expect(await accounts.session(used.token)).toBeUndefined();
+      bench.nowMs += 900_000;
+      expect(await accounts.session(idle.token)).toBeUndefined();
+    });
+
     test('end by signing out: one, or all', async () => {
       const accounts = bench.accounts();
       const first = await bench.newcomer(accounts);

@@ -11,6 +11,7 @@ import type { Member, User } from '#lib/store/records.ts';
  * 4. *Sessions* have a token of 256 random bits, of which a hash is kept. A new one is made at each sign-in and with each
  *    new password. A session ends when it is {@link SessionLimits.idleMs} unused, {@link SessionLimits.maxAgeMs} old,
  *    signed out, when its user is disabled, or has {@link MAX_SESSIONS} newer ones: from the next call on, everywhere.
+ *    Times are the system's clock: what one that was ahead has noted lengthens a session by no more than these limits.
  * 5. *Identities* of OpenID providers find their user by issuer and subject. The address counts once, for an identity that
  *    is new, and only if the provider has verified it. Then whoever holds the address has the account: if the address
  *    was never verified before, the password that somebody else may have set for it goes, with all sessions.

@@ -24,11 +24,15 @@ export class Sessions {
     this.#now = now;
   }
 
-  /** One query at each call, so that an end is an end everywhere at once. */
+  /**
+   * One query at each call, so that an end is an end everywhere at once. Times are compared both ways: where a clock was
+   * ahead, what it noted would keep a session for as long as it was.
+   */
   async find(token: string): Promise<Session | undefined> {
     const hash = sessionTokenHash(token);
     if (hash === undefined) return undefined;
     const nowMs = this.#now();
+    const { idleMs, maxAgeMs } = this.#limits;
     const row = await this.#access.read((db) =>
       db
         .selectFrom('sessions')
@@ -37,12 +41,14 @@ export class Sessions {
         .select(['sessions.id as session_id', 'sessions.created_ms as began_ms', 'used_ms', 'ends_ms'])
         .where('token_hash', '=', hash)
         .where('ends_ms', '>', BigInt(nowMs))
-        .where('used_ms', '>', BigInt(nowMs - this.#limits.idleMs))
+        .where('ends_ms', '<', BigInt(nowMs + 2 * maxAgeMs))
+        .where('used_ms', '>', BigInt(nowMs - idleMs))
+        .where('used_ms', '<', BigInt(nowMs + idleMs))
         .where('users.state', '=', 'active')
         .executeTakeFirst(),
     );
     if (row === undefined) return undefined;
-    if (nowMs - Number(row.used_ms) >= Math.min(MAX_USE_NOTE_MS, this.#limits.idleMs / 10)) {
+    if (Math.abs(nowMs - Number(row.used_ms)) >= Math.min(MAX_USE_NOTE_MS, idleMs / 10)) {
       const used = { used_ms: BigInt(nowMs) };
       await this.#access.noteUse((db) =>
         db.updateTable('sessions').set(used).where('id', '=', row.session_id).execute(),

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { Access } from '#lib/store/access.ts';
+import { openInvitations } from '#lib/store/invitations.ts';
 import type { Mutation } from '#lib/store/mutation.ts';
 import type { User } from '#lib/store/records.ts';
 import type { Schema } from '#lib/store/schema.ts';
@@ -95,11 +96,8 @@ function identityRow(db: Kysely<Schema>, identity: Identity) {
 
 /** The address is verified: its invitations are for who signs in. They are still to be accepted. */
 async function isInvited({ tx, nowMs }: Mutation, email: string): Promise<boolean> {
-  const invitation = await tx
-    .selectFrom('invitations')
-    .select('id')
-    .where('email_key', '=', emailKey(email))
-    .where('expires_ms', '>', nowMs)
+  const invitation = await openInvitations(tx, nowMs)
+    .where('invitations.email_key', '=', emailKey(email))
     .executeTakeFirst();
   return invitation !== undefined;
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { networkOf } from '#lib/server/caller-address.ts';
 
 /**
  * Counts attempts within windows of time, and says when there are too many.
@@ -38,7 +39,7 @@ const LIMITS = {
 
 /** `own` is forgotten by who succeeds; the others go on, or one good account would free a whole address. */
 export function signInCounters(emailKey: string, clientAddress: string): { own: Counter; all: Counter[] } {
-  const address = network(clientAddress);
+  const address = networkOf(clientAddress);
   const own = { key: keyOf('own', emailKey, address), ...LIMITS.accountAndAddress };
   return {
     own,
@@ -51,23 +52,7 @@ export function signInCounters(emailKey: string, clientAddress: string): { own: 
 }
 
 export function signUpCounters(clientAddress: string): Counter[] {
-  return [{ key: keyOf('sign-up', network(clientAddress)), ...LIMITS.signUpAddress }];
-}
-
-/** Of IPv6 the network, of which a client has all addresses. */
-export function network(address: string): string {
-  if (!address.includes(':')) return address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [head = '', tail] = address.split('::', 2);
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - left.length - right.length);
-  const groups = [...left, ...Array.from({ length: zeros }, () => '0'), ...right];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`;
+  return [{ key: keyOf('sign-up', networkOf(clientAddress)), ...LIMITS.signUpAddress }];
 }
 
 function keyOf(...parts: string[]): string {

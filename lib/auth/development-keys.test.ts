@@ -58,6 +58,12 @@ test('are known as such wherever they are copied, and others are not', async () 
   }
 });
 
+test('a folder that can not be one is said by the name of its setting', async () => {
+  const file = `${dir}-file`;
+  await writeFile(file, '');
+  await expect(loadOrCreateDevelopmentKeys(file)).rejects.toThrow(/^TIDEWAY_DATA_DIR: must be a folder .*ENOTDIR/);
+});
+
 test.each(['', '{', '{}', '{"privateKeyPem":"a","publicKeyPem":"b","publishSecret":"c","apiToken":"d"}'])(
   'a file that holds something else is not overwritten: %s',
   async (content) => {

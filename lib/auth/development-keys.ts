@@ -34,8 +34,12 @@ const DEVELOPMENT_EXPONENT = 65539;
 export async function loadOrCreateDevelopmentKeys(dir: string): Promise<DevelopmentKeys> {
   const folder = join(dir, FOLDER);
   const path = join(folder, FILE);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  await chmod(folder, 0o700);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await chmod(folder, 0o700);
+  } catch (error) {
+    throw new KeySettingError('TIDEWAY_DATA_DIR', `must be a folder to read and to write: ${String(error)}`);
+  }
   const existing = await load(path);
   if (existing !== undefined) return existing;
 

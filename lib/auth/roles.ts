@@ -13,3 +13,10 @@ export const ROLE_SCOPES: Readonly<Record<Role, ReadonlySet<Scope>>> = {
   admin: scopeSet(NAMES.admin),
   owner: scopeSet(NAMES.owner),
 };
+
+/** Those that allow all of it. */
+export function rolesWith(scopes: Iterable<Scope>): Role[] {
+  const asked = [...scopes];
+  const roles = Object.keys(ROLE_SCOPES) as Role[];
+  return roles.filter((role) => asked.every((scope) => ROLE_SCOPES[role].has(scope)));
+}

@@ -10,6 +10,7 @@ test.each([
   ['email_taken', 409],
   ['member_exists', 409],
   ['last_owner', 409],
+  ['role_lost', 403],
   ['etag', 409],
   ['page_token', 400],
 ] as const)('the store’s %s is a %i', (reason, status) => {

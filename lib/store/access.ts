@@ -3,9 +3,10 @@ import type { Kysely } from 'kysely';
 import { BoundedWork } from '#lib/sql/bounded-work.ts';
 import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import type { Database } from './database.ts';
+import { requireMandate } from './mandate.ts';
 import { Mutation } from './mutation.ts';
 import type { Schema } from './schema.ts';
-import { type Actor, STORE_DEADLINE_MS } from './store.ts';
+import { type By, STORE_DEADLINE_MS } from './store.ts';
 
 /** How many mutations and how many reads may wait in this process. */
 const MAX_WAITING = 1_000;
@@ -18,23 +19,33 @@ const NOTE_WAIT_MS = 1_000;
 export class Access {
   readonly database: Database;
   readonly #commits = new EventEmitter<{ commit: [] }>().setMaxListeners(0);
-  readonly #reads = new BoundedWork({ name: 'reads', max: MAX_WAITING, timeoutMs: STORE_DEADLINE_MS });
-  readonly #mutations = new BoundedWork({ name: 'mutations', max: MAX_WAITING, timeoutMs: STORE_DEADLINE_MS });
+  readonly #timeoutMs: number;
+  readonly #reads: BoundedWork;
+  readonly #mutations: BoundedWork;
   readonly #notes = new BoundedWork({ name: 'notes', max: MAX_NOTES, timeoutMs: NOTE_WAIT_MS });
 
-  constructor(database: Database) {
+  constructor(database: Database, timeoutMs = STORE_DEADLINE_MS) {
     this.database = database;
+    this.#timeoutMs = timeoutMs;
+    this.#reads = new BoundedWork({ name: 'reads', max: MAX_WAITING, timeoutMs });
+    this.#mutations = new BoundedWork({ name: 'mutations', max: MAX_WAITING, timeoutMs });
   }
 
   read<T>(query: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
     return this.#reads.run(() => query(this.database.reader));
   }
 
-  mutate<T>(actor: Actor, act: (mutation: Mutation) => Promise<T>): Promise<T> {
+  mutate<T>(by: By, act: (mutation: Mutation) => Promise<T>): Promise<T> {
     return this.#mutations.run(async () => {
+      const deadline = performance.now() + this.#timeoutMs;
       let hasRecorded = false;
-      const result = await this.database.writer.transaction().execute(async (tx) => {
-        const mutation = await Mutation.begin(tx, this.database, actor);
+      // Whatever the database's default: who has waited for the lock must see what was committed meanwhile.
+      const transaction = this.database.writer.transaction().setIsolationLevel('read committed');
+      const result = await transaction.execute(async (tx) => {
+        const mutation = await Mutation.begin(tx, this.database, by);
+        // Whoever asked was told so, and has gone or asked for something else since.
+        if (performance.now() > deadline) throw new StoreUnavailableError('the change waited for too long');
+        await requireMandate(tx, by, mutation.nowMs);
         const done = await act(mutation);
         hasRecorded = mutation.hasRecorded;
         return done;

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
 import { isUuid } from './identifiers.ts';
+import { tokensInForce } from './mandate.ts';
 import { requireOrganization } from './members.ts';
 import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
@@ -10,14 +11,14 @@ import { found } from './row-changes.ts';
 import type { ApiTokenTable, Schema } from './schema.ts';
 import { hashOfSecret, newApiSecret } from './secrets.ts';
 import { stringsColumn } from './settings-json.ts';
-import type { Actor, ApiTokens, Page, PageRequest } from './store.ts';
+import type { ApiTokens, By, Page, PageRequest } from './store.ts';
 
 const DAY_MS = 86_400_000n;
 
 export function createApiTokens(access: Access): ApiTokens {
   return {
-    create: (actor, organizationId, input) =>
-      access.mutate(actor, async (mutation) => {
+    create: (by, organizationId, input) =>
+      access.mutate(by, async (mutation) => {
         await requireOrganization(mutation.tx, organizationId);
         return insertApiToken(mutation, organizationId, input);
       }),
@@ -26,7 +27,7 @@ export function createApiTokens(access: Access): ApiTokens {
       return row && apiTokenOf(row);
     },
     list: (organizationId, query) => listTokens(access, organizationId, query),
-    revoke: (actor, organizationId, id) => revokeToken(access, actor, organizationId, id),
+    revoke: (by, organizationId, id) => revokeToken(access, by, organizationId, id),
     authenticate: (secret) => authenticate(access, secret),
   };
 }
@@ -76,8 +77,8 @@ async function listTokens(access: Access, organizationId: bigint, query: PageReq
   return paging.page(rows, ({ number }) => number, apiTokenOf);
 }
 
-function revokeToken(access: Access, actor: Actor, organizationId: bigint, id: string): Promise<ApiToken> {
-  return access.mutate(actor, async (mutation) => {
+function revokeToken(access: Access, by: By, organizationId: bigint, id: string): Promise<ApiToken> {
+  return access.mutate(by, async (mutation) => {
     const { tx } = mutation;
     const row = found(await tokenRow(tx, organizationId, id), 'token');
     if (row.state === 'disabled') return apiTokenOf(row);
@@ -90,14 +91,9 @@ function revokeToken(access: Access, actor: Actor, organizationId: bigint, id: s
 async function authenticate(access: Access, secret: string): Promise<ApiToken | undefined> {
   const nowMs = BigInt(Date.now());
   const row = await access.read((db) =>
-    db
-      .selectFrom('api_tokens')
-      .innerJoin('organizations', 'organizations.id', 'api_tokens.organization_id')
+    tokensInForce(db, nowMs)
       .selectAll('api_tokens')
       .where('api_tokens.secret_hash', '=', hashOfSecret(secret))
-      .where('api_tokens.state', '=', 'active')
-      .where('organizations.state', '=', 'active')
-      .where((eb) => eb.or([eb('api_tokens.expires_ms', 'is', null), eb('api_tokens.expires_ms', '>', nowMs)]))
       .executeTakeFirst(),
   );
   if (row === undefined) return undefined;

@@ -17,7 +17,9 @@ export type Home = RawBuilder<string>;
  */
 export async function settleHistory(db: Kysely<Schema>, kind: DatabaseKind, home: Home): Promise<void> {
   const { known, here } = await stateRow(db, home).executeTakeFirstOrThrow();
-  if (known !== here) await db.transaction().execute((tx) => lockHistory(tx, kind, home));
+  if (known === here) return;
+  const transaction = db.transaction().setIsolationLevel('read committed');
+  await transaction.execute((tx) => lockHistory(tx, kind, home));
 }
 
 /**

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
 import { isUuid } from './identifiers.ts';
 import { insertMember, requireOrganization } from './members.ts';
@@ -6,35 +7,42 @@ import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
 import type { Invitation, Member, NewInvitation } from './records.ts';
 import { found } from './row-changes.ts';
-import type { InvitationTable } from './schema.ts';
+import type { InvitationTable, Schema } from './schema.ts';
 import { hashOfSecret, newInvitationSecret } from './secrets.ts';
-import type { Actor, Invitations, Page, PageRequest } from './store.ts';
+import type { By, Invitations, Page, PageRequest } from './store.ts';
 import { StoreRefusal } from './store-errors.ts';
 import { emailKey } from './users.ts';
 
 export function createInvitations(access: Access): Invitations {
   return {
-    create: (actor, organizationId, input) => createInvitation(access, actor, organizationId, input),
+    create: (by, organizationId, input) => createInvitation(access, by, organizationId, input),
     list: (organizationId, query) => listInvitations(access, organizationId, query),
     find: async (secret) => {
       const row = await access.read((db) =>
-        db
-          .selectFrom('invitations')
-          .selectAll()
-          .where('secret_hash', '=', hashOfSecret(secret))
-          .where('expires_ms', '>', BigInt(Date.now()))
+        openInvitations(db, BigInt(Date.now()))
+          .where('invitations.secret_hash', '=', hashOfSecret(secret))
           .executeTakeFirst(),
       );
       return row && invitationOf(row);
     },
-    accept: (actor, secret, userId) => acceptInvitation(access, actor, secret, userId),
-    revoke: (actor, organizationId, id) => revokeInvitation(access, actor, organizationId, id),
+    accept: (by, secret, userId) => acceptInvitation(access, by, secret, userId),
+    revoke: (by, organizationId, id) => revokeInvitation(access, by, organizationId, id),
   };
 }
 
-function createInvitation(access: Access, actor: Actor, organizationId: bigint, input: NewInvitation) {
+/** Those that can be accepted now: of a disabled organization none, until it is enabled again. */
+export function openInvitations(db: Kysely<Schema>, nowMs: bigint) {
+  return db
+    .selectFrom('invitations')
+    .innerJoin('organizations', 'organizations.id', 'invitations.organization_id')
+    .selectAll('invitations')
+    .where('organizations.state', '=', 'active')
+    .where('invitations.expires_ms', '>', nowMs);
+}
+
+function createInvitation(access: Access, by: By, organizationId: bigint, input: NewInvitation) {
   const { secret, hash } = newInvitationSecret();
-  return access.mutate(actor, async (mutation) => {
+  return access.mutate(by, async (mutation) => {
     const { tx, nowMs } = mutation;
     await requireOrganization(tx, organizationId);
     const email_key = emailKey(input.email);
@@ -107,16 +115,11 @@ async function listInvitations(access: Access, organizationId: bigint, query: Pa
   return paging.page(rows, ({ number }) => number, invitationOf);
 }
 
-function acceptInvitation(access: Access, actor: Actor, secret: string, userId: string): Promise<Member> {
+function acceptInvitation(access: Access, by: By, secret: string, userId: string): Promise<Member> {
   const hash = hashOfSecret(secret);
-  return access.mutate(actor, async (mutation) => {
+  return access.mutate(by, async (mutation) => {
     const { tx, nowMs } = mutation;
-    const row = await tx
-      .selectFrom('invitations')
-      .selectAll()
-      .where('secret_hash', '=', hash)
-      .where('expires_ms', '>', nowMs)
-      .executeTakeFirst();
+    const row = await openInvitations(tx, nowMs).where('invitations.secret_hash', '=', hash).executeTakeFirst();
     const { id, organization_id: organizationId, role } = found(row, 'invitation');
     const member = await insertMember(mutation, organizationId, userId, role);
     await mutation.record({ action: 'invitation.accept', target: targetOf(organizationId, id), organizationId });
@@ -125,8 +128,8 @@ function acceptInvitation(access: Access, actor: Actor, secret: string, userId: 
   });
 }
 
-function revokeInvitation(access: Access, actor: Actor, organizationId: bigint, id: string): Promise<Invitation> {
-  return access.mutate(actor, async (mutation) => {
+function revokeInvitation(access: Access, by: By, organizationId: bigint, id: string): Promise<Invitation> {
+  return access.mutate(by, async (mutation) => {
     const { tx } = mutation;
     if (!isUuid(id)) throw new StoreRefusal('not_found', 'invitation not found');
     const row = await tx

@@ -6,14 +6,14 @@ import { Paging } from './page.ts';
 import type { Member, Role } from './records.ts';
 import { found } from './row-changes.ts';
 import type { MemberTable, Schema } from './schema.ts';
-import type { Actor, Members, Page, PageRequest } from './store.ts';
+import type { By, Members, Page, PageRequest } from './store.ts';
 import { StoreRefusal } from './store-errors.ts';
 import { userRow } from './users.ts';
 
 export function createMembers(access: Access): Members {
   return {
-    add: (actor, organizationId, userId, role) =>
-      access.mutate(actor, async (mutation) => {
+    add: (by, organizationId, userId, role) =>
+      access.mutate(by, async (mutation) => {
         await requireOrganization(mutation.tx, organizationId);
         return insertMember(mutation, organizationId, userId, role);
       }),
@@ -22,12 +22,12 @@ export function createMembers(access: Access): Members {
       return row && memberOf(row);
     },
     list: (organizationId, query) => listMembers(access, organizationId, query),
-    setRole: (actor, organizationId, userId, role) => setRole(access, actor, organizationId, userId, role),
-    remove: (actor, organizationId, userId) => removeMember(access, actor, organizationId, userId),
+    setRole: (by, organizationId, userId, role) => setRole(access, by, organizationId, userId, role),
+    remove: (by, organizationId, userId) => removeMember(access, by, organizationId, userId),
   };
 }
 
-/** @throws StoreRefusal `not_found` for the user, `member_exists` */
+/** @throws StoreRefusal `not_found` for the user, also a disabled one, `member_exists` */
 export async function insertMember(
   mutation: Mutation,
   organizationId: bigint,
@@ -35,7 +35,8 @@ export async function insertMember(
   role: Role,
 ): Promise<Member> {
   const { tx, nowMs } = mutation;
-  const { email } = found(await userRow(tx, userId), 'user');
+  const user = await userRow(tx, userId);
+  const { email } = found(user?.state === 'active' ? user : undefined, 'user');
   if (await memberRow(tx, organizationId, userId)) {
     throw new StoreRefusal('member_exists', 'the user is a member already');
   }
@@ -59,8 +60,8 @@ async function listMembers(access: Access, organizationId: bigint, query: PageRe
   return paging.page(rows, ({ number }) => number, memberOf);
 }
 
-function setRole(access: Access, actor: Actor, organizationId: bigint, userId: string, role: Role): Promise<Member> {
-  return access.mutate(actor, async (mutation) => {
+function setRole(access: Access, by: By, organizationId: bigint, userId: string, role: Role): Promise<Member> {
+  return access.mutate(by, async (mutation) => {
     const { tx } = mutation;
     const row = found(await memberRow(tx, organizationId, userId), 'member');
     if (row.role === role) return memberOf(row);
@@ -77,8 +78,8 @@ function setRole(access: Access, actor: Actor, organizationId: bigint, userId: s
   });
 }
 
-function removeMember(access: Access, actor: Actor, organizationId: bigint, userId: string): Promise<Member> {
-  return access.mutate(actor, async (mutation) => {
+function removeMember(access: Access, by: By, organizationId: bigint, userId: string): Promise<Member> {
+  return access.mutate(by, async (mutation) => {
     const { tx } = mutation;
     const row = found(await memberRow(tx, organizationId, userId), 'member');
     if (row.role === 'owner') await requireAnotherOwner(tx, organizationId, userId);
@@ -93,13 +94,16 @@ function removeMember(access: Access, actor: Actor, organizationId: bigint, user
   });
 }
 
+/** One who can sign in: nobody else could make another one. */
 async function requireAnotherOwner(tx: Kysely<Schema>, organizationId: bigint, userId: string): Promise<void> {
   const another = await tx
     .selectFrom('members')
-    .select('user_id')
-    .where('organization_id', '=', organizationId)
-    .where('role', '=', 'owner')
-    .where('user_id', '!=', userId)
+    .innerJoin('users', 'users.id', 'members.user_id')
+    .select('members.user_id')
+    .where('members.organization_id', '=', organizationId)
+    .where('members.role', '=', 'owner')
+    .where('members.user_id', '!=', userId)
+    .where('users.state', '=', 'active')
     .executeTakeFirst();
   if (another === undefined) throw new StoreRefusal('last_owner', 'an organization keeps an owner');
 }

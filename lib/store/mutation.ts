@@ -2,8 +2,9 @@ import { type Kysely, sql, type Transaction } from 'kysely';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import type { Database } from './database.ts';
 import { lockHistory } from './history.ts';
+import { actorOf } from './mandate.ts';
 import type { Schema } from './schema.ts';
-import { type Actor, RETAINED_CHANGES } from './store.ts';
+import { type Actor, type By, RETAINED_CHANGES } from './store.ts';
 
 /** What a connection of PostgreSQL listens on to hear of other processes' mutations. */
 export const NOTIFICATION_CHANNEL = 'tideway_changes';
@@ -42,9 +43,9 @@ export class Mutation {
   static async begin(
     tx: Transaction<Schema>,
     { kind, home }: Pick<Database, 'kind' | 'home'>,
-    actor: Actor,
+    by: By,
   ): Promise<Mutation> {
-    return new Mutation(tx, kind, actor, await lockHistory(tx, kind, home));
+    return new Mutation(tx, kind, actorOf(by), await lockHistory(tx, kind, home));
   }
 
   get hasRecorded(): boolean {

@@ -14,6 +14,7 @@ export interface OpenStoreOptions {
  * The store that a deployment has, with its schema brought up to this version.
  * @throws SchemaTooNewError
  * @throws StoreUnavailableError
+ * @throws UnusableFileError
  * @throws InvalidDatabaseUrlError
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {

@@ -9,14 +9,14 @@ import { etagOf, found, requireEtag, rowChanges } from './row-changes.ts';
 import type { OrganizationTable, Schema } from './schema.ts';
 import { quotasColumn } from './settings-json.ts';
 import { chooseSlug } from './slug.ts';
-import type { Actor, Organizations, Page, PageRequest, Ref, UpdateOptions } from './store.ts';
+import type { By, Organizations, Page, PageRequest, Ref, UpdateOptions } from './store.ts';
 
 export function createOrganizations(access: Access): Organizations {
   return {
-    create: (actor, input) => access.mutate(actor, (mutation) => insertOrganization(mutation, input)),
+    create: (by, input) => access.mutate(by, (mutation) => insertOrganization(mutation, input)),
     get: (ref) => getOrganization(access, ref),
     list: (query) => listOrganizations(access, query),
-    update: (actor, id, patch, options) => updateOrganization(access, actor, id, patch, options),
+    update: (by, id, patch, options) => updateOrganization(access, by, id, patch, options),
   };
 }
 
@@ -87,12 +87,12 @@ async function listOrganizations(
 
 function updateOrganization(
   access: Access,
-  actor: Actor,
+  by: By,
   id: bigint,
   patch: OrganizationPatch,
   { etag }: UpdateOptions = {},
 ): Promise<Organization> {
-  return access.mutate(actor, async (mutation) => {
+  return access.mutate(by, async (mutation) => {
     const { tx, nowMs } = mutation;
     const row = found(
       await tx.selectFrom('organizations').selectAll().where('id', '=', id).executeTakeFirst(),

@@ -8,16 +8,15 @@ import { etagOf, found, requireEtag, rowChanges } from './row-changes.ts';
 import type { ProjectKeyTable, Schema } from './schema.ts';
 import { newPublicKey } from './secrets.ts';
 import { rateLimitColumn } from './settings-json.ts';
-import type { Actor, Page, PageRequest, ProjectKeys, UpdateOptions } from './store.ts';
+import type { By, Page, PageRequest, ProjectKeys, UpdateOptions } from './store.ts';
 
 export function createProjectKeys(access: Access): ProjectKeys {
   return {
-    create: (actor, projectId, input) => createKey(access, actor, projectId, input),
+    create: (by, projectId, input) => createKey(access, by, projectId, input),
     get: (projectId, publicKey) => getKey(access, projectId, publicKey),
     list: (projectId, query) => listKeys(access, projectId, query),
-    update: (actor, projectId, publicKey, patch, options) =>
-      updateKey(access, actor, projectId, publicKey, patch, options),
-    rotate: (actor, projectId, publicKey, options) => rotateKey(access, actor, projectId, publicKey, options),
+    update: (by, projectId, publicKey, patch, options) => updateKey(access, by, projectId, publicKey, patch, options),
+    rotate: (by, projectId, publicKey, options) => rotateKey(access, by, projectId, publicKey, options),
   };
 }
 
@@ -52,8 +51,8 @@ export async function insertProjectKey(
   return row;
 }
 
-function createKey(access: Access, actor: Actor, projectId: bigint, input: NewProjectKey): Promise<ProjectKey> {
-  return access.mutate(actor, async (mutation) => {
+function createKey(access: Access, by: By, projectId: bigint, input: NewProjectKey): Promise<ProjectKey> {
+  return access.mutate(by, async (mutation) => {
     const organizationId = await organizationOfProject(mutation.tx, projectId);
     const rateLimit = input.rateLimit && rateLimitColumn.encode(input.rateLimit);
     const key = { organizationId, projectId, name: input.name, rateLimit };
@@ -83,13 +82,13 @@ async function listKeys(access: Access, projectId: bigint, query: PageRequest): 
 
 function updateKey(
   access: Access,
-  actor: Actor,
+  by: By,
   projectId: bigint,
   publicKey: string,
   patch: ProjectKeyPatch,
   { etag }: UpdateOptions = {},
 ): Promise<ProjectKey> {
-  return access.mutate(actor, async (mutation) => {
+  return access.mutate(by, async (mutation) => {
     const row = found(await keyRow(mutation.tx, projectId, publicKey), 'key');
     requireEtag(row.version, etag);
     const { name, state, rateLimit } = patch;
@@ -101,12 +100,12 @@ function updateKey(
 
 function rotateKey(
   access: Access,
-  actor: Actor,
+  by: By,
   projectId: bigint,
   publicKey: string,
   { etag }: UpdateOptions = {},
 ): Promise<ProjectKey> {
-  return access.mutate(actor, async (mutation) => {
+  return access.mutate(by, async (mutation) => {
     const row = found(await keyRow(mutation.tx, projectId, publicKey), 'key');
     requireEtag(row.version, etag);
     await changeKey(mutation, row, { state: 'disabled' });

@@ -11,7 +11,7 @@ import { etagOf, found, requireEtag, rowChanges } from './row-changes.ts';
 import type { ProjectTable, Schema } from './schema.ts';
 import { filtersColumn, quotasColumn, scrubbingColumn, stringsColumn } from './settings-json.ts';
 import { chooseSlug } from './slug.ts';
-import type { Actor, Page, PageRequest, Projects, Ref, UpdateOptions } from './store.ts';
+import type { By, Page, PageRequest, Projects, Ref, UpdateOptions } from './store.ts';
 
 const DEFAULT_RETENTION_DAYS = 90;
 const EVERY_ORIGIN = ['*'];
@@ -19,12 +19,11 @@ const FIRST_KEY_NAME = 'Default';
 
 export function createProjects(access: Access): Projects {
   return {
-    create: (actor, organizationId, input) =>
-      access.mutate(actor, (mutation) => insertProject(mutation, organizationId, input)),
+    create: (by, organizationId, input) =>
+      access.mutate(by, (mutation) => insertProject(mutation, organizationId, input)),
     get: (organizationId, ref) => getProject(access, organizationId, ref),
     list: (organizationId, query) => listProjects(access, organizationId, query),
-    update: (actor, organizationId, id, patch, options) =>
-      updateProject(access, actor, organizationId, id, patch, options),
+    update: (by, organizationId, id, patch, options) => updateProject(access, by, organizationId, id, patch, options),
   };
 }
 
@@ -95,13 +94,13 @@ async function listProjects(access: Access, organizationId: bigint, query: PageR
 
 function updateProject(
   access: Access,
-  actor: Actor,
+  by: By,
   organizationId: bigint,
   id: bigint,
   patch: ProjectPatch,
   { etag }: UpdateOptions = {},
 ): Promise<Project> {
-  return access.mutate(actor, async (mutation) => {
+  return access.mutate(by, async (mutation) => {
     const { tx, nowMs } = mutation;
     const row = found(
       await projectRows(tx)

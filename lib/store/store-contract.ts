@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { Store } from './store.ts';
 import { describeChangeLog } from './store-contract-changes.ts';
+import { describeDisabled } from './store-contract-disabled.ts';
 import { describeKeys } from './store-contract-keys.ts';
+import { describeMandates } from './store-contract-mandates.ts';
 import { describePeople } from './store-contract-people.ts';
 import { describeResources } from './store-contract-resources.ts';
 import { describeStarts } from './store-contract-starts.ts';
@@ -25,6 +27,11 @@ export function describeStoreContract(name: string, options: StoreContractOption
     describeResources(() => store);
     describeKeys(() => store);
     describePeople(
+      () => store,
+      () => space,
+    );
+    describeDisabled(() => store);
+    describeMandates(
       () => store,
       () => space,
     );

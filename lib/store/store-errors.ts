@@ -4,6 +4,7 @@ export type RefusalReason =
   | 'email_taken'
   | 'member_exists'
   | 'last_owner'
+  | 'role_lost'
   | 'etag'
   | 'page_token';
 

@@ -118,6 +118,19 @@ describe('PostgreSQL that fails', () => {
     await store.close();
   });
 
+  test('of a stricter default isolation: changes that meet wait for each other all the same', async () => {
+    const url = await server.createDatabase();
+    const name = new URL(url).pathname.slice(1);
+    await query(url, `alter database ${name} set default_transaction_isolation = 'serializable'`);
+    const stores = await Promise.all([1, 2, 3].map(async () => createStore(await openPostgres({ url }))));
+    const changes = stores.flatMap((store) =>
+      Array.from({ length: 5 }, () => store.organizations.create('system', { name: 'Acme', region: '' })),
+    );
+    const made = await Promise.all(changes);
+    expect(new Set(made.map(({ id }) => id)).size).toBe(made.length);
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
   test('not there yet: it is waited for, not for ever', async () => {
     const url = await server.createDatabase();
     await server.kill();

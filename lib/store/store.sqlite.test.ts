@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import { Access } from './access.ts';
+import { insertOrganization } from './organizations.ts';
 import { createStore } from './sql-store.ts';
 import { openSqlite, sqliteFile } from './sqlite-database.ts';
 import { describeStoreContract } from './store-contract.ts';
@@ -71,6 +73,23 @@ describe('SQLite', () => {
     other.close();
     await making;
     await store.close();
+  });
+
+  test('what was given up on while another process wrote is not done any more when it ends', async () => {
+    await using space = await newSpace();
+    const database = await openSqlite(space.dataDir);
+    const access = new Access(database, 100);
+    const make = (name: string) =>
+      access.mutate('system', (mutation) => insertOrganization(mutation, { name, region: '' }));
+    const other = new DatabaseSync(space.file);
+    other.exec('begin immediate');
+    const givenUp = await Promise.allSettled(['One', 'Two', 'Three'].map(make));
+    for (const { status } of givenUp) expect(status).toBe('rejected');
+    other.exec('commit');
+    other.close();
+    await access.close();
+    expect(await database.reader.selectFrom('organizations').select('name').execute()).toEqual([]);
+    await database.close();
   });
 
   test('a long loop of changes leaves timers and sockets their turn', async () => {

@@ -29,7 +29,8 @@ import type {
  * same queries, gives the same guarantees on both, and runs the same suite:
  *
  * 1. *Durable.* What a mutation resolved with survives kill -9 of any process and a crash of the machine. A mutation that
- *    threw StoreUnavailableError may have happened; one that threw StoreRefusal has not.
+ *    threw StoreUnavailableError may have happened; one that threw StoreRefusal has not. What waited for longer than
+ *    {@link STORE_DEADLINE_MS} is not begun any more.
  * 2. *One writer at a time.* Mutations are serialized over all processes, each in one transaction with its entry of the
  *    audit log and of the change log. Each has a number of its own, rising in the order of commits: the id of its audit
  *    entry, the revision of what relays see through it, and its place in the change log are that number.
@@ -40,7 +41,9 @@ import type {
  * 5. *Nothing is lost to watchers.* A cursor answers every later change, also after a restart, until
  *    {@link RETAINED_CHANGES} later mutations; then, and after a restore, `reset`. {@link ChangeLog.onChange} is a hint
  *    that may come too often, at the latest {@link MAX_HINT_DELAY_MS} after a commit while the database is there.
- * 6. *Nothing is deleted* but memberships and invitations: a public key, an id and a slug mean the same for ever.
+ * 6. *A role counts at the moment of the change*: what waited is not done any more for who has lost it ({@link Mandate}).
+ * 7. *Nothing is deleted* but memberships and invitations: a public key and an id mean the same for ever, a slug until it is
+ *    changed; then another may have it.
  *
  * Reads answer undefined for what does not exist; mutations refuse. All methods throw StoreUnavailableError within
  * {@link STORE_DEADLINE_MS} where the database is away, full or too slow. Inputs are checked by the contract's rules
@@ -78,6 +81,19 @@ export interface Store {
 /** Who changes something: for the audit log. */
 export type Actor = `user:${string}` | `token:${string}` | 'system';
 
+/**
+ * Who was let in for one of these roles in an organization; a token for itself. A mutation asks again when it has the lock,
+ * and refuses `not_found` who is a member no more or whose token ended, `role_lost` whose role is another by then. An actor
+ * alone is asked nothing.
+ */
+export interface Mandate {
+  readonly actor: Actor;
+  readonly organizationId: bigint;
+  readonly roles: readonly Role[];
+}
+
+export type By = Actor | Mandate;
+
 /** A number, or what a path says: digits are a number, anything else is a slug. */
 export type Ref = bigint | string;
 
@@ -108,43 +124,37 @@ export interface Organizations {
     query: PageRequest & { readonly userId?: string | undefined; readonly ids?: readonly bigint[] | undefined },
   ): Promise<Page<Organization>>;
   /** Refuses `not_found`, `etag`, `slug_taken`. */
-  update(actor: Actor, id: bigint, patch: OrganizationPatch, options?: UpdateOptions): Promise<Organization>;
+  update(by: By, id: bigint, patch: OrganizationPatch, options?: UpdateOptions): Promise<Organization>;
 }
 
 /** A project is found through its organization only: another organization's is not found. */
 export interface Projects {
   /** Makes its first key too. Refuses `not_found` for the organization, `slug_taken`. */
-  create(actor: Actor, organizationId: bigint, input: NewProject): Promise<Project>;
+  create(by: By, organizationId: bigint, input: NewProject): Promise<Project>;
   get(organizationId: bigint, project: Ref): Promise<Project | undefined>;
   /** By number, rising. */
   list(organizationId: bigint, query: PageRequest): Promise<Page<Project>>;
   /** Refuses `not_found`, `etag`, `slug_taken`. */
-  update(
-    actor: Actor,
-    organizationId: bigint,
-    id: bigint,
-    patch: ProjectPatch,
-    options?: UpdateOptions,
-  ): Promise<Project>;
+  update(by: By, organizationId: bigint, id: bigint, patch: ProjectPatch, options?: UpdateOptions): Promise<Project>;
 }
 
 /** Callers have found the project through its organization. */
 export interface ProjectKeys {
   /** Refuses `not_found` for the project. */
-  create(actor: Actor, projectId: bigint, input: NewProjectKey): Promise<ProjectKey>;
+  create(by: By, projectId: bigint, input: NewProjectKey): Promise<ProjectKey>;
   get(projectId: bigint, publicKey: string): Promise<ProjectKey | undefined>;
   /** By number, rising. */
   list(projectId: bigint, query: PageRequest): Promise<Page<ProjectKey>>;
   /** Refuses `not_found`, `etag`. */
   update(
-    actor: Actor,
+    by: By,
     projectId: bigint,
     publicKey: string,
     patch: ProjectKeyPatch,
     options?: UpdateOptions,
   ): Promise<ProjectKey>;
   /** In one step, disables it and makes another with its name and limit; answers that. Refuses `not_found`, `etag`. */
-  rotate(actor: Actor, projectId: bigint, publicKey: string, options?: UpdateOptions): Promise<ProjectKey>;
+  rotate(by: By, projectId: bigint, publicKey: string, options?: UpdateOptions): Promise<ProjectKey>;
 }
 
 /** Users of all organizations. How they prove who they are is not kept here. Addresses are compared without case. */
@@ -157,7 +167,10 @@ export interface Users {
   update(actor: Actor, id: string, patch: UserPatch): Promise<User>;
 }
 
-/** An organization that has an owner keeps one: taking the last one's role away is refused as `last_owner`. */
+/**
+ * An organization that has an owner keeps one: taking the last one's role away is refused as `last_owner`. Disabled users
+ * don't count, and join nothing; to disable the last owner is not refused, as it may have to be done at once.
+ */
 export interface Members {
   /** Refuses `not_found` for organization or user, `member_exists`. */
   add(actor: Actor, organizationId: bigint, userId: string, role: Role): Promise<Member>;
@@ -165,33 +178,37 @@ export interface Members {
   /** By when they joined. */
   list(organizationId: bigint, query: PageRequest): Promise<Page<Member>>;
   /** Refuses `not_found`, `last_owner`. */
-  setRole(actor: Actor, organizationId: bigint, userId: string, role: Role): Promise<Member>;
+  setRole(by: By, organizationId: bigint, userId: string, role: Role): Promise<Member>;
   /** Refuses `not_found`, `last_owner`. */
-  remove(actor: Actor, organizationId: bigint, userId: string): Promise<Member>;
+  remove(by: By, organizationId: bigint, userId: string): Promise<Member>;
 }
 
-/** Only a hash of the secret is kept. Whoever presents the secret may accept, once, before it expires. */
+/**
+ * Only a hash of the secret is kept. Whoever presents the secret may accept, once, before it expires, and while the
+ * organization is active.
+ */
 export interface Invitations {
   /** Takes the place of an earlier one for the same address. Refuses `not_found`, `member_exists`. */
   create(
-    actor: Actor,
+    by: By,
     organizationId: bigint,
     input: NewInvitation,
   ): Promise<{ readonly invitation: Invitation; readonly secret: string }>;
-  /** Those that can still be accepted, by when they were made. */
+  /** Those that have not expired, by when they were made. */
   list(organizationId: bigint, query: PageRequest): Promise<Page<Invitation>>;
+  /** If it can be accepted now. */
   find(secret: string): Promise<Invitation | undefined>;
-  /** Refuses `not_found` (also where it expired or was taken back), `member_exists`. */
+  /** Refuses `not_found` (also where it expired, was taken back, or is of a disabled organization), `member_exists`. */
   accept(actor: Actor, secret: string, userId: string): Promise<Member>;
   /** Refuses `not_found`. */
-  revoke(actor: Actor, organizationId: bigint, id: string): Promise<Invitation>;
+  revoke(by: By, organizationId: bigint, id: string): Promise<Invitation>;
 }
 
 /** Only a hash of the secret is kept. A secret begins with `twa_`. */
 export interface ApiTokens {
   /** Refuses `not_found` for the organization. */
   create(
-    actor: Actor,
+    by: By,
     organizationId: bigint,
     input: NewApiToken,
   ): Promise<{ readonly token: ApiToken; readonly secret: string }>;
@@ -199,7 +216,7 @@ export interface ApiTokens {
   /** By when they were made. */
   list(organizationId: bigint, query: PageRequest): Promise<Page<ApiToken>>;
   /** For ever. Refuses `not_found`. */
-  revoke(actor: Actor, organizationId: bigint, id: string): Promise<ApiToken>;
+  revoke(by: By, organizationId: bigint, id: string): Promise<ApiToken>;
   /** The token that has this secret, is active, has not expired, and is of an active organization. Notes the day. */
   authenticate(secret: string): Promise<ApiToken | undefined>;
 }

@@ -13,11 +13,11 @@ import type {
 } from '#lib/accounts/accounts.ts';
 import type { SessionCallers } from '#lib/accounts/session-callers.ts';
 import type { OwnCookie } from '#lib/accounts/session-cookie.ts';
+import { callerAddress } from '#lib/server/caller-address.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { originOf } from '#lib/server/origin.ts';
 import { pageOrigin } from '#lib/server/page-origin.ts';
 import { Refusal } from '#lib/server/refusal.ts';
-import { clientAddress } from './client-address.ts';
 import { roleOf, timeOf } from './messages.ts';
 
 /** What the calls of accounts work with. */
@@ -150,7 +150,7 @@ function ownOrigin({ publicUrl }: AccountsFace, context: HandlerContext): string
 }
 
 function addressOf({ trustedHops }: AccountsFace, { requestHeader }: HandlerContext): string {
-  return clientAddress(requestHeader, trustedHops);
+  return callerAddress(requestHeader.get('x-forwarded-for'), trustedHops);
 }
 
 function sessionOf({ user, createdMs, expiresMs }: Session) {

@@ -1,6 +1,7 @@
 import type { SignUpMode } from '#lib/accounts/accounts.ts';
 import type { OidcOptions } from '#lib/accounts/oidc.ts';
 import type { RedisPlace } from '#lib/broker/redis-place.ts';
+import { trustedHops } from '#lib/server/caller-address.ts';
 import { ConfigError, type Env } from '#lib/server/env.ts';
 import { commonSettings, httpUrl, publicUrl, sessionLimits } from '#lib/server/settings.ts';
 
@@ -12,7 +13,7 @@ export function accountSettings(env: Env) {
     publicUrl: publicUrl(env),
     /** Production is behind TLS, or its passwords are anybody's. */
     secureCookies: env.isProduction,
-    trustedHops: env.integer('EDGE_TRUSTED_HOPS', 0, 0, 10),
+    trustedHops: trustedHops(env),
     redis: redisPlace(env),
     sessionLimits: sessionLimits(env),
   };

@@ -11,7 +11,7 @@ import { scopeSet } from '#lib/auth/scopes.ts';
 import { found, reachOrganization } from '#lib/server/reach.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, requireScopes } from './caller.ts';
+import { type Caller, type Control, mandateOf, requireScopes } from './caller.ts';
 import { requireText, stateOf, timeOf } from './messages.ts';
 
 /** Later ones come in protobuf, and no list that has one could be answered as JSON. */
@@ -24,7 +24,8 @@ export async function createApiToken(
 ): Promise<ApiToken> {
   const organization = await reachOrganization(control, caller.principal, request, 'organization:write');
   const { name, scopes, expireTime } = found(request.create);
-  await requireScopes(control, caller, organization, scopeSet(scopes));
+  const given = scopeSet(scopes);
+  await requireScopes(control, caller, organization, given);
   const expiresMs = expireTime && timestampMs(expireTime);
   if (expiresMs !== undefined && expiresMs <= control.now()) {
     throw invalidField('create.expire_time', 'must be in the future');
@@ -32,7 +33,8 @@ export async function createApiToken(
   if (expiresMs !== undefined && expiresMs > MAX_TIMESTAMP_MS) {
     throw invalidField('create.expire_time', 'must be before the year 10000');
   }
-  const { token, secret } = await control.store.apiTokens.create(caller.principal.actor, organization.id, {
+  const by = mandateOf(caller, organization.id, ['organization:write', ...given]);
+  const { token, secret } = await control.store.apiTokens.create(by, organization.id, {
     name: requireText('create.name', name),
     scopes,
     expiresMs,
@@ -57,7 +59,8 @@ export async function revokeApiToken(
   caller: Caller,
 ): Promise<ApiToken> {
   const organization = await reachOrganization(control, caller.principal, request, 'organization:write');
-  return apiTokenOf(await control.store.apiTokens.revoke(caller.principal.actor, organization.id, request.token));
+  const by = mandateOf(caller, organization.id, ['organization:write']);
+  return apiTokenOf(await control.store.apiTokens.revoke(by, organization.id, request.token));
 }
 
 function apiTokenOf(record: records.ApiToken): ApiToken {

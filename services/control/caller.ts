@@ -1,12 +1,13 @@
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import type { Principal } from '#lib/auth/principal.ts';
+import { rolesWith } from '#lib/auth/roles.ts';
 import type { Scope } from '#lib/auth/scopes.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { originOf } from '#lib/server/origin.ts';
 import type { Admission } from '#lib/server/rpc.ts';
 import type { Organization } from '#lib/store/records.ts';
-import type { Store } from '#lib/store/store.ts';
+import type { Mandate, Store } from '#lib/store/store.ts';
 
 /** What the calls of this service work with. */
 export interface Control {
@@ -50,4 +51,12 @@ export async function requireScopes(
   given: Iterable<Scope>,
 ): Promise<void> {
   for (const scope of given) await gate.requireScope(principal, organization.id, scope);
+}
+
+/**
+ * By whose leave something is changed. The scopes are those that were asked for at the gate: the store asks for a role that
+ * has them again, as it may be lost while the change waits for its turn.
+ */
+export function mandateOf({ principal: { actor } }: Caller, organizationId: bigint, scopes: Iterable<Scope>): Mandate {
+  return { actor, organizationId, roles: rolesWith(scopes) };
 }

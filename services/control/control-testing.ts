@@ -25,6 +25,8 @@ export interface ControlSetting {
   holder(organization: Organization, ...scopes: Scope[]): Client<typeof ControlService>;
   /** Calls as a user. */
   user(user: User): Client<typeof ControlService>;
+  /** Calls as a user to whom this happens each time that a call has been let in. */
+  loser(user: User, happen: () => Promise<unknown>): Client<typeof ControlService>;
   newOrganization(): Promise<Organization>;
   newUser(): Promise<User>;
 }
@@ -46,6 +48,14 @@ export function openControl(): () => ControlSetting {
 }
 
 function settingOf(store: Store): ControlSetting {
+  const userPrincipal = ({ id }: User) => ({
+    actor: `user:${id}` as const,
+    reach: { kind: 'memberships', userId: id } as const,
+    async scopesIn(organizationId: bigint) {
+      const member = await store.members.get(organizationId, id);
+      return member && ROLE_SCOPES[member.role];
+    },
+  });
   return {
     store,
     operator: clientFor(store, {
@@ -55,19 +65,22 @@ function settingOf(store: Store): ControlSetting {
     }),
     holder: ({ id }, ...scopes) =>
       clientFor(store, {
-        actor: 'token:test',
+        actor: 'system',
         reach: { kind: 'organization', organizationId: id },
         scopesIn: async (asked) => (asked === id ? scopeSet(scopes) : undefined),
       }),
-    user: ({ id }) =>
-      clientFor(store, {
-        actor: `user:${id}`,
-        reach: { kind: 'memberships', userId: id },
-        async scopesIn(organizationId) {
-          const member = await store.members.get(organizationId, id);
-          return member && ROLE_SCOPES[member.role];
-        },
-      }),
+    user: (user) => clientFor(store, userPrincipal(user)),
+    loser(user, happen) {
+      const principal = userPrincipal(user);
+      // What the role allowed when it was asked, however often it is.
+      let scopes: Promise<ReadonlySet<Scope> | undefined> | undefined;
+      const letIn = async (organizationId: bigint) => {
+        const found = await principal.scopesIn(organizationId);
+        await happen();
+        return found;
+      };
+      return clientFor(store, { ...principal, scopesIn: (id) => (scopes ??= letIn(id)) });
+    },
     newOrganization: () => store.organizations.create('system', { name: 'Acme', region: 'eu' }),
     newUser: () => store.users.create('system', { email: `${crypto.randomUUID()}@example.com`, name: 'Ada' }),
   };

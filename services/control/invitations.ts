@@ -8,7 +8,7 @@ import { type Invitation, InvitationSchema } from '#gen/tideway/control/v1/resou
 import { ROLE_SCOPES } from '#lib/auth/roles.ts';
 import { found, reachOrganization } from '#lib/server/reach.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, requireScopes } from './caller.ts';
+import { type Caller, type Control, mandateOf, requireScopes } from './caller.ts';
 import { roleFrom, roleOf, timeOf } from './messages.ts';
 
 /** For an invitation that waits for its reader to come back from a holiday. */
@@ -23,7 +23,8 @@ export async function createInvitation(
   const asked = found(request.create);
   const role = roleFrom(asked.role, 'create.role');
   await requireScopes(control, caller, organization, ROLE_SCOPES[role]);
-  const { invitation, secret } = await control.store.invitations.create(caller.principal.actor, organization.id, {
+  const by = mandateOf(caller, organization.id, ['members:write', ...ROLE_SCOPES[role]]);
+  const { invitation, secret } = await control.store.invitations.create(by, organization.id, {
     email: asked.email,
     role,
     expiresMs: control.now() + INVITATION_TTL_MS,
@@ -43,8 +44,8 @@ export async function deleteInvitation(
   caller: Caller,
 ): Promise<Invitation> {
   const organization = await reachOrganization(control, caller.principal, request, 'members:write');
-  const { actor } = caller.principal;
-  return invitationOf(await control.store.invitations.revoke(actor, organization.id, request.invitation));
+  const by = mandateOf(caller, organization.id, ['members:write']);
+  return invitationOf(await control.store.invitations.revoke(by, organization.id, request.invitation));
 }
 
 function invitationOf(record: records.Invitation): Invitation {

@@ -9,7 +9,7 @@ import { type Member, MemberSchema } from '#gen/tideway/control/v1/resources_pb.
 import { ROLE_SCOPES } from '#lib/auth/roles.ts';
 import { found, reachOrganization } from '#lib/server/reach.ts';
 import type * as records from '#lib/store/records.ts';
-import { type Caller, type Control, requireScopes } from './caller.ts';
+import { type Caller, type Control, mandateOf, requireScopes } from './caller.ts';
 import { roleFrom, roleOf, timeOf } from './messages.ts';
 import { applyUpdate } from './update.ts';
 
@@ -32,12 +32,14 @@ export async function updateMember(control: Control, request: UpdateMemberReques
   if (!update.fields.has('role')) return memberOf(current);
   const role = roleFrom(update.result.role, 'update.role');
   await requireScopes(control, caller, organization, ROLE_SCOPES[role]);
-  return memberOf(await store.members.setRole(caller.principal.actor, organization.id, request.member, role));
+  const by = mandateOf(caller, organization.id, ['members:write', ...ROLE_SCOPES[role]]);
+  return memberOf(await store.members.setRole(by, organization.id, request.member, role));
 }
 
 export async function deleteMember(control: Control, request: DeleteMemberRequest, caller: Caller): Promise<Member> {
   const organization = await reachOrganization(control, caller.principal, request, 'members:write');
-  return memberOf(await control.store.members.remove(caller.principal.actor, organization.id, request.member));
+  const by = mandateOf(caller, organization.id, ['members:write']);
+  return memberOf(await control.store.members.remove(by, organization.id, request.member));
 }
 
 function memberOf(record: records.Member): Member {

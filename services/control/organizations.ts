@@ -9,7 +9,7 @@ import { type Organization, OrganizationSchema } from '#gen/tideway/control/v1/r
 import { found, reachOrganization } from '#lib/server/reach.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import type * as records from '#lib/store/records.ts';
-import type { Caller, Control } from './caller.ts';
+import { type Caller, type Control, mandateOf } from './caller.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
 import { applyUpdate, type Update, updateResource } from './update.ts';
 
@@ -72,7 +72,10 @@ export async function updateOrganization(
     update.etag,
     () => reachOrganization(control, caller.principal, request, 'organization:write'),
     (current) => applyUpdate(OrganizationSchema, organizationOf(current), update, request.updateMask),
-    (change, etag) => store.organizations.update(caller.principal.actor, change.result.id, patchOf(change), { etag }),
+    (change, etag) => {
+      const { id } = change.result;
+      return store.organizations.update(mandateOf(caller, id, ['organization:write']), id, patchOf(change), { etag });
+    },
   );
   return organizationOf(organization);
 }

@@ -9,7 +9,7 @@ import type {
 import { type ProjectKey, ProjectKeySchema } from '#gen/tideway/control/v1/resources_pb.ts';
 import { found, reachProject } from '#lib/server/reach.ts';
 import type * as records from '#lib/store/records.ts';
-import type { Caller, Control } from './caller.ts';
+import { type Caller, type Control, mandateOf } from './caller.ts';
 import { dsnOf } from './dsn.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
 import { applyUpdate, type Update, updateResource } from './update.ts';
@@ -22,7 +22,8 @@ export async function createProjectKey(
   const project = await reachProject(control, caller.principal, request, 'projects:write');
   const { name, state, rateLimit } = found(request.create);
   requireActive(state);
-  const key = await control.store.keys.create(caller.principal.actor, project.id, {
+  const by = mandateOf(caller, project.organizationId, ['projects:write']);
+  const key = await control.store.keys.create(by, project.id, {
     name: requireText('create.name', name),
     rateLimit,
   });
@@ -52,11 +53,12 @@ export async function updateProjectKey(
   const { store } = control;
   const update = found(request.update);
   const project = await reachProject(control, caller.principal, request, 'projects:write');
+  const by = mandateOf(caller, project.organizationId, ['projects:write']);
   const key = await updateResource(
     update.etag,
     async () => found(await store.keys.get(project.id, request.key)),
     (current) => applyUpdate(ProjectKeySchema, projectKeyOf(current, caller), update, request.updateMask),
-    (change, etag) => store.keys.update(caller.principal.actor, project.id, request.key, patchOf(change), { etag }),
+    (change, etag) => store.keys.update(by, project.id, request.key, patchOf(change), { etag }),
   );
   return projectKeyOf(key, caller);
 }
@@ -67,8 +69,8 @@ export async function rotateProjectKey(
   caller: Caller,
 ): Promise<ProjectKey> {
   const project = await reachProject(control, caller.principal, request, 'projects:write');
-  const { actor } = caller.principal;
-  const key = await control.store.keys.rotate(actor, project.id, request.key, { etag: request.etag });
+  const by = mandateOf(caller, project.organizationId, ['projects:write']);
+  const key = await control.store.keys.rotate(by, project.id, request.key, { etag: request.etag });
   return projectKeyOf(key, caller);
 }
 

@@ -15,7 +15,7 @@ import { found, reachOrganization, reachProject } from '#lib/server/reach.ts';
 import { invalidField } from '#lib/server/refusal.ts';
 import { MAX_PII_CONFIG_LEVELS, readPiiConfig } from '#lib/store/pii-config.ts';
 import type * as records from '#lib/store/records.ts';
-import type { Caller, Control } from './caller.ts';
+import { type Caller, type Control, mandateOf } from './caller.ts';
 import { requireActive, requireText, stateFrom, stateOf, timeOf } from './messages.ts';
 import { applyUpdate, type Update, updateResource } from './update.ts';
 
@@ -24,7 +24,8 @@ export async function createProject(control: Control, request: CreateProjectRequ
   const asked = found(request.create);
   requireActive(asked.state);
   requirePiiConfig('create.scrubbing.pii_config_json', asked.scrubbing?.piiConfigJson);
-  const project = await control.store.projects.create(caller.principal.actor, organization.id, {
+  const by = mandateOf(caller, organization.id, ['projects:write']);
+  const project = await control.store.projects.create(by, organization.id, {
     name: requireText('create.name', asked.name),
     slug: asked.slug,
     platform: asked.platform,
@@ -59,7 +60,8 @@ export async function updateProject(control: Control, request: UpdateProjectRequ
     (current) => applyUpdate(ProjectSchema, projectOf(current), update, request.updateMask),
     (change, etag) => {
       const { organizationId, id } = change.result;
-      return store.projects.update(caller.principal.actor, organizationId, id, patchOf(change), { etag });
+      const by = mandateOf(caller, organizationId, ['projects:write']);
+      return store.projects.update(by, organizationId, id, patchOf(change), { etag });
     },
   );
   return projectOf(project);

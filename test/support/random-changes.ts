@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 import { openStore } from '#lib/store/open-store.ts';
 import type { Organization, Project, ProjectKey } from '#lib/store/records.ts';
@@ -31,6 +32,8 @@ export type ChangeLine =
 if (process.argv[1] === import.meta.filename) {
   const options = JSON.parse(process.argv[2] ?? '{}') as RandomChangesOptions;
   const store = await openStore(options);
+  // What Node has compiled: killed, it would keep none of it.
+  flushCompileCache();
   say({ kind: 'ready' });
   await changeAtRandom(store, options);
   await store.close();
