@@ -7,7 +7,7 @@ import { logFile } from '#lib/log/sqlite-log-file.ts';
 import { ConfigError, Env } from '#lib/server/env.ts';
 import { logSettings } from '#lib/server/log-settings.ts';
 import { storeSettings } from '#lib/server/settings.ts';
-import { SchemaTooNewError, StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import { SchemaTooNewError, StoreUnavailableError, UnusableFileError } from '#lib/sql/database-errors.ts';
 import { InvalidDatabaseUrlError } from '#lib/sql/postgres-url.ts';
 import { auditOutcomes, isBalanced } from './outcomes/audit.ts';
 import { listDeadLetters, ReplayStuckError, replayDeadLetters } from './outcomes/dead-letters.ts';
@@ -20,7 +20,7 @@ import { EXIT } from './usage.ts';
 const NOT_BALANCED = 1;
 const NOT_YET = 2;
 /** Whose words say what to do. */
-const REFUSED = [ConfigError, InvalidDatabaseUrlError, SchemaTooNewError];
+const REFUSED = [ConfigError, InvalidDatabaseUrlError, SchemaTooNewError, UnusableFileError];
 const AWAY = [StoreUnavailableError, LogUnavailableError, LogFullError, ReplayStuckError];
 
 // `npm run outcomes:audit` and `dead-letters:replay`. Like every main, this file reads the environment and wires.

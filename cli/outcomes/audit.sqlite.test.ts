@@ -54,6 +54,8 @@ async function appendAll({ log }: Place) {
     outcomeRecord({ outcome: 'rate_limited', reason: 'quota', category: 'attachment', quantity: 1000 }, TOPICS.billing),
     outcomeRecord({ organizationId: undefined, projectId: undefined, keyId: undefined, outcome: 'invalid' }),
     { ...GARBAGE, topic: TOPICS.outcomes },
+    // One append, and the same again.
+    ...Array.from({ length: 2 }, () => outcomeRecord({ quantity: 2, stamp: { writer: 'a-0', sequence: 3 } })),
   ]);
   return { event, withFiles };
 }
@@ -116,8 +118,8 @@ test('it is not yet time while records are still to be handled', async () => {
   await using place = await newPlace();
   await appendAll(place);
   const before = await auditOutcomes({ log: place.log, store: place.store, now: Date.now });
-  expect(before).toEqual({ kind: 'not_yet', behind: 20n, lost: 0n });
-  expect(renderAudit(before)).toBe('Not yet: 20 records behind.');
+  expect(before).toEqual({ kind: 'not_yet', behind: 22n, lost: 0n });
+  expect(renderAudit(before)).toBe('Not yet: 22 records behind.');
   await using _ = await consumed(place);
   expect(isBalanced(await audit(place))).toBe(true);
 });
@@ -187,13 +189,19 @@ test('records that the log let go before they were handled are lost, and that is
 test('dead letters are appended again from where that ended, and audits stay balanced', async () => {
   await using place = await newPlace();
   const { log } = place;
-  await log.append([GARBAGE, GARBAGE, GARBAGE, { ...GARBAGE, topic: TOPICS.outcomes }]);
+  const stamp = { writer: 'a-0', sequence: 3 };
+  const unknown = outcomeRecord({ stamp });
+  const nobodys = Buffer.from(Buffer.from(unknown.value).toString().replace('"outcome":1', '"outcome":99'));
+  await log.append([GARBAGE, GARBAGE, GARBAGE, { ...unknown, value: nobodys }]);
   await using _ = await consumed(place);
   const letters: string[] = [];
   for await (const { topic, reason } of listDeadLetters(log, [...INGEST_TOPICS, ...OUTCOME_TOPICS])) {
     letters.push(`${topic}: ${reason}`);
   }
-  expect(letters).toEqual([...Array(3).fill('ingest-events: not MessagePack'), 'outcomes: not JSON']);
+  expect(letters).toEqual([
+    ...Array(3).fill('ingest-events: not MessagePack'),
+    'outcomes: outcome is no number of an outcome',
+  ]);
   expect(await replayDeadLetters({ log, topics: [TOPICS.events], limit: 2 })).toMatchObject({
     appended: 2,
     skipped: 0,

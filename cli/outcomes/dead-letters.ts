@@ -1,5 +1,6 @@
 import { type DeadLetter, decodeDeadLetter, MalformedDeadLetterError } from '#lib/ingest/dead-letter.ts';
-import { deadLetterTopic, GROUPS } from '#lib/ingest/topics.ts';
+import { withoutStamp } from '#lib/ingest/outcome.ts';
+import { deadLetterTopic, GROUPS, OUTCOME_TOPICS } from '#lib/ingest/topics.ts';
 import type { Log, LogBatch } from '#lib/log/log.ts';
 
 export interface ReplayOptions {
@@ -102,7 +103,10 @@ class LimitReached extends Error {
 
 function wholeLetter(value: Uint8Array): DeadLetter | undefined {
   const letter = letterOf(value);
-  return letter !== undefined && letter.value.byteLength === letter.valueBytes ? letter : undefined;
+  if (letter === undefined || letter.value.byteLength !== letter.valueBytes) return undefined;
+  // Its writer's later outcomes have been counted since: by its stamp it would be taken for one of those before.
+  const isOutcome = OUTCOME_TOPICS.some((topic) => topic === letter.topic);
+  return isOutcome ? { ...letter, value: withoutStamp(letter.value) } : letter;
 }
 
 function letterOf(value: Uint8Array): DeadLetter | undefined {

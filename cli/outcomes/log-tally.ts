@@ -39,6 +39,8 @@ export class LogTally {
   readonly unreadable: string[] = [];
   deadLetters = 0;
   readonly #putAside = new Set<string>();
+  /** Of each partition. */
+  readonly #lastOfWriters = new Map<string, number>();
 
   /** @throws LogUnavailableError */
   static async read(log: Log): Promise<LogTally> {
@@ -51,7 +53,8 @@ export class LogTally {
     }
     for (const topic of OUTCOME_TOPICS) {
       for await (const batch of log.readAll(topic)) {
-        tally.#add(batch, GROUPS.outcomes, (record) => tally.#outcome(record));
+        const { topicId, partition } = batch;
+        tally.#add(batch, GROUPS.outcomes, (record) => tally.#outcome(record, `${topicId}/${partition}`));
       }
     }
     return tally;
@@ -128,8 +131,15 @@ export class LogTally {
     }
   }
 
-  #outcome({ value }: LogRecord): void {
+  #outcome({ value }: LogRecord, where: string): void {
     const outcome = decodeOutcome(value);
+    const { stamp } = outcome;
+    if (stamp !== undefined) {
+      // One that was appended again counts once.
+      const writer = `${where}/${stamp.writer}`;
+      if (stamp.sequence <= (this.#lastOfWriters.get(writer) ?? -1)) return;
+      this.#lastOfWriters.set(writer, stamp.sequence);
+    }
     this.counts.add(outcome);
     const { projectId = 0n, category, quantity } = outcome;
     if (outcome.outcome !== 'accepted' || category === 'attachment' || category === 'attachment_item') return;

@@ -13,6 +13,7 @@ import {
   newPlace,
 } from '../../services/consumers/consumers-testing.ts';
 import { startConsumersThread } from '../../services/consumers/thread.ts';
+import { programEnv } from '../../test/support/program-env.ts';
 import { until } from '../../test/support/until.ts';
 import { parseOutcomesCommand } from './options.ts';
 
@@ -20,7 +21,7 @@ const PROGRAM = fileURLToPath(new URL('../outcomes.ts', import.meta.url));
 
 function run(dataDir: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const options = { env: { TIDEWAY_DATA_DIR: dataDir }, timeout: 20_000 };
+    const options = { env: { ...programEnv(), TIDEWAY_DATA_DIR: dataDir }, timeout: 20_000 };
     execFile(process.execPath, [PROGRAM, ...args], options, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr });
     });

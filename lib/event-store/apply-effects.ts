@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely';
+import type { Outcome } from '#lib/ingest/outcome.ts';
 import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { encodeBody } from './body-codec.ts';
 import type { EventDatabase } from './database.ts';
@@ -7,6 +8,7 @@ import { bytesOfEventId } from './event-id.ts';
 import type { Effect, EffectBatch, NewEvent, Owner } from './event-store.ts';
 import { OutcomeCounter } from './outcome-counter.ts';
 import { lockPosition, movePosition } from './positions.ts';
+import { takeNewOutcomes } from './repeated-outcomes.ts';
 import {
   chunkExpiresDayOf,
   countAttachment,
@@ -46,7 +48,9 @@ export async function applyEffects(database: EventDatabase, batch: EffectBatch):
         const effects = batch.effects.filter(({ offset }) => offset >= position);
         const last = effects.at(-1);
         if (last === undefined) return [];
-        const events = await save(tx, effects, encoded, isKept);
+        const counted = effects.flatMap((effect) => (effect.kind === 'outcome' ? effect.outcome : []));
+        const outcomes = await takeNewOutcomes(tx, batch, counted, today);
+        const events = await save(tx, effects, outcomes, encoded, isKept);
         await movePosition(tx, batch, last.offset + 1n);
         return events;
       });
@@ -60,11 +64,12 @@ export async function applyEffects(database: EventDatabase, batch: EffectBatch):
 async function save(
   tx: Transaction<EventSchema>,
   effects: readonly Effect[],
+  outcomes: readonly Outcome[],
   encoded: ReadonlyMap<NewEvent, EncodedEvent>,
   isKept: IsKept,
 ): Promise<readonly NewEvent[]> {
   const counter = new OutcomeCounter();
-  for (const effect of effects) if (effect.kind === 'outcome') counter.add(effect.outcome);
+  for (const outcome of outcomes) counter.add(outcome);
 
   const chunks = effects.flatMap((effect) => (effect.kind === 'attachment_chunk' ? effect.chunk : []));
   await saveChunks(tx, chunks.filter(isKept));

@@ -23,6 +23,12 @@ const DELETIONS: readonly Deletion[] = [
   { table: 'attachments', key: ['project_id', 'event_id', 'id'], expires: 'expires_day', maxRows: MAX_ROWS },
   { table: 'user_reports', key: ['project_id', 'event_id', 'digest'], expires: 'expires_day', maxRows: MAX_ROWS },
   {
+    table: 'outcome_writers',
+    key: ['consumer_group', 'topic_id', 'topic_partition', 'writer'],
+    expires: 'expires_day',
+    maxRows: MAX_ROWS,
+  },
+  {
     table: 'attachment_chunks',
     key: ['project_id', 'event_id', 'attachment_id', 'chunk_index', 'expires_day'],
     expires: 'expires_day',

@@ -188,6 +188,26 @@ export function describeApplying(currentStore: () => EventStore, currentSpace: (
       expect(await totalsOf(store, whose.organizationId)).toEqual({ 'accepted error': 1_234n });
     });
 
+    test('a position is taken back where the log has lost its end, once', async () => {
+      const store = currentStore();
+      const { organizationId, projectId } = newProject();
+      const partition = new TestPartition();
+      const ends = { group: partition.group, topicId: partition.topicId, partition: 0, offset: 3n, handledUntil: 5n };
+      expect(await store.takeBack(ends)).toBe(false);
+      const five = Array.from({ length: 5 }, () => newEvent({ organizationId, projectId }));
+      await store.apply(partition.nextEvents(five));
+      expect(await store.takeBack({ ...ends, partition: 1 })).toBe(false);
+      expect(await store.takeBack({ ...ends, handledUntil: 6n })).toBe(true);
+      expect(await partition.position(store)).toBe(5n);
+      expect(await store.takeBack(ends)).toBe(true);
+      expect(await partition.position(store)).toBe(3n);
+      const others = Array.from({ length: 5 }, () => newEvent({ organizationId, projectId }));
+      expect(await store.apply(new TestPartition(partition).nextEvents(others))).toHaveLength(2);
+      expect(await totalsOf(store, organizationId)).toEqual({ 'accepted error': 7n });
+      expect(await store.takeBack({ ...ends, handledUntil: 6n })).toBe(true);
+      expect(await partition.position(store)).toBe(5n);
+    });
+
     test('a store that was opened to be read sees all, and applies nothing', async () => {
       const event = newEvent(newProject());
       await save(currentStore(), event);
@@ -195,6 +215,8 @@ export function describeApplying(currentStore: () => EventStore, currentSpace: (
       await expectStored(reader, event);
       await expect(save(reader, newEvent(newProject()))).rejects.toThrow(/opened to be read/);
       await expect(reader.deleteExpired(0)).rejects.toThrow(/opened to be read/);
+      const lost = { group: 'events', topicId: 'a', partition: 0, offset: 0n, handledUntil: 1n };
+      await expect(reader.takeBack(lost)).rejects.toThrow(/opened to be read/);
       await reader.close();
     });
   });

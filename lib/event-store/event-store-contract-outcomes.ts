@@ -4,6 +4,7 @@ import type { EventStore } from './event-store.ts';
 import { newEvent, newProject, save, TestPartition, totalsOf } from './event-store-harness.ts';
 
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 export function describeOutcomes(currentStore: () => EventStore): void {
   describe('outcomes', () => {
@@ -59,6 +60,36 @@ export function describeOutcomes(currentStore: () => EventStore): void {
       });
       const everybody = await store.totals();
       for (const total of await store.totals(whose.organizationId)) expect(everybody).toContainEqual(total);
+    });
+
+    test('that are in the log again, as an append was repeated, count once', async () => {
+      const store = currentStore();
+      const whose = newProject();
+      const partition = new TestPartition();
+      const of = (writer: string, ...sequences: number[]) =>
+        sequences.map((sequence) => {
+          const outcome = newOutcome({ ...whose, reason: writer, stamp: { writer, sequence } });
+          return { kind: 'outcome', outcome } as const;
+        });
+      // Of one append its beginning, and of it another's; then the whole of both again, in several batches.
+      await store.apply(partition.next(...of('a', 0, 1, 2), ...of('b', 5), ...of('a', 0, 1)));
+      await store.apply(partition.next(...of('a', 2, 3), ...of('b', 5, 6), ...of('a', 0, 1, 2)));
+      await store.apply(partition.next(...of('a', 3, 7), ...of('c', 0, 0)));
+      const unstamped = { kind: 'outcome', outcome: newOutcome({ ...whose, reason: 'none' }) } as const;
+      await store.apply(partition.next(unstamped, unstamped));
+      // Another partition has had others of the same writers.
+      await store.apply(new TestPartition({ topicId: partition.topicId, partition: 1 }).next(...of('a', 2)));
+      expect(await totalsOf(store, whose.organizationId)).toEqual({
+        'rate_limited a error': 6n,
+        'rate_limited b error': 2n,
+        'rate_limited c error': 1n,
+        'rate_limited none error': 2n,
+      });
+      await store.deleteExpired(Date.now() + 29 * DAY_MS);
+      await store.apply(partition.next(...of('a', 7)));
+      await store.deleteExpired(Date.now() + 31 * DAY_MS);
+      await store.apply(partition.next(...of('a', 7)));
+      expect((await totalsOf(store, whose.organizationId))['rate_limited a error']).toBe(7n);
     });
 
     test('of what nobody knows are counted for nobody', async () => {

@@ -9,13 +9,14 @@ import type { Outcome, OutcomeName } from '#lib/ingest/outcome.ts';
  *    that was applied before, by whoever, changes nothing. So everything here is exactly once in effect.
  * 2. *Each event once.* Of a project, an event id is stored once, as long as the event is kept. A second one is not stored,
  *    and is counted as invalid, `duplicate`; its attachments go with it and are counted so too. The same goes for
- *    attachments (by their id in the event) and reports (by their body) that come by themselves. One that was received in
- *    the same millisecond as what is stored is that itself, in the log again because whoever appended it did not hear that
- *    it had worked: it is not counted.
+ *    attachments (by their id in the event) and reports (by their body) that come by themselves. An event that was
+ *    received in the same millisecond as the one that is stored is that itself, in the log again because whoever appended
+ *    it did not hear that it had worked: it is not counted.
  * 3. *Accepted is counted where it is saved*, in the transaction that saves: an event in its category, and of its
  *    attachments the bytes as `attachment` and their number as `attachment_item`.
- * 4. *Counts are exact*: an hourly series, kept for 400 days, and totals that are kept for ever. Reports count as feedback.
- * 5. *Retention.* What has expired is not answered, and goes by and by, whole partitions where the database has such;
+ * 4. *Outcomes are counted once* that have a stamp, also where they are in the log again as an append was repeated.
+ * 5. *Counts are exact*: an hourly series, kept for 400 days, and totals that are kept for ever. Reports count as feedback.
+ * 6. *Retention.* What has expired is not answered, and goes by and by, whole partitions where the database has such;
  *    reads and writes go on meanwhile. All of a day expires at once, in UTC. What has expired when it comes counts as saved.
  */
 export interface EventStore {
@@ -55,6 +56,14 @@ export interface EventStore {
   position(group: string, topicId: string, partition: number): Promise<bigint | undefined>;
 
   /**
+   * The log has lost the end of a partition, and gives its offsets from `offset` on again: the position goes back, if it is
+   * at `handledUntil` or beyond, so that what comes is not taken for what was applied. What was applied stays.
+   * @returns whether there is a position.
+   * @throws StoreUnavailableError
+   */
+  takeBack(lost: PartitionEnd): Promise<boolean>;
+
+  /**
    * Deletes some of what has expired. @returns whether there may be more: call it again.
    * @throws StoreUnavailableError
    */
@@ -73,6 +82,11 @@ export interface EffectBatch {
   readonly topicId: string;
   readonly partition: number;
   readonly effects: readonly Effect[];
+}
+
+export interface PartitionEnd extends Omit<EffectBatch, 'effects'> {
+  readonly offset: bigint;
+  readonly handledUntil: bigint;
 }
 
 export type Effect =

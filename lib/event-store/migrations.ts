@@ -2,7 +2,7 @@ import { type CreateTableBuilder, sql } from 'kysely';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import type { Migration, MigrationDatabase, SchemaHistory } from '#lib/sql/migrate.ts';
 
-export const EVENT_MIGRATIONS: readonly Migration[] = [createEventTables];
+export const EVENT_MIGRATIONS: readonly Migration[] = [createEventTables, createOutcomeWriters];
 
 /** Beside the control plane's in one database of PostgreSQL, and of its own pace. */
 export function eventStoreHistory(migrations = EVENT_MIGRATIONS): SchemaHistory {
@@ -179,4 +179,20 @@ async function createEventTables(db: MigrationDatabase, kind: DatabaseKind): Pro
   // Compressed already, or of a kind that mostly is.
   await sql`alter table events alter column body set storage external`.execute(db);
   await sql`alter table attachment_chunks alter column data set storage external`.execute(db);
+}
+
+async function createOutcomeWriters({ schema }: MigrationDatabase, kind: DatabaseKind): Promise<void> {
+  const isSqlite = kind === 'sqlite';
+  const int = isSqlite ? 'integer' : 'bigint';
+  const table = schema
+    .createTable('outcome_writers')
+    .addColumn('consumer_group', 'text', (column) => column.notNull())
+    .addColumn('topic_id', 'text', (column) => column.notNull())
+    .addColumn('topic_partition', int, (column) => column.notNull())
+    .addColumn('writer', 'text', (column) => column.notNull())
+    .addColumn('last_sequence', int, (column) => column.notNull())
+    .addColumn('expires_day', int, (column) => column.notNull())
+    .addPrimaryKeyConstraint('outcome_writers_pk', ['consumer_group', 'topic_id', 'topic_partition', 'writer']);
+  await (isSqlite ? table.modifyEnd(sql`without rowid`) : table).execute();
+  await schema.createIndex('outcome_writers_expire').on('outcome_writers').columns(['expires_day']).execute();
 }

@@ -15,6 +15,7 @@ export interface OpenEventStoreOptions {
  * The event store that a deployment has, with its schema brought up to this version.
  * @throws SchemaTooNewError
  * @throws StoreUnavailableError
+ * @throws UnusableFileError
  * @throws InvalidDatabaseUrlError
  */
 export async function openEventStore({

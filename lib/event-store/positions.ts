@@ -1,6 +1,7 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
-import type { EffectBatch } from './event-store.ts';
+import type { EventDatabase } from './database.ts';
+import type { EffectBatch, PartitionEnd } from './event-store.ts';
 import type { EventSchema } from './schema.ts';
 
 export type PartitionOfGroup = Pick<EffectBatch, 'group' | 'topicId' | 'partition'>;
@@ -31,26 +32,37 @@ export async function lockPosition(
 }
 
 export async function movePosition(tx: Transaction<EventSchema>, of: PartitionOfGroup, next: bigint): Promise<void> {
-  const { consumer_group, topic_id, topic_partition } = keyOf(of);
+  const key = keyOf(of);
   await tx
     .updateTable('log_positions')
     .set({ next_offset: next })
-    .where('consumer_group', '=', consumer_group)
-    .where('topic_id', '=', topic_id)
-    .where('topic_partition', '=', topic_partition)
+    .where(({ and }) => and(key))
     .execute();
 }
 
+/** @returns whether there was one. */
+export async function takePositionBack({ writer }: EventDatabase, lost: PartitionEnd): Promise<boolean> {
+  if (writer === undefined) throw new Error('the event store was opened to be read');
+  const { offset, handledUntil } = lost;
+  const key = keyOf(lost);
+  await writer
+    .updateTable('log_positions')
+    .set({ next_offset: offset })
+    .where(({ and }) => and(key))
+    // Whoever has told it before has since gone on.
+    .where('next_offset', '>=', handledUntil)
+    .execute();
+  return (await readPosition(writer, lost)) !== undefined;
+}
+
 function select(db: Kysely<EventSchema>, of: PartitionOfGroup) {
-  const { consumer_group, topic_id, topic_partition } = keyOf(of);
+  const key = keyOf(of);
   return db
     .selectFrom('log_positions')
     .select('next_offset')
-    .where('consumer_group', '=', consumer_group)
-    .where('topic_id', '=', topic_id)
-    .where('topic_partition', '=', topic_partition);
+    .where(({ and }) => and(key));
 }
 
-function keyOf({ group, topicId, partition }: PartitionOfGroup) {
+export function keyOf({ group, topicId, partition }: PartitionOfGroup) {
   return { consumer_group: group, topic_id: topicId, topic_partition: BigInt(partition) };
 }

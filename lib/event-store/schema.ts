@@ -11,6 +11,7 @@ export interface EventSchema {
   outcome_hours: OutcomeHourTable;
   outcome_totals: OutcomeTotalTable;
   log_positions: LogPositionTable;
+  outcome_writers: OutcomeWriterTable;
 }
 
 /** Which events there are: what makes an id unique in its project, and leads from the id to the event. */
@@ -105,4 +106,14 @@ export interface LogPositionTable {
   topic_id: string;
   topic_partition: bigint;
   next_offset: bigint;
+}
+
+/** The last of a writer's outcomes that a group has counted, of each partition. */
+export interface OutcomeWriterTable {
+  consumer_group: string;
+  topic_id: string;
+  topic_partition: bigint;
+  writer: string;
+  last_sequence: bigint;
+  expires_day: bigint;
 }

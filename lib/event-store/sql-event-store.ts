@@ -6,7 +6,7 @@ import type { EventDatabase } from './database.ts';
 import { deleteExpired } from './delete-expired.ts';
 import { type EventStore, SEARCH_DEADLINE_MS } from './event-store.ts';
 import { listEvents } from './list-events.ts';
-import { readPosition } from './positions.ts';
+import { readPosition, takePositionBack } from './positions.ts';
 import { getEvent, readAttachment } from './read-events.ts';
 import { readOutcomes, readTotals } from './read-outcomes.ts';
 
@@ -42,6 +42,7 @@ export function createEventStore(
     outcomes: (query) => reads.run(() => readOutcomes(reader, query)),
     totals: (organizationId) => reads.run(() => readTotals(reader, organizationId)),
     position: (group, topicId, partition) => reads.run(() => readPosition(reader, { group, topicId, partition })),
+    takeBack: (lost) => writes.run(() => takePositionBack(database, lost)),
     deleteExpired: (nowMs) => writes.run(() => deleteExpired(database, nowMs)),
     ping: async (timeoutMs) => {
       await withDeadline(

@@ -7,7 +7,7 @@ import {
   ingestKey,
   MalformedMessageError,
 } from './ingest-message.ts';
-import { decodeOutcome, encodeOutcome, MalformedOutcomeError, type Outcome } from './outcome.ts';
+import { decodeOutcome, encodeOutcome, MalformedOutcomeError, type Outcome, withoutStamp } from './outcome.ts';
 
 const owner = {
   eventId: '0123456789abcdef0123456789abcdef',
@@ -75,6 +75,17 @@ describe('outcomes', () => {
       category: 4,
       key_id: null,
     });
+  });
+
+  test('a stamp goes with it until it is taken off, and what is none is passed over', () => {
+    const stamped = { ...outcome, stamp: { writer: 'a-0', sequence: 7 } };
+    expect(decodeOutcome(encodeOutcome(stamped))).toEqual(stamped);
+    expect(decodeOutcome(withoutStamp(encodeOutcome(stamped)))).toEqual(outcome);
+    expect(withoutStamp(Buffer.from('{'))).toEqual(Buffer.from('{'));
+    for (const odd of [{ writer: 5, writer_sequence: 1 }, { writer: 'a' }, { writer: 'a', writer_sequence: 1.5 }]) {
+      const json = { ...JSON.parse(Buffer.from(encodeOutcome(outcome)).toString()), ...odd };
+      expect(decodeOutcome(Buffer.from(JSON.stringify(json)))).toEqual(outcome);
+    }
   });
 
   test.each(['', '1', 'null', '{}', '{"timestamp":"2023-11-14T22:13:20Z","outcome":9}'])('%j is malformed', (text) => {

@@ -29,7 +29,20 @@ export interface Outcome {
   readonly category: DataCategory;
   /** Of `attachment` bytes. */
   readonly quantity: number;
+  /** Undefined: nobody can tell it from one that is the same and was appended again. */
+  readonly stamp?: OutcomeStamp | undefined;
 }
+
+/**
+ * By what an outcome is known again that was appended twice, as whoever appended it did not hear that it had worked. A writer
+ * appends its outcomes one after the other, by rising sequence, each until it hears that; and has nobody else's name.
+ */
+export interface OutcomeStamp {
+  readonly writer: string;
+  readonly sequence: number;
+}
+
+export const MAX_WRITER_LENGTH = 64;
 
 const OUTCOME_NAMES = Object.keys(OUTCOMES) as OutcomeName[];
 
@@ -47,8 +60,20 @@ export function encodeOutcome(outcome: Outcome): Uint8Array {
       remote_addr: outcome.remoteAddr ?? null,
       category: DATA_CATEGORIES[outcome.category],
       quantity: outcome.quantity,
+      ...(outcome.stamp && { writer: outcome.stamp.writer, writer_sequence: outcome.stamp.sequence }),
     }),
   );
+}
+
+/** The same, to be counted whatever came before it: as something that could not be counted when it came. */
+export function withoutStamp(value: Uint8Array): Uint8Array {
+  try {
+    const { writer: _, writer_sequence: __, ...rest } = parse(value);
+    return Buffer.from(JSON.stringify(rest));
+  } catch (error) {
+    if (error instanceof MalformedOutcomeError) return value;
+    throw error;
+  }
 }
 
 /** What is no outcome: it is put aside with the reason. */
@@ -78,7 +103,16 @@ export function decodeOutcome(value: Uint8Array): Outcome {
     remoteAddr: textOf(json, 'remote_addr'),
     category,
     quantity,
+    stamp: stampOf(json),
   };
+}
+
+/** Others may mean something else by these names. */
+function stampOf({ writer, writer_sequence: sequence }: Record<string, unknown>): OutcomeStamp | undefined {
+  if (typeof writer !== 'string' || writer === '' || writer.length > MAX_WRITER_LENGTH) return undefined;
+  return Number.isSafeInteger(sequence) && (sequence as number) >= 0
+    ? { writer, sequence: sequence as number }
+    : undefined;
 }
 
 function parse(value: Uint8Array): Record<string, unknown> {

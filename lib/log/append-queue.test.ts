@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { AppendQueue, MAX_GROUP_BYTES } from './append-queue.ts';
-import { LogFullError, LogUnavailableError, MAX_RECORD_BYTES, type NewRecord } from './log.ts';
+import { LogFullError, LogUnavailableError, MAX_RECORD_BYTES, type NewRecord, RecordRefusedError } from './log.ts';
 
 /** A queue whose writes wait until they are let through. */
 function queueWith(options: { maxWaitingBytes?: number; deadlineMs?: number } = {}) {
@@ -36,6 +36,21 @@ test('what arrives together goes together, and what arrives meanwhile goes next'
   ]);
   answers[1]?.resolve();
   await Promise.all(second);
+  expect(queue.waitingBytes).toBe(0);
+});
+
+test('of a group with something that is refused for good, only that is', async () => {
+  const writes: string[] = [];
+  const queue = new AppendQueue({
+    write: async (records) => {
+      const text = records.map(({ value }) => Buffer.from(value).toString()).join('');
+      writes.push(text);
+      if (text.includes('x')) throw new RecordRefusedError('x');
+    },
+  });
+  const results = await Promise.allSettled(['a', 'x', 'b'].map((text) => queue.append([record(text)])));
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+  expect(writes).toEqual(['axb', 'a', 'x', 'b']);
   expect(queue.waitingBytes).toBe(0);
 });
 

@@ -7,6 +7,7 @@ import {
   MAX_RECORD_BYTES,
   type NewRecord,
 } from './log.ts';
+import { takeGroup } from './take-group.ts';
 
 /** What one group may have, beside its first append. Waits longer than its deadline are no failure of the group. */
 export const MAX_GROUP_BYTES = 4 * 1024 * 1024;
@@ -18,6 +19,7 @@ export interface AppendQueueOptions {
    * Writes the records of a group, in their order, and resolves when they are durable. Called again only after it has
    * settled, which it must within about `timeoutMs`.
    * @throws LogUnavailableError
+   * @throws RecordRefusedError one of them will never be taken. Then each append is written by itself.
    */
   readonly write: (records: readonly NewRecord[], timeoutMs: number) => Promise<void>;
 }
@@ -96,37 +98,41 @@ export class AppendQueue {
   }
 
   async #writeGroup(): Promise<void> {
-    const group = this.#takeGroup();
-    const [first] = group;
-    if (first === undefined) return;
+    const group = takeGroup(this.#waiting, MAX_GROUP_BYTES);
+    if (group.length === 0) return;
     this.#writing = group;
-    let failure: unknown;
+    const failure = await this.#failureOf(group);
+    if (failure === undefined || failure instanceof LogUnavailableError || group.length === 1) {
+      this.#settle(group, failure);
+    } else {
+      // What will never be taken is one append's: it takes no other with it.
+      for (const append of group) this.#settle([append], await this.#failureOf([append]));
+    }
+    this.#writing = [];
+    this.#afterSettling();
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  /** Writes it. Never rejects. */
+  async #failureOf(group: readonly Append[]): Promise<unknown> {
+    const [first] = group;
+    if (first === undefined) return undefined;
     try {
       const records = group.length === 1 ? first.records : group.flatMap((append) => append.records);
       await this.#write(records, Math.max(first.deadlineMs - performance.now(), 1));
+      return undefined;
     } catch (error) {
-      failure = error;
+      return error;
     }
-    this.#writing = [];
+  }
+
+  #settle(group: readonly Append[], failure: unknown): void {
     for (const append of group) {
       this.#bytes -= append.bytes;
       if (!append.settled && failure === undefined) append.resolve();
       else if (!append.settled) append.reject(failure);
       append.settled = true;
     }
-    this.#afterSettling();
-    if (this.#waiting.length > 0) this.#schedule();
-  }
-
-  #takeGroup(): Append[] {
-    let bytes = 0;
-    let count = 0;
-    for (const append of this.#waiting) {
-      bytes += append.bytes;
-      if (count > 0 && bytes > MAX_GROUP_BYTES) break;
-      count++;
-    }
-    return this.#waiting.splice(0, count);
   }
 
   /** Deadlines are in the order of arrival. What is being written keeps its bytes: they are in memory until it ends. */

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { type OpenLogOptions, openLog } from './open-log.ts';
 
 /** A program for the suite: appends numbers to the keys of a topic, many at once, and prints what was acknowledged. */
@@ -9,6 +10,8 @@ export interface AppendUntilKilled {
 
 async function main({ log: options, topic, keys }: AppendUntilKilled): Promise<void> {
   const log = await openLog(options);
+  // What Node has compiled: killed, it would keep none of it.
+  flushCompileCache();
   await Promise.all(
     Array.from({ length: keys }, async (_, key) => {
       for (let number = 0; ; number++) {

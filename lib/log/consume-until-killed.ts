@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type OpenLogOptions, openLog } from './open-log.ts';
 
@@ -11,6 +12,8 @@ export interface ConsumeUntilKilled {
 
 async function main({ log: options, topic, group, batchMs }: ConsumeUntilKilled): Promise<void> {
   const log = await openLog(options);
+  // What Node has compiled: killed, it would keep none of it.
+  flushCompileCache();
   log.consume({
     group,
     topics: [topic],

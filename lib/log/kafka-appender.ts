@@ -1,7 +1,7 @@
-import type { Producer } from '@platformatic/kafka';
+import { findErrorBy, type Producer } from '@platformatic/kafka';
 import { closeQuietly, type KafkaClients, unavailable } from './kafka-clients.ts';
 import { type KafkaTopics, MAX_PIECE_BYTES } from './kafka-topics.ts';
-import type { NewRecord } from './log.ts';
+import { type NewRecord, RecordRefusedError } from './log.ts';
 import { within } from './within.ts';
 
 /** What Kafka puts around a record, at most: numbers of variable length. */
@@ -28,7 +28,7 @@ export class KafkaAppender {
     this.#topics = topics;
   }
 
-  /** @throws LogUnavailableError */
+  /** @throws LogUnavailableError @throws RecordRefusedError */
   async append(records: readonly NewRecord[], timeoutMs: number): Promise<void> {
     this.#producer ??= this.#clients.producer();
     const producer = this.#producer;
@@ -43,7 +43,7 @@ export class KafkaAppender {
       this.#producer = undefined;
       void closeQuietly(producer);
       this.#topics.forget();
-      throw unavailable(error);
+      throw refusal(error) ?? unavailable(error);
     }
   }
 
@@ -60,6 +60,15 @@ export class KafkaAppender {
       });
     }
   }
+}
+
+/** Where a topic that others made has a limit of its own, as `max.message.bytes`. */
+const REFUSALS = ['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD'] as const;
+
+function refusal(error: unknown): RecordRefusedError | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const reason = REFUSALS.find((name) => findErrorBy(error, 'apiId', name) !== null);
+  return reason && new RecordRefusedError(`Kafka: ${reason}`, { cause: error });
 }
 
 /** The library sends all records of a partition in one batch, whatever its size. */

@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaClients } from './kafka-clients.ts';
 import { unavailable } from './kafka-clients.ts';
 import { KafkaMembership, type Position } from './kafka-membership.ts';
-import { KafkaReader, OutOfRangeError, type ReadResult } from './kafka-reader.ts';
+import { KafkaReader, OutOfRangeError, type ReadResult, UNKNOWN_EPOCH } from './kafka-reader.ts';
 import type { KafkaTopics } from './kafka-topics.ts';
-import { type ConsumeOptions, type LogConsumer, type LogRecord, RecordsLostError } from './log.ts';
+import { type ConsumeOptions, EndLostError, type LogConsumer, type LogRecord, RecordsLostError } from './log.ts';
 import { retryPauseMs } from './retry-pause.ts';
 import { within } from './within.ts';
 
@@ -14,6 +14,9 @@ interface Claim {
   readonly topicId: string;
   readonly partition: number;
   position: bigint;
+  /** Of the leader that took the record before the position, and every one since that position. */
+  epoch: number;
+  epochSince: bigint;
   failures: number;
   pausedUntilMs: number;
 }
@@ -41,6 +44,8 @@ export class KafkaConsumer implements LogConsumer {
   readonly #options: ConsumeOptions;
   readonly #onClosed: () => void;
   readonly #running: Promise<void>;
+  /** Outlive sessions: where a leader goes, its group is often lost with it. */
+  readonly #claims = new Map<string, Claim>();
   #closing = false;
   #wake: () => void = () => undefined;
 
@@ -64,7 +69,7 @@ export class KafkaConsumer implements LogConsumer {
       const member = new KafkaMembership(this.#clients, group, topics, () => this.#wake());
       try {
         await this.#orClosing(this.#topics.ensure(topics).then(() => (this.#closing ? undefined : member.join())));
-        const session = new Session(this.#clients, member, this.#options);
+        const session = new Session(this.#clients, member, this.#options, this.#claims);
         try {
           while (!this.#closing && member.failure === undefined && session.failures < MAX_SESSION_FAILURES) {
             await session.step(
@@ -107,7 +112,7 @@ class Session {
   readonly #member: KafkaMembership;
   readonly #options: ConsumeOptions;
   #reader: KafkaReader;
-  #claims = new Map<string, Claim>();
+  readonly #claims: Map<string, Claim>;
   #generation = -1;
   /** One for each broker at most. */
   readonly #reads = new Map<number, Read>();
@@ -118,10 +123,11 @@ class Session {
   /** Of the brokers, in a row. */
   failures = 0;
 
-  constructor(clients: KafkaClients, member: KafkaMembership, options: ConsumeOptions) {
+  constructor(clients: KafkaClients, member: KafkaMembership, options: ConsumeOptions, claims: Map<string, Claim>) {
     this.#clients = clients;
     this.#member = member;
     this.#options = options;
+    this.#claims = claims;
     this.#reader = new KafkaReader(clients, options.topics);
   }
 
@@ -172,20 +178,21 @@ class Session {
     const begin = positions.some(({ offset }) => offset === undefined)
       ? (await within(READ_DEADLINE_MS, this.#reader.ends())).earliest
       : undefined;
-    const claims = new Map<string, Claim>();
-    for (const { topic, partition, offset } of positions) {
+    const claims = positions.map(({ topic, partition, offset }): Claim => {
       const before = this.#claims.get(keyOf(topic, partition));
+      const topicId = ids.get(topic) ?? '';
       const position = offset ?? begin?.get(topic)?.[partition] ?? 0n;
-      claims.set(keyOf(topic, partition), {
-        topic,
-        topicId: ids.get(topic) ?? '',
-        partition,
-        position,
+      const isKnown = before?.topicId === topicId && before.epochSince <= position && position <= before.position;
+      return {
+        ...{ topic, topicId, partition, position },
+        epoch: isKnown ? before.epoch : UNKNOWN_EPOCH,
+        epochSince: isKnown ? before.epochSince : position,
         failures: before?.failures ?? 0,
         pausedUntilMs: before?.pausedUntilMs ?? 0,
-      });
-    }
-    this.#claims = claims;
+      };
+    });
+    this.#claims.clear();
+    for (const claim of claims) this.#claims.set(keyOf(claim.topic, claim.partition), claim);
     this.#generation = generation;
   }
 
@@ -206,7 +213,7 @@ class Session {
   #beginRead(leader: number, claims: readonly Claim[], waitMs: number): Read {
     const reading = this.#reader.read(
       leader,
-      claims.map(({ topic, topicId, partition, position }) => ({ topic, topicId, partition, position })),
+      claims.map(({ topic, topicId, partition, position, epoch }) => ({ topic, topicId, partition, position, epoch })),
       this.#options.maxBatchBytes,
       waitMs,
     );
@@ -226,18 +233,25 @@ class Session {
   }
 
   async #take(results: readonly ReadResult[], isClosing: () => boolean): Promise<void> {
-    for (const { topic, partition, position, records, nextPosition } of results) {
+    for (const result of results) {
+      const { topic, partition, position, nextPosition, parting } = result;
       const claim = this.#claims.get(keyOf(topic, partition));
       if (claim === undefined || claim.position !== position) continue;
-      const isDone = await this.#handleAll(claim, records, isClosing);
+      if (parting !== undefined) {
+        if ((await this.#tellLostEnd(claim, parting.offset)) !== undefined)
+          this.#move(claim, parting.offset, parting.epoch);
+        continue;
+      }
+      const isDone = await this.#handleAll(claim, result, isClosing);
       // Behind the last record there may be what is none.
-      if (isDone && nextPosition > claim.position) this.#advance(claim, nextPosition);
+      if (isDone && nextPosition > claim.position) this.#advance(claim, nextPosition, result);
     }
   }
 
   /** Whether all are handled. */
-  async #handleAll(claim: Claim, all: readonly LogRecord[], isClosing: () => boolean): Promise<boolean> {
+  async #handleAll(claim: Claim, result: ReadResult, isClosing: () => boolean): Promise<boolean> {
     const { topic, topicId, partition } = claim;
+    const { records: all } = result;
     for (let start = 0; start < all.length; ) {
       const end = this.#batchEnd(all, start);
       const records = all.slice(start, end);
@@ -245,13 +259,11 @@ class Session {
       try {
         await this.#options.handle({ topic, topicId, partition, records });
       } catch (error) {
-        claim.failures++;
-        claim.pausedUntilMs = performance.now() + retryPauseMs(claim.failures);
-        this.#options.onError(error);
+        this.#pause(claim, error);
         return false;
       }
       claim.failures = 0;
-      this.#advance(claim, (records.at(-1)?.offset ?? claim.position) + 1n);
+      this.#advance(claim, (records.at(-1)?.offset ?? claim.position) + 1n, result);
       // The partition may be another's by now.
       if (this.#generation !== this.#member.generation) return false;
       start = end;
@@ -271,7 +283,19 @@ class Session {
     return end;
   }
 
-  #advance(claim: Claim, position: bigint): void {
+  #pause(claim: Claim, error: unknown): void {
+    claim.failures++;
+    claim.pausedUntilMs = performance.now() + retryPauseMs(claim.failures);
+    this.#options.onError(error);
+  }
+
+  #advance(claim: Claim, position: bigint, { epochs }: ReadResult): void {
+    this.#move(claim, position, epochs.find(({ end }) => end >= position)?.epoch ?? UNKNOWN_EPOCH);
+  }
+
+  #move(claim: Claim, position: bigint, epoch: number): void {
+    if (epoch !== claim.epoch || position < claim.position) claim.epochSince = position;
+    claim.epoch = epoch;
     claim.position = position;
     const { topic, partition } = claim;
     this.#uncommitted.set(keyOf(topic, partition), { topic, partition, offset: position });
@@ -321,15 +345,36 @@ class Session {
     if (failure !== undefined) throw failure;
   }
 
-  /** To the beginning: of a partition that retention was faster in, or that lost its end. What comes again is known. */
+  /** Undefined: whoever has to know it could not be told. */
+  async #tellLostEnd(claim: Claim, offset: bigint): Promise<boolean | undefined> {
+    const { topic, topicId, partition, position: handledUntil } = claim;
+    const lost = { topic, topicId, partition, offset, handledUntil };
+    try {
+      const isHandled = (await this.#options.onEndLost?.(lost)) ?? claim.epoch !== UNKNOWN_EPOCH;
+      claim.failures = 0;
+      if (isHandled) this.#options.onError(new EndLostError(lost));
+      return isHandled;
+    } catch (error) {
+      this.#pause(claim, error);
+      return undefined;
+    }
+  }
+
+  /** Out of partitions that retention was faster in, that were made anew, or that have lost their end. */
   async #returnIntoRange(): Promise<void> {
     try {
       const { earliest, latest } = await within(READ_DEADLINE_MS, this.#reader.ends());
       for (const claim of this.#claims.values()) {
         const begin = earliest.get(claim.topic)?.[claim.partition] ?? 0n;
         const end = latest.get(claim.topic)?.[claim.partition] ?? begin;
-        if (claim.position < begin) this.#options.onError(new RecordsLostError(claim, begin - claim.position));
-        if (claim.position < begin || claim.position > end) claim.position = begin;
+        if (claim.position < begin) {
+          this.#options.onError(new RecordsLostError(claim, begin - claim.position));
+          this.#move(claim, begin, UNKNOWN_EPOCH);
+        } else if (claim.position > end && claim.pausedUntilMs <= performance.now()) {
+          // A topic that was made anew has another id, of which nothing was handled.
+          const isHandled = await this.#tellLostEnd(claim, end);
+          if (isHandled !== undefined) this.#move(claim, isHandled ? end : begin, UNKNOWN_EPOCH);
+        }
       }
     } catch (error) {
       this.failures++;

@@ -1,13 +1,14 @@
-import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
+import { stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Admin } from '@platformatic/kafka';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../test/support/free-port.ts';
 import { type KafkaServer, startKafka } from '../../test/support/kafka.ts';
+import { startKafkaProxy } from '../../test/support/kafka-proxy.ts';
 import { makeTlsFiles } from '../../test/support/redis.ts';
 import { until } from '../../test/support/until.ts';
-import { LogUnavailableError } from './log.ts';
+import { EndLostError, LogUnavailableError, type LostEnd, RecordRefusedError } from './log.ts';
 import { Collector, newGroup, newTopic, textRecord, valuesByKey } from './log-harness.ts';
 import { openLog } from './open-log.ts';
 
@@ -23,7 +24,7 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
   afterAll(() => shared.stop());
 
   test('records whose answers are lost, again and again, are there once and in order', async () => {
-    await using proxy = await startProxy();
+    await using proxy = await startKafkaProxy();
     await using kafka = await startKafka({ advertisedPort: proxy.port });
     proxy.target = kafka.port;
     const log = await openLog({ kafka: { brokers: [`127.0.0.1:${proxy.port}`] } });
@@ -103,6 +104,78 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     await log.close();
   });
 
+  test('a partition that has lost its end goes on where it ends now, also where it has grown beyond that since', async () => {
+    await using kafka = await startKafka();
+    const options = { kafka: { brokers: [kafka.brokers] }, partitions: 1 };
+    const log = await openLog(options);
+    const [topic, group] = [newTopic(), newGroup()];
+    const file = join(kafka.dataDir, `${topic}-0`, '00000000000000000000.log');
+    const append = async (...values: string[]) => {
+      for (const value of values) await log.append([textRecord(topic, 'k', value)]);
+    };
+    const loseEnd = async (from: number) => {
+      await kafka.kill();
+      await truncate(file, from);
+      await kafka.restart();
+    };
+    const told: LostEnd[] = [];
+    let refusals = 1;
+    const onEndLost = async (lost: LostEnd) => {
+      if (refusals-- > 0) throw new Error('not yet');
+      told.push(lost);
+      return true;
+    };
+    await append('0', '1', '2');
+    const keptBytes = (await stat(file)).size;
+    await append('lost 3', 'lost 4', 'lost 5');
+    await using collector = new Collector(log, [topic], { group, onEndLost });
+    await collector.has(6);
+    const elsewhere = newGroup();
+    await using collectorElsewhere = new Collector(log, [topic], { group: elsewhere });
+    await collectorElsewhere.has(6);
+    for (const each of [group, elsewhere]) {
+      await until('its position is kept', async () => (await log.lag(each, [topic])) === 0n);
+    }
+    await collectorElsewhere.close();
+    await loseEnd(keptBytes);
+    await until('it is told', () => told.length === 1, RECOVERY_TIMEOUT_MS);
+    expect(told).toMatchObject([{ topic, partition: 0, offset: 3n, handledUntil: 6n }]);
+    // One that begins only now knows but its position.
+    expect(await log.lag(elsewhere, [topic])).toBe(0n);
+    const toldLate: LostEnd[] = [];
+    await using late = new Collector(log, [topic], {
+      group: elsewhere,
+      onEndLost: async (lost) => toldLate.push(lost) > 0,
+    });
+    await until('it is told, too', () => toldLate.length === 1, RECOVERY_TIMEOUT_MS);
+    expect(toldLate).toMatchObject([{ offset: 3n, handledUntil: 6n }]);
+    await append('3', '4');
+    await Promise.all([collector.has(8), late.has(2)]);
+    expect(late.values).toEqual(['3', '4']);
+    await late.close();
+
+    // While a batch is being handled the end is lost, and as much is appended anew.
+    const { promise: held, resolve } = Promise.withResolvers<void>();
+    let isHeld = false;
+    collector.before = () => {
+      isHeld = true;
+      return held;
+    };
+    const { size } = await stat(file);
+    await append('lost 5');
+    await until('it is being handled', () => isHeld);
+    await loseEnd(size);
+    await append('5', '6', '7');
+    resolve();
+    await until('the last is handled', () => collector.values.at(-1) === '7', RECOVERY_TIMEOUT_MS);
+    const lost = ['lost 3', 'lost 4', 'lost 5', 'lost 5'];
+    expect(collector.values.filter((value) => !lost.includes(value))).toEqual(['0', '1', '2', '3', '4', '5', '6', '7']);
+    const ends = collector.errors.filter((error) => error instanceof EndLostError);
+    expect(ends.map((error) => error.lost)).toEqual(told);
+    expect(told[1]).toMatchObject({ offset: 5n, handledUntil: 6n });
+    await log.close();
+  });
+
   test('a topic that somebody deleted is made anew, with another id', async () => {
     const log = await openLog({ kafka: { brokers: [shared.brokers] }, appendDeadlineMs: 2000 });
     const topic = newTopic();
@@ -122,6 +195,31 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     await until('appends go on in another', goesOn, RECOVERY_TIMEOUT_MS);
     await until('it is handled', () => collector.values.includes('after'), RECOVERY_TIMEOUT_MS);
     expect(topicIds().size).toBe(2);
+    await log.close();
+  });
+
+  test('what a topic that others made does not take is refused for good, and takes no other with it', async () => {
+    const log = await openLog({ kafka: { brokers: [shared.brokers] } });
+    const topic = newTopic();
+    const admin = new Admin({ clientId: 'test', bootstrapBrokers: [shared.brokers] });
+    const configs = [{ name: 'max.message.bytes', value: '10000' }];
+    await admin.createTopics({ topics: [topic], partitions: 3, replicas: 1, configs });
+    await admin.close();
+    await until('it can be used', () => log.append([textRecord(topic, 'k', 'first')]).then(() => true));
+    const large = { topic, key: Buffer.from('k'), value: Buffer.alloc(20_000) };
+    const appends = [
+      [textRecord(topic, 'a', '1')],
+      [textRecord(topic, 'b', '2'), large],
+      [textRecord(topic, 'k', '3')],
+    ];
+    const results = await Promise.allSettled(appends.map((records) => log.append(records)));
+    expect(results).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: expect.any(RecordRefusedError) },
+      { status: 'fulfilled' },
+    ]);
+    const values = await valuesByKey(log, topic);
+    expect([new Set(values.get('a')), new Set(values.get('k'))]).toEqual([new Set(['1']), new Set(['first', '3'])]);
     await log.close();
   });
 
@@ -165,50 +263,3 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     expect(performance.now() - startMs).toBeLessThan(20_000);
   });
 });
-
-interface Proxy extends AsyncDisposable {
-  readonly port: number;
-  target: number;
-  loseAnswers: boolean;
-  cut(): void;
-}
-
-/** Passes everything on, but answers only as long as it shall. */
-async function startProxy(): Promise<Proxy> {
-  const sockets = new Set<Socket>();
-  const cut = () => {
-    for (const socket of sockets) socket.destroy();
-  };
-  const server = createServer((client) => {
-    const kafka = connect(proxy.target, '127.0.0.1');
-    for (const [socket, other] of [
-      [client, kafka],
-      [kafka, client],
-    ] as const) {
-      sockets.add(socket);
-      socket.on('error', () => undefined);
-      socket.on('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-    }
-    client.on('data', (bytes) => kafka.write(bytes));
-    kafka.on('data', (bytes) => {
-      if (!proxy.loseAnswers) client.write(bytes);
-    });
-  });
-  const port = await freePort();
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  const proxy: Proxy = {
-    port,
-    target: 0,
-    loseAnswers: false,
-    cut,
-    [Symbol.asyncDispose]: async () => {
-      server.close();
-      cut();
-    },
-  };
-  return proxy;
-}

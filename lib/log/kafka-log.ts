@@ -1,7 +1,7 @@
 import { KafkaAppender } from './kafka-appender.ts';
 import { closeQuietly, KafkaClients, unavailable } from './kafka-clients.ts';
 import { KafkaConsumer } from './kafka-consumer.ts';
-import { KafkaReader, OutOfRangeError } from './kafka-reader.ts';
+import { KafkaReader, OutOfRangeError, UNKNOWN_EPOCH } from './kafka-reader.ts';
 import { DEFAULT_KAFKA_PARTITIONS, DEFAULT_KAFKA_REPLICAS, type KafkaSettings } from './kafka-settings.ts';
 import { type KafkaTopicSettings, KafkaTopics } from './kafka-topics.ts';
 import {
@@ -88,7 +88,9 @@ class KafkaStorage implements LogStorage {
         for (const [partition, end] of ends.entries()) {
           const begin = earliest.get(topic)?.[partition] ?? 0n;
           const position = committed.get(topic)?.[partition] ?? 0n;
-          lag += end - (position > begin ? position : begin);
+          const from = position > begin ? position : begin;
+          // Of a partition that has lost its end the group has had more than there is.
+          if (end > from) lag += end - from;
         }
       }
       return lag;
@@ -118,7 +120,7 @@ class KafkaStorage implements LogStorage {
       if (place === undefined) throw new LogUnavailableError(`Kafka: ${topic} has lost a partition`);
       const { topicId, leader } = place;
       try {
-        const request = { topic, topicId, partition, position };
+        const request = { topic, topicId, partition, position, epoch: UNKNOWN_EPOCH };
         const [result] = await answered(reader.read(leader, [request], READ_BYTES, READ_WAIT_MS));
         const records = result?.records.filter(({ offset }) => offset < end) ?? [];
         emptyReads = result !== undefined && result.nextPosition > position ? 0 : emptyReads + 1;

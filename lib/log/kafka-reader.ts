@@ -1,6 +1,6 @@
 import { type Consumer, findErrorBy, type RecordsBatch } from '@platformatic/kafka';
 import { closeQuietly, type KafkaClients } from './kafka-clients.ts';
-import type { LogRecord } from './log.ts';
+import { type LogRecord, LogUnavailableError } from './log.ts';
 
 export interface KafkaPartition {
   readonly topic: string;
@@ -14,10 +14,16 @@ export interface ReadRequest {
   readonly topicId: string;
   readonly partition: number;
   readonly position: bigint;
+  /** Of the leader that took the record before the position; by it a broker sees whether it has the same one. */
+  readonly epoch: number;
 }
 
 export interface ReadResult extends ReadRequest {
   readonly records: readonly LogRecord[];
+  /** Of what was read, by where it ends. */
+  readonly epochs: readonly { readonly end: bigint; readonly epoch: number }[];
+  /** Where what was read before parts from what is there now: the leader has other records from here on, or none. */
+  readonly parting: { readonly offset: bigint; readonly epoch: number } | undefined;
   /** Behind all that was read, also behind what is no record of anybody. */
   readonly nextPosition: bigint;
 }
@@ -32,7 +38,8 @@ type FetchedPartition = Awaited<ReturnType<Consumer['fetch']>>['responses'][numb
 const EARLIEST = -2n;
 const LATEST = -1n;
 const CONTROL_BATCH = 1 << 5;
-const UNKNOWN_EPOCH = -1;
+const NO_PARTING = { endOffset: -1n, epoch: -1 };
+export const UNKNOWN_EPOCH = -1;
 
 /**
  * Reads partitions, on connections of its own, as a broker answers nothing else on a connection while it waits for records.
@@ -71,7 +78,7 @@ export class KafkaReader {
     maxBytes: number,
     waitMs: number,
   ): Promise<ReadResult[]> {
-    const topics = requests.map(({ topicId, partition, position }) => ({
+    const topics = requests.map(({ topicId, partition, position, epoch }) => ({
       topicId,
       partitions: [
         {
@@ -79,13 +86,17 @@ export class KafkaReader {
           fetchOffset: position,
           partitionMaxBytes: maxBytes,
           currentLeaderEpoch: UNKNOWN_EPOCH,
-          lastFetchedEpoch: UNKNOWN_EPOCH,
+          lastFetchedEpoch: epoch,
         },
       ],
     }));
     try {
       const options = { node: leader, topics, minBytes: 1, maxBytes, maxWaitTime: Math.max(Math.floor(waitMs), 0) };
       const { responses } = await this.#client.fetch(options);
+      // The library leaves the epochs out when it asks again, as where the leader has changed: just then they matter.
+      if (topics.some(({ partitions: [asked] }, n) => asked?.lastFetchedEpoch !== requests[n]?.epoch)) {
+        throw new LogUnavailableError('Kafka: a leader has changed');
+      }
       return responses.flatMap(({ topicId, partitions }) =>
         partitions.flatMap((found) => {
           const request = requests.find((each) => each.topicId === topicId && each.partition === found.partitionIndex);
@@ -105,16 +116,19 @@ export class KafkaReader {
   }
 }
 
-function resultOf(request: ReadRequest, { records: batches }: FetchedPartition): ReadResult {
+function resultOf(request: ReadRequest, { records: batches, divergingEpoch }: FetchedPartition): ReadResult {
   const records: LogRecord[] = [];
+  const epochs: ReadResult['epochs'][number][] = [];
   let nextPosition = request.position;
   for (const batch of batches ?? []) {
     if ((batch.attributes & CONTROL_BATCH) === 0) addRecords(records, batch, request.position);
     // A batch counts whole, also where compaction has taken its last records.
     const end = batch.firstOffset + BigInt(batch.lastOffsetDelta) + 1n;
     if (end > nextPosition) nextPosition = end;
+    epochs.push({ end, epoch: batch.partitionLeaderEpoch });
   }
-  return { ...request, records, nextPosition };
+  const { endOffset: offset, epoch } = divergingEpoch ?? NO_PARTING;
+  return { ...request, records, epochs, nextPosition, parting: offset < 0n ? undefined : { offset, epoch } };
 }
 
 /** A batch is sent whole: what is before the position was asked for by nobody. */

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
+import { UnusableFileError } from '#lib/sql/database-errors.ts';
 import { until } from '../../test/support/until.ts';
 import type { ConsumeUntilKilled } from './consume-until-killed.ts';
 import { LogUnavailableError } from './log.ts';
@@ -173,7 +174,8 @@ test('processes may start at once: who finds a file that another one makes waits
   for (const name of ['log.sqlite', 'log-groups.sqlite']) {
     const file = join(dataDir, name);
     const made = new DatabaseSync(file);
-    made.exec('create table other (id)');
+    // A file that has been written to, and is empty.
+    made.exec('create table other (id); drop table other');
     made.close();
     // On a thread, as opening holds up this one.
     const state = new Int32Array(new SharedArrayBuffer(4));
@@ -200,5 +202,5 @@ test('a folder that can not be written to is said at once', async () => {
   await using log = await openIn(space);
   await log.append([textRecord('t', 'k', 'v')]);
   const dataDir = logFile(space.options.dataDir);
-  await expect(openLog({ dataDir })).rejects.toThrow(LogUnavailableError);
+  await expect(openLog({ dataDir })).rejects.toThrow(UnusableFileError);
 });

@@ -11,7 +11,9 @@
  *    it moves, by two.
  * 5. *Bounded.* Appends that wait are bounded by bytes: over {@link AppendLimits.maxWaitingBytes} an append is refused at
  *    once with LogFullError, and nothing waits longer than a deadline. A consumer holds one batch.
- * 6. *Retention.* Records older than the log's retention go, whether they were handled or not: a group that loses some so
+ * 6. *A lost end* (an unclean election on Kafka; never on SQLite). A group that runs goes on where the records end that are
+ *    left, and is told: {@link ConsumeOptions.onEndLost}.
+ * 7. *Retention.* Records older than the log's retention go, whether they were handled or not: a group that loses some so
  *    is told. Appends and reads go on meanwhile.
  */
 export interface Log {
@@ -22,6 +24,7 @@ export interface Log {
    * once share transactions and round trips.
    * @throws LogFullError nothing was appended, and too much is waiting: say so to whoever sends.
    * @throws LogUnavailableError
+   * @throws RecordRefusedError, RangeError one of them will never be taken, as it is; some may have been appended.
    */
   append(records: readonly NewRecord[]): Promise<void>;
 
@@ -78,10 +81,26 @@ export interface ConsumeOptions {
    */
   readonly handle: (batch: LogBatch) => Promise<void>;
   /**
-   * Hears of each failed batch and each failed read; and, by a {@link RecordsLostError}, of what retention took before the
-   * group had handled it.
+   * Called where a partition has lost its end, before anything of it is handed over that has an offset of what is gone:
+   * whoever keeps positions takes theirs back to `offset`. The group goes on there; or, where it can't be told from a topic
+   * that was made anew, and this answers that nothing of it was handled, or isn't there, at the beginning. When it rejects it
+   * is called again.
+   * @returns whether anything of the topic was handled.
+   */
+  readonly onEndLost?: ((lost: LostEnd) => Promise<boolean>) | undefined;
+  /**
+   * Hears of each failed batch and each failed read; by a {@link RecordsLostError}, of what retention took before the group
+   * had handled it; and by an {@link EndLostError}.
    */
   readonly onError: (error: unknown) => void;
+}
+
+/** The log has fewer records of a partition than a group has handled: their offsets will be given to others. */
+export interface LostEnd extends Omit<LogBatch, 'records'> {
+  /** What is there ends here. */
+  readonly offset: bigint;
+  /** The group had handled what was before this. */
+  readonly handledUntil: bigint;
 }
 
 export interface LogConsumer {
@@ -126,6 +145,23 @@ export class RecordsLostError extends Error {
     this.partition = partition;
     this.records = records;
   }
+}
+
+/** A partition has lost its last records, of which a group had handled some. What followed these is gone, too. */
+export class EndLostError extends Error {
+  override readonly name = 'EndLostError';
+  readonly lost: LostEnd;
+
+  constructor(lost: LostEnd) {
+    const { topic, partition, offset, handledUntil } = lost;
+    super(`${topic}, partition ${partition}, was handled up to ${handledUntil}, and ends at ${offset} now`);
+    this.lost = lost;
+  }
+}
+
+/** The log answers that it does not take a record, and would answer so again. */
+export class RecordRefusedError extends Error {
+  override readonly name = 'RecordRefusedError';
 }
 
 /** The log can't be reached, or did not answer in time. Retryable. */

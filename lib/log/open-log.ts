@@ -6,7 +6,7 @@ export type OpenLogOptions =
   | (SqliteLogOptions & { readonly kafka?: undefined })
   | (KafkaLogOptions & { readonly dataDir?: string | undefined });
 
-/** The log that a deployment has: Kafka where it names some, else a file of its own. @throws LogUnavailableError */
+/** The log that a deployment has: Kafka where it names some, else a file of its own. @throws LogUnavailableError @throws UnusableFileError */
 export async function openLog(options: OpenLogOptions): Promise<Log> {
   if (options.kafka === undefined) return openSqliteLog(options);
   // Half of all modules of a process are this client's, on each thread that loads it.

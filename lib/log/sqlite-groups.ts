@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { isNewFile, unusable } from '#lib/sql/unusable-file.ts';
 import { LogUnavailableError } from './log.ts';
 import { isGone, processIdentity } from './process-identity.ts';
 import { isBusy, whenFree } from './sqlite-log-file.ts';
@@ -25,6 +26,7 @@ const MEMBER_TTL_MS = 10_000;
 const OPEN_TIMEOUT_MS = 5_000;
 const LOCK_DEADLINE_MS = 5_000;
 const LOCK_RETRY_MS = 3;
+const OWN_TABLE = 'positions';
 
 const SCHEMA = `
 create table if not exists members (
@@ -61,7 +63,7 @@ export class SqliteGroups {
   readonly #commit: StatementSync;
 
   constructor(dataDir: string) {
-    const database = whenFree(() => open(join(dataDir, 'log-groups.sqlite')));
+    const database = openGroups(join(dataDir, 'log-groups.sqlite'));
     this.#database = database;
     this.#join = database.prepare(
       `insert into members values (?, ?, ?, ?, ?) on conflict (id) do update set expires_ms = excluded.expires_ms`,
@@ -192,12 +194,23 @@ export class SqliteGroups {
   }
 }
 
+/** @throws UnusableFileError */
+function openGroups(file: string): DatabaseSync {
+  try {
+    return whenFree(() => open(file));
+  } catch (error) {
+    throw unusable(file, error);
+  }
+}
+
 function open(file: string): DatabaseSync {
   const database = new DatabaseSync(file, { timeout: OPEN_TIMEOUT_MS });
   try {
+    const isNew = isNewFile(database, file, OWN_TABLE);
     chmodSync(file, 0o600);
     database.exec('pragma journal_mode = wal; pragma synchronous = normal');
-    database.exec(SCHEMA);
+    // All at once: what tells the file from somebody else's must not be missing after a kill.
+    if (isNew) database.exec(`begin immediate; ${SCHEMA} commit`);
     // From here on it is waited for without holding up the event loop.
     database.exec('pragma busy_timeout = 0');
     return database;

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { UnusableFileError } from '#lib/sql/database-errors.ts';
 import {
   type ConsumeOptions,
   DEFAULT_RETENTION_MS,
@@ -39,6 +40,7 @@ const READ_BYTES = 1024 * 1024;
  * a second, at 1.2 µs of their own thread each. Syncing costs a lone append 100 µs, and a transaction of 200 a fifth of its time.
  * A thread with waiting consumers costs 1.2 % of a core, nearly all of it for the timer.
  * @throws LogUnavailableError
+ * @throws UnusableFileError
  */
 export function openSqliteLog(options: SqliteLogOptions): Log {
   return new QueuedLog(new SqliteStorage(options), options);
@@ -56,6 +58,7 @@ class SqliteStorage implements LogStorage {
       this.#reader = new SqliteReader(dataDir);
       this.#groups = new SqliteGroups(dataDir);
     } catch (cause) {
+      if (cause instanceof UnusableFileError) throw cause;
       throw new LogUnavailableError(`SQLite: the log in ${dataDir} can not be opened`, { cause });
     }
     this.#writer = new SqliteWriter({

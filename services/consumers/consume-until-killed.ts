@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { openEventStore } from '#lib/event-store/open-event-store.ts';
 import { openLog } from '#lib/log/open-log.ts';
 import { startConsumers } from './consumers.ts';
@@ -7,6 +8,8 @@ import type { ThreadData } from './thread-messages.ts';
 async function main({ log: logOptions, store: storeOptions }: ThreadData): Promise<void> {
   const store = await openEventStore(storeOptions);
   const log = await openLog(logOptions);
+  // What Node has compiled: killed, it would keep none of it.
+  flushCompileCache();
   const live = { publish: () => undefined, close: async () => undefined };
   startConsumers({ log, store, live, reports: ({ message }) => console.log(message), now: Date.now });
   console.log('consuming');

@@ -1,11 +1,11 @@
 import type { EventStore, NewEvent } from '#lib/event-store/event-store.ts';
-import { type Log, type LogConsumer, RecordsLostError } from '#lib/log/log.ts';
+import { EndLostError, type Log, type LogConsumer, RecordsLostError } from '#lib/log/log.ts';
 import { ApplyBatch } from './apply-batch.ts';
 import type { RecordReader } from './effects.ts';
 import { errorFields, type Reports } from './reports.ts';
 
 export interface ConsumeOptions {
-  readonly log: Log;
+  readonly log: Pick<Log, 'append' | 'consume'>;
   readonly store: EventStore;
   readonly group: string;
   readonly topics: readonly string[];
@@ -38,7 +38,14 @@ export function consume({ log, store, group, topics, reader, onNew, reports }: C
         failing = 0;
       }
     },
+    onEndLost: ({ topicId, partition, offset, handledUntil }) =>
+      store.takeBack({ group, topicId, partition, offset, handledUntil }),
     onError: (error) => {
+      if (error instanceof EndLostError) {
+        const { topic, partition, offset, handledUntil } = error.lost;
+        const fields = { group, topic, partition, offset: Number(offset), handledUntil: Number(handledUntil) };
+        return reports({ level: 'error', message: 'a partition has lost its end, and records with it', fields });
+      }
       if (error instanceof RecordsLostError) {
         const { topic, partition, records } = error;
         const fields = { group, topic, partition, records: Number(records) };

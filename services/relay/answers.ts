@@ -79,7 +79,7 @@ export function sendRefusal(
   more: readonly string[] = [],
 ): void {
   const causes = refusal.item === undefined ? [] : [`of the item ${refusal.item}`];
-  const retry = refusal.reason === 'busy' ? retryAfter(OVERLOADED_RETRY_AFTER_SEC) : [];
+  const retry = refusal.passes ? retryAfter(OVERLOADED_RETRY_AFTER_SEC) : [];
   sendDetail(response, refusal.status, refusal.message, [...retry, ...more], causes);
 }
 

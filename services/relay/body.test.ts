@@ -1,9 +1,15 @@
 import { connect } from 'node:net';
-import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { MIB, serve } from './body-testing.ts';
 
-const COMPRESS = { gzip: gzipSync, deflate: deflateSync, br: brotliCompressSync, zstd: zstdCompressSync } as const;
+const COMPRESS = {
+  gzip: gzipSync,
+  deflate: deflateSync,
+  // By default it takes half a second for a MiB, and is read in the same way.
+  br: (body: Buffer) => brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 5 } }),
+  zstd: zstdCompressSync,
+} as const;
 type Name = keyof typeof COMPRESS;
 const NAMES = Object.keys(COMPRESS) as Name[];
 
@@ -46,6 +52,34 @@ describe.each(NAMES)('%s', (name) => {
     expect(await post(name, Buffer.from('no such thing'))).toBe('invalid_compression');
     expect(await post(name, noise(200_000))).toBe('invalid_compression');
     expect(budget.usedBytes).toBe(0);
+  });
+
+  test.each([
+    ['small', text(1300)],
+    ['small, and large when it is decompressed', text(MIB)],
+    ['large', noise(MIB)],
+  ])('what follows its end is refused, however it arrives: %s', async (_, body) => {
+    const { post, bodies, budget } = await serve();
+    const compressed = COMPRESS[name](body);
+    for (const rest of [Buffer.from('{}'), Buffer.alloc(1), noise(100_000)]) {
+      expect(await post(name, Buffer.concat([compressed, rest]))).toBe('invalid_compression');
+      expect(await post(name, [compressed, rest])).toBe('invalid_compression');
+      expect(await post(name, pieces(Buffer.concat([compressed, rest])))).toBe('invalid_compression');
+    }
+    expect([bodies.length, budget.usedBytes]).toEqual([0, 0]);
+  });
+
+  test('several in one are never only the first of them', async () => {
+    const { post, bodies } = await serve();
+    for (const body of [text(1300), noise(100_000)]) {
+      const compressed = COMPRESS[name](body);
+      for (const sent of [Buffer.concat([compressed, compressed]), [compressed, compressed]]) {
+        const before = bodies.length;
+        const result = await post(name, sent);
+        expect(result).toBe(name === 'gzip' || bodies.length > before ? 'read' : 'invalid_compression');
+        if (bodies.length > before) expect(bodies.at(-1)?.equals(Buffer.concat([body, body]))).toBe(true);
+      }
+    }
   });
 
   test('is held to the limit by what it is when decompressed, and by what is sent', async () => {

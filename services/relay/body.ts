@@ -3,7 +3,13 @@ import { discardBody } from '#lib/server/discard-body.ts';
 import type { NodeServerRequest } from '#lib/server/node-http.ts';
 import type { BodyBudget } from './body-budget.ts';
 import { Pieces } from './body-pieces.ts';
-import { decompressSmall, decompressStream, type Encoding, MAX_SYNC_INPUT_BYTES } from './decompress.ts';
+import {
+  decompressSmall,
+  decompressStream,
+  type Encoding,
+  MAX_SYNC_INPUT_BYTES,
+  requireAllRead,
+} from './decompress.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 
 export interface BodyOptions {
@@ -112,7 +118,14 @@ class Reading {
     request.off('data', this.#onCompressed);
     request.off('end', this.#onCompressedEnd);
     stream.on('data', (chunk: Buffer) => void this.#write(chunk));
-    stream.on('end', () => this.#succeed());
+    stream.on('end', () => {
+      try {
+        requireAllRead(stream.bytesWritten, this.#receivedBytes);
+        this.#succeed();
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
     stream.on('error', (cause) => this.#fail(new EnvelopeRefusal('invalid_compression', { cause })));
     stream.write(this.#compressed.whole());
     this.#compressed.clear();

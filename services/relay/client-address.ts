@@ -8,7 +8,7 @@ import { isIP } from 'node:net';
  * the address that it was called from at the end of `x-forwarded-for` and leaves what stands before it, because between an
  * application and us there may be proxies of theirs, and it is the user before those whom they want to see. Nothing may be
  * allowed by it. Limits are counted by key, and never by this; what must know the caller's own address counts from the end
- * (services/control/client-address.ts).
+ * (lib/server/caller-address.ts).
  */
 export function clientAddressOf(headers: IncomingHttpHeaders, peer: string | undefined): string | undefined {
   for (const name of HEADERS) {

@@ -39,12 +39,32 @@ const STREAM_CHUNK_BYTES = 64 * 1024;
 /** The whole of a small body; undefined where it is not small. @throws EnvelopeRefusal */
 export function decompressSmall(encoding: Encoding, body: Buffer): Buffer | undefined {
   if (body.byteLength > MAX_SYNC_INPUT_BYTES) return undefined;
+  const { buffer, engine } = decompressNow(encoding, body) ?? {};
+  if (buffer === undefined || engine === undefined) return undefined;
+  requireAllRead(engine.bytesWritten, body.byteLength);
+  return alone(buffer);
+}
+
+/**
+ * Zlib leaves what follows the end unread and says nothing: of several zstd frames it would be the first alone that counts,
+ * or all of them, by how they arrived. Gzip's members are one body, and read as such. @throws EnvelopeRefusal
+ */
+export function requireAllRead(readBytes: number, sentBytes: number): void {
+  if (readBytes < sentBytes) throw new EnvelopeRefusal('invalid_compression');
+}
+
+/** As zlib's synchronous functions answer with `info`, which their types don't say. */
+interface Decompressed {
+  readonly buffer: Buffer;
+  /** Of which `bytesWritten` is what was read of the input. */
+  readonly engine: { readonly bytesWritten: number };
+}
+
+/** Undefined: it is too large. @throws EnvelopeRefusal */
+function decompressNow(encoding: Encoding, body: Buffer): Decompressed | undefined {
+  const options = { maxOutputLength: MAX_SYNC_OUTPUT_BYTES, chunkSize: SYNC_CHUNK_BYTES, info: true };
   try {
-    const bytes = ENCODINGS[encoding].sync(body, {
-      maxOutputLength: MAX_SYNC_OUTPUT_BYTES,
-      chunkSize: SYNC_CHUNK_BYTES,
-    });
-    return alone(bytes);
+    return ENCODINGS[encoding].sync(body, options) as unknown as Decompressed;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return undefined;
     throw new EnvelopeRefusal('invalid_compression', { cause: error });
@@ -52,7 +72,7 @@ export function decompressSmall(encoding: Encoding, body: Buffer): Buffer | unde
 }
 
 /** Turns what is written to it into the body, on threads of libuv's. */
-export function decompressStream(encoding: Encoding): Transform {
+export function decompressStream(encoding: Encoding): Transform & { readonly bytesWritten: number } {
   return ENCODINGS[encoding].stream({ chunkSize: STREAM_CHUNK_BYTES });
 }
 

@@ -1,10 +1,12 @@
 import type { DataCategory } from '#lib/ingest/data-category.ts';
+import { callerAddress, networkOf } from '#lib/server/caller-address.ts';
 import { discardBody } from '#lib/server/discard-body.ts';
 import type { HttpTree } from '#lib/server/http-route.ts';
-import type { NodeServerRequest, NodeServerResponse } from '#lib/server/node-http.ts';
+import { headerOf, type NodeServerRequest, type NodeServerResponse } from '#lib/server/node-http.ts';
 import { sendHealth, sendPreflight, sendRefusal } from './answers.ts';
 import { takeAttachments } from './attachments.ts';
 import { readAuth } from './auth.ts';
+import type { BodiesOfCallers } from './bodies-of-callers.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
 import { IntakeCall, type IntakeOptions } from './http-call.ts';
 import { takeEnvelope } from './http-envelope.ts';
@@ -14,6 +16,9 @@ import { takeSecurity } from './security.ts';
 import { takeStore } from './store.ts';
 
 export interface EndpointOptions extends IntakeOptions {
+  readonly bodies: BodiesOfCallers;
+  /** Proxies of ours in front of the edge: see callerAddress. */
+  readonly trustedHops: number;
   /** Whether this process should be sent more. */
   readonly isReady: () => boolean;
   /** From a request's first byte to the end of its body. */
@@ -44,10 +49,17 @@ export function intakeEndpoint(options: EndpointOptions): HttpTree {
       } else if (target.kind === 'ready') {
         sendHealth(response, options.isReady());
       } else {
-        void take(request, response, target, query, options);
+        const caller = callerOf(request, options.trustedHops);
+        if (!options.bodies.begin(caller)) refuse(request, response, new EnvelopeRefusal('too_many_bodies'));
+        else void take(request, response, target, query, options).then(() => options.bodies.end(caller));
       }
     },
   };
+}
+
+function callerOf(request: NodeServerRequest, trustedHops: number): string {
+  const forwardedFor = headerOf(request, 'x-forwarded-for');
+  return networkOf(callerAddress(forwardedFor ?? request.socket.remoteAddress, trustedHops));
 }
 
 type IntakeTarget = Exclude<Target, { kind: 'live' } | { kind: 'ready' }>;

@@ -5,6 +5,8 @@ interface TableEntry {
   readonly detail: string;
   /** What its outcome says, where it was meant for a key that we could tell. */
   readonly outcome?: string;
+  /** Soon it may be taken. */
+  readonly passes?: true;
 }
 
 /** Why what was sent is no envelope that we take: one table for HTTP and RPC. Statuses are those that SDKs know. */
@@ -37,8 +39,13 @@ export const ENVELOPE_REFUSALS = {
   duplicate_item: { status: 413, detail: 'the envelope has more than one event', outcome: 'duplicate_item' },
   unknown_encoding: { status: 415, detail: 'this Content-Encoding is not known' },
   unknown_content_type: { status: 415, detail: 'this Content-Type is not known' },
+  too_many_bodies: {
+    status: 429,
+    detail: 'too many requests of this address are under way: try again soon',
+    passes: true,
+  },
   internal: { status: 500, detail: 'internal error', outcome: 'internal' },
-  busy: { status: 503, detail: 'too much is being received: try again soon' },
+  busy: { status: 503, detail: 'too much is being received: try again soon', passes: true },
 } as const satisfies Record<string, TableEntry>;
 
 export type EnvelopeRefusalReason = keyof typeof ENVELOPE_REFUSALS;
@@ -64,6 +71,11 @@ export class EnvelopeRefusal extends Error {
 
   get status(): number {
     return ENVELOPE_REFUSALS[this.reason].status;
+  }
+
+  get passes(): boolean {
+    const entry: TableEntry = ENVELOPE_REFUSALS[this.reason];
+    return entry.passes === true;
   }
 
   /** Undefined: it is nobody's, or not lost. */

@@ -1,10 +1,20 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Outcome, OutcomeStamp } from '#lib/ingest/outcome.ts';
 import { type Log, LogFullError, LogUnavailableError, type NewRecord } from '#lib/log/log.ts';
+import { takeGroup } from '#lib/log/take-group.ts';
+import { outcomeRecord } from './outcome-record.ts';
 
 export interface LogWriterOptions {
   readonly log: Log;
   /** Hears when the log begins to fail, and of what it can't take. */
   readonly onError: (error: unknown) => void;
+}
+
+/** What is in the log as a whole, or is not. */
+export interface Part {
+  readonly records: readonly NewRecord[];
+  readonly outcomes: readonly Outcome[];
 }
 
 /** `refused`: the log will never take it. `closed`: it was closed before it did. Of either, some may be there. */
@@ -14,41 +24,60 @@ export type Written = 'logged' | 'refused' | 'closed';
 const MAX_APPEND_BYTES = 4 * 1024 * 1024;
 /**
  * Others wait here, where nothing ends their wait: an append that came to its deadline may be there all the same, and is
- * there twice when it is repeated.
+ * there twice when it is repeated. What waits goes together: a log that answers slowly is not to be asked often for little.
  */
 const MAX_APPENDS = 8;
+/** Of an outcome's record, about. */
+const OUTCOME_BYTES = 512;
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 2_000;
 /** A log that fails for so long is away: what is sent meanwhile is not answered as taken. */
 const AWAY_AFTER_MS = 5_000;
 
+/** Appends one thing after the other, each until it is known to be there: so its outcomes' sequence rises in the log, too. */
+interface Lane {
+  readonly writer: string;
+  sequence: number;
+}
+
+interface Waiting {
+  readonly parts: readonly Part[];
+  readonly bytes: number;
+  readonly resolve: (written: Written[]) => void;
+}
+
+/** A record, and whose it is. */
+interface Owned {
+  readonly part: number;
+  readonly record: NewRecord;
+}
+
 /** Appends until it has worked, however long the log is away. Whoever writes bounds how much that may be. */
 export class LogWriter {
   readonly #options: LogWriterOptions;
   readonly #closed = new AbortController();
-  readonly #waiting: (() => void)[] = [];
-  #appends = 0;
+  readonly #waiting: Waiting[] = [];
+  /** The first is taken first: consumers remember each that has had outcomes. */
+  readonly #free: Lane[];
   #failingSinceMs: number | undefined;
 
   constructor(options: LogWriterOptions) {
     this.#options = options;
+    const name = randomBytes(8).toString('hex');
+    this.#free = Array.from({ length: MAX_APPENDS }, (_, n) => ({ writer: `${name}-${n}`, sequence: 0 }));
   }
 
   get isAway(): boolean {
     return this.#failingSinceMs !== undefined && performance.now() - this.#failingSinceMs > AWAY_AFTER_MS;
   }
 
-  /** In the order of the records. Never rejects. */
-  async write(records: readonly NewRecord[]): Promise<Written> {
-    if (this.#appends >= MAX_APPENDS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#appends += 1;
-    try {
-      return await this.#write(records);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next !== undefined) next();
-      else this.#appends -= 1;
-    }
+  /** In their order. Never rejects. @returns what became of each. */
+  write(parts: readonly Part[]): Promise<Written[]> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ parts, bytes: bytesOf(parts), resolve });
+      const lane = this.#free.shift();
+      if (lane !== undefined) void this.#use(lane);
+    });
   }
 
   /** What is being appended is still waited for; what has failed is given up, and what waits is tried once. */
@@ -56,13 +85,57 @@ export class LogWriter {
     this.#closed.abort();
   }
 
-  async #write(records: readonly NewRecord[]): Promise<Written> {
-    for (let from = 0; from < records.length; ) {
-      const to = endOfPiece(records, from);
-      const piece = from === 0 && to === records.length ? records : records.slice(from, to);
-      const written = await this.#append(piece);
-      if (written !== 'logged') return written;
+  /** Never rejects. */
+  async #use(lane: Lane): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const next = takeGroup(this.#waiting, MAX_APPEND_BYTES);
+      const written = await this.#write(
+        next.flatMap(({ parts }) => parts),
+        lane,
+      );
+      let from = 0;
+      for (const { parts, resolve } of next) {
+        resolve(written.slice(from, from + parts.length));
+        from += parts.length;
+      }
+    }
+    this.#free.unshift(lane);
+  }
+
+  async #write(parts: readonly Part[], lane: Lane): Promise<Written[]> {
+    const written = parts.map((): Written => 'logged');
+    const all = parts.flatMap(({ records, outcomes }, part) => [
+      ...records.map((record) => ({ part, record })),
+      // Stamped once: what is appended again must be known again.
+      ...outcomes.map((outcome) => ({ part, record: outcomeRecord(outcome, nextStamp(lane)) })),
+    ]);
+    for (let from = 0; from < all.length; ) {
+      const to = endOfPiece(all, from);
+      const result = await this.#writePiece(all.slice(from, to), written);
+      if (result === 'closed') {
+        for (const { part } of all.slice(from)) written[part] = 'closed';
+        break;
+      }
       from = to;
+    }
+    return written;
+  }
+
+  /** Of what the log will never take one part may be to blame: the others need not go with it. */
+  async #writePiece(piece: readonly Owned[], written: Written[]): Promise<Written> {
+    const left = piece.filter(({ part }) => written[part] === 'logged');
+    if (left.length === 0) return 'logged';
+    const result = await this.#append(left.map(({ record }) => record));
+    if (result !== 'refused') return result;
+    const [first] = left;
+    const others = left.filter(({ part }) => part !== first?.part);
+    if (first === undefined || others.length === 0) {
+      if (first !== undefined) written[first.part] = 'refused';
+      return 'logged';
+    }
+    for (const part of new Set(left.map((each) => each.part))) {
+      const ofPart = left.filter((each) => each.part === part);
+      if ((await this.#writePiece(ofPart, written)) === 'closed') return 'closed';
     }
     return 'logged';
   }
@@ -97,12 +170,25 @@ export class LogWriter {
   }
 }
 
-/** One record at least. */
-function endOfPiece(records: readonly NewRecord[], from: number): number {
+function bytesOf(parts: readonly Part[]): number {
   let bytes = 0;
-  for (let to = from; to < records.length; to += 1) {
-    bytes += (records[to]?.value.byteLength ?? 0) + (records[to]?.key.byteLength ?? 0);
+  for (const { records, outcomes } of parts) {
+    for (const { key, value } of records) bytes += key.byteLength + value.byteLength;
+    bytes += outcomes.length * OUTCOME_BYTES;
+  }
+  return bytes;
+}
+
+function nextStamp(lane: Lane): OutcomeStamp {
+  return { writer: lane.writer, sequence: lane.sequence++ };
+}
+
+/** One record at least. */
+function endOfPiece(all: readonly Owned[], from: number): number {
+  let bytes = 0;
+  for (let to = from; to < all.length; to += 1) {
+    bytes += (all[to]?.record.value.byteLength ?? 0) + (all[to]?.record.key.byteLength ?? 0);
     if (bytes > MAX_APPEND_BYTES && to > from) return to;
   }
-  return records.length;
+  return all.length;
 }

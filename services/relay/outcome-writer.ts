@@ -1,7 +1,4 @@
-import { ingestKey } from '#lib/ingest/ingest-message.ts';
-import { encodeOutcome, type Outcome } from '#lib/ingest/outcome.ts';
-import { TOPICS } from '#lib/ingest/topics.ts';
-import type { NewRecord } from '#lib/log/log.ts';
+import type { Outcome } from '#lib/ingest/outcome.ts';
 import type { LogWriter } from './log-writer.ts';
 
 export interface OutcomeWriterOptions {
@@ -16,7 +13,6 @@ const MAX_SINGLE = 10_000;
 /** Of what is counted together. */
 const MAX_SUMS = 10_000;
 const HOUR_MS = 3_600_000;
-const EVENT_ID = /^[0-9a-f]{32}$/;
 
 /**
  * Takes outcomes of what was refused at once, and writes them behind the answers, many together. Bounded: where more are
@@ -68,8 +64,9 @@ export class OutcomeWriter {
     const outcomes = [...this.#single, ...this.#sums.values()];
     this.#single = [];
     this.#sums = new Map();
-    const written = await this.#options.writer.write(outcomes.map(outcomeRecord));
-    if (written !== 'logged') this.#options.onLost(outcomes.length);
+    const written = await this.#options.writer.write(outcomes.map((outcome) => ({ records: [], outcomes: [outcome] })));
+    const lost = written.filter((each) => each !== 'logged').length;
+    if (lost > 0) this.#options.onLost(lost);
   }
 
   #sum(outcome: Outcome): void {
@@ -80,21 +77,3 @@ export class OutcomeWriter {
     this.#sums.set(name, { ...outcome, eventId: undefined, quantity });
   }
 }
-
-export function outcomeRecord(outcome: Outcome): NewRecord {
-  const { eventId, organizationId = 0n } = outcome;
-  const isBilled = outcome.outcome === 'rate_limited' || outcome.outcome === 'accepted';
-  return {
-    topic: isBilled ? TOPICS.billing : TOPICS.outcomes,
-    key: eventId !== undefined && EVENT_ID.test(eventId) ? ingestKey(eventId, organizationId) : spread(),
-    value: encodeOutcome(outcome),
-  };
-}
-
-/** Nothing depends on the order of outcomes. */
-function spread(): Uint8Array {
-  spreadOver = (spreadOver + 1) >>> 0;
-  return Buffer.from(`${spreadOver}`);
-}
-
-let spreadOver = 0;

@@ -37,6 +37,20 @@ describe('the log', () => {
     expect(under.pipeline.accept(received([item('event')])).kind).toBe('queued');
   });
 
+  test('while projects are not to be had, keys that nobody knows leave half of the place to the others', async () => {
+    const under = openPipeline({ maxQueueBytes: 100_000, projectTimeoutMs: 50 });
+    const invented = (n: number) =>
+      under.pipeline.accept(received([item('event')], { publicKey: n.toString(16).padStart(32, '0') }));
+    const accepted = Array.from({ length: 200 }, (_, n) => invented(n));
+    const queued = accepted.filter(({ kind }) => kind === 'queued');
+    expect(queued.length).toBeGreaterThan(20);
+    expect(under.pipeline.counters.queuedBytes).toBeLessThanOrEqual(50_000);
+    expect(under.pipeline.ready()).toBe(true);
+    expect(await settled(under.pipeline.accept(received([item('event')])))).toBe(true);
+    await Promise.all(queued.map(settled));
+    expect(invented(1).kind).toBe('queued');
+  });
+
   test('an envelope larger than the queue needs half of it', async () => {
     const under = openPipeline({ maxQueueBytes: 100_000 });
     const large = () => received([item('attachment', Buffer.alloc(300_000))]);
@@ -86,9 +100,10 @@ describe('what the log can never take', () => {
       await append(records);
     };
     const accepted = ['{}', 'poison', '{}'].map((text) => under.pipeline.accept(received([item('event', text)])));
-    expect(await Promise.all(accepted.map(settled))).toEqual([true, false, true]);
+    expect(await Promise.all(accepted.map(settled))).toEqual([true, true, true]);
     expect(under.log.messages()).toHaveLength(2);
-    expect(under.pipeline.counters).toMatchObject({ lostEnvelopes: 1, loggedEvents: 2, queuedBytes: 0 });
+    expect(under.log.outcomes()).toMatchObject([{ outcome: 'invalid', reason: 'internal', category: 'error' }]);
+    expect(under.pipeline.counters).toMatchObject({ lostEnvelopes: 0, loggedEvents: 2, queuedBytes: 0 });
     expect(under.pipeline.ready()).toBe(true);
   });
 

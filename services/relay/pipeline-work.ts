@@ -6,7 +6,6 @@ import { Batcher } from './batcher.ts';
 import type { CachedLimits } from './cached-limits.ts';
 import type { Received } from './envelope.ts';
 import type { LogWriter } from './log-writer.ts';
-import { outcomeRecord } from './outcome-writer.ts';
 import { limit, refusalOf, withItems } from './pipeline-admission.ts';
 import { countOutcomes, type PipelineCounters } from './pipeline-counters.ts';
 import { type InvalidBecause, invalidOutcomes, outcomeOf } from './pipeline-outcomes.ts';
@@ -41,6 +40,8 @@ interface Done {
   readonly records: readonly NewRecord[];
   readonly outcomes: readonly Outcome[];
   readonly events: number;
+  /** What is said in place of all that, where the log will never take it. */
+  readonly instead?: (() => readonly Outcome[]) | undefined;
 }
 
 /** Processes envelopes in batches, counts what is taken of them, and logs that together with the outcomes of the rest. */
@@ -149,25 +150,26 @@ export class PipelineWork {
       because = 'internal';
     }
     if (records === undefined) return { taken, records: [], outcomes: invalidCounted(counted, because), events: 0 };
-    return { taken, records, outcomes: counted.outcomes, events: counted.events.length };
+    const instead = () => invalidCounted(counted, 'internal');
+    return { taken, records, outcomes: counted.outcomes, events: counted.events.length, instead };
   }
 
   async #log(done: readonly Done[]): Promise<void> {
     const { writer, counters, onSettled } = this.#options;
-    const records = done.flatMap((each) => [...each.records, ...each.outcomes.map(outcomeRecord)]);
-    const written = await writer.write(records);
-    // One of them is to blame: the others need not go with it.
-    if (written === 'refused' && done.length > 1) {
-      for (const each of done) await this.#log([each]);
-      return;
-    }
-    for (const { taken, outcomes, events } of done) {
-      if (written === 'logged') {
+    const written = await writer.write(done);
+    const refused: Done[] = [];
+    for (const [n, { taken, outcomes, events, instead }] of done.entries()) {
+      if (written[n] === 'refused' && instead !== undefined) {
+        refused.push({ taken, records: [], outcomes: instead(), events: 0 });
+        continue;
+      }
+      if (written[n] === 'logged') {
         counters.loggedEvents += events;
         countOutcomes(counters, outcomes);
       }
-      onSettled(taken, written === 'logged');
+      onSettled(taken, written[n] === 'logged');
     }
+    if (refused.length > 0) await this.#log(refused);
   }
 }
 

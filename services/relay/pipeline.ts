@@ -65,6 +65,8 @@ class RelayPipeline implements Pipeline {
   readonly #outcomes: OutcomeWriter;
   readonly #waiting: ProjectQueue;
   readonly #work: PipelineWork;
+  /** Of {@link #waiting}. */
+  #unknownBytes = 0;
   #isDraining = false;
   #onIdle: (() => void) | undefined;
 
@@ -86,8 +88,14 @@ class RelayPipeline implements Pipeline {
     this.#waiting = new ProjectQueue({
       projects,
       timeoutMs: this.#settings.projectTimeoutMs,
-      onProject: (taken, received, state) => this.#work.addWaited(taken, received, state),
-      onLost: (taken) => this.#settle(taken, false),
+      onProject: (taken, received, state) => {
+        this.#unknownBytes -= taken.chargedBytes;
+        this.#work.addWaited(taken, received, state);
+      },
+      onLost: (taken) => {
+        this.#unknownBytes -= taken.chargedBytes;
+        this.#settle(taken, false);
+      },
       onError,
     });
   }
@@ -96,13 +104,15 @@ class RelayPipeline implements Pipeline {
     const { counters } = this;
     const { sender, envelope } = received;
     const chargedBytes = Math.max(received.sizeBytes, MIN_ENVELOPE_BYTES);
-    if (this.#isOverloaded(chargedBytes)) {
+    // Not even asked about where it can't be taken: to peek has it looked up.
+    const isOverloaded = this.#isOverloaded(chargedBytes);
+    const state = isOverloaded ? undefined : this.#projects.peek(sender.publicKey);
+    if (state === undefined || (state.kind === 'pending' && this.#isFullOfUnknown(chargedBytes))) {
       counters.overloadedEnvelopes += 1;
       return OVERLOADED;
     }
     counters.receivedEnvelopes += 1;
     for (const item of envelope.items) if (isEvent(item)) counters.receivedEvents += 1;
-    const state = this.#projects.peek(sender.publicKey);
     switch (state.kind) {
       case 'pending':
         return this.#queue(received, chargedBytes, undefined, NO_OUTCOMES, NO_LIMITS);
@@ -172,8 +182,10 @@ class RelayPipeline implements Pipeline {
     this.counters.queuedBytes += chargedBytes;
     const { promise: settled, resolve } = Promise.withResolvers<boolean>();
     const taken: Taken = { chargedBytes, outcomes, resolve };
-    if (config === undefined) this.#waiting.add(taken, received);
-    else this.#work.add(taken, received, config);
+    if (config === undefined) {
+      this.#unknownBytes += chargedBytes;
+      this.#waiting.add(taken, received);
+    } else this.#work.add(taken, received, config);
     return { kind: 'queued', limits, settled };
   }
 
@@ -201,6 +213,11 @@ class RelayPipeline implements Pipeline {
       this.#outcomes.isFull ||
       this.#writer.isAway
     );
+  }
+
+  /** Anybody can make up a key, and it waits for as long as there is nobody to ask: that takes half of the place. */
+  #isFullOfUnknown(chargedBytes: number): boolean {
+    return this.#unknownBytes > 0 && this.#unknownBytes + chargedBytes > this.#settings.maxQueueBytes / 2;
   }
 
   async #finish(): Promise<boolean> {

@@ -36,6 +36,8 @@ export function relayService({ gate, log, source, redis, settings, logger }: Rel
     ...{ gate, intake: pipeline, onError },
     isRelay: relayTokens(settings.tokens),
     maxReceivingBytes: settings.maxReceivingBytes,
+    maxBodiesPerAddress: settings.maxBodiesPerAddress,
+    trustedHops: settings.trustedHops,
     isReady: () => pipeline.ready(),
     onInvalid: (invalid) => pipeline.invalid(invalid),
   });

@@ -4,6 +4,7 @@ import type { Gate } from '#lib/server/gate.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
+import { BodiesOfCallers, DEFAULT_MAX_BODIES_PER_ADDRESS } from './bodies-of-callers.ts';
 import { BodyBudget } from './body-budget.ts';
 import { clientAddressOf } from './client-address.ts';
 import { intakeEndpoint } from './endpoint.ts';
@@ -20,6 +21,10 @@ export interface RelayFacesOptions {
   readonly limits?: Partial<EnvelopeLimits>;
   /** Of all bodies that are being received by HTTP. */
   readonly maxReceivingBytes?: number;
+  /** Of one caller, how many of them; 0: any number. */
+  readonly maxBodiesPerAddress?: number;
+  /** Proxies of ours in front of the edge. */
+  readonly trustedHops?: number;
   /** Of one such body. */
   readonly requestTimeoutMs?: number;
   /** Whether this process should be sent more, as long as it doesn't drain. */
@@ -60,6 +65,8 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
         intake,
         limits,
         budget: new BodyBudget(options.maxReceivingBytes ?? DEFAULT_MAX_RECEIVING_BYTES),
+        bodies: new BodiesOfCallers(options.maxBodiesPerAddress ?? DEFAULT_MAX_BODIES_PER_ADDRESS),
+        trustedHops: options.trustedHops ?? 0,
         isReady: () => !isDraining && isReady(),
         requestTimeoutMs: options.requestTimeoutMs ?? INTAKE_TIMEOUT_MS,
         onInvalid,

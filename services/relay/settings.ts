@@ -1,8 +1,10 @@
 import { availableParallelism } from 'node:os';
 import type { DevelopmentKeys } from '#lib/auth/development-keys.ts';
+import { trustedHops } from '#lib/server/caller-address.ts';
 import { ConfigError, type Env } from '#lib/server/env.ts';
 import { ownRelayTokens } from '#lib/server/relay-tokens.ts';
 import { httpUrl } from '#lib/server/settings.ts';
+import { DEFAULT_MAX_BODIES_PER_ADDRESS } from './bodies-of-callers.ts';
 
 /** Over our RPC; a Sentry upstream is asked less often. */
 const RPC_BATCH_INTERVAL_MS = 5;
@@ -23,6 +25,9 @@ export function relaySettings(env: Env, development: DevelopmentKeys | undefined
     maxRateLimitMs: env.secondsAsMs('RELAY_MAX_RATE_LIMIT_SEC', 300, 1, 86_400),
     maxQueueBytes: env.integer('RELAY_QUEUE_MAX_BYTES', 64 * 1024 * 1024, 1024 * 1024, 2 ** 40),
     maxReceivingBytes: env.integer('RELAY_RECEIVING_MAX_BYTES', 512 * 1024 * 1024, 1024 * 1024, 2 ** 40),
+    /** 0: any number. */
+    maxBodiesPerAddress: env.integer('RELAY_MAX_BODIES_PER_ADDRESS', DEFAULT_MAX_BODIES_PER_ADDRESS, 0, 1_000_000),
+    trustedHops: trustedHops(env),
     threads: env.integer('RELAY_THREADS', Math.max(1, availableParallelism() - 1), 1, 256),
   };
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { writeSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import process from 'node:process';
 import type { Effect, EffectBatch, NewEvent } from '#lib/event-store/event-store.ts';
 import { openEventStore } from '#lib/event-store/open-event-store.ts';
@@ -118,6 +119,8 @@ if (process.argv[1] === import.meta.filename) {
   const options = JSON.parse(process.argv[2] ?? '{}') as RandomEffectsOptions;
   const random = randomFrom(options.seed);
   const store = await openEventStore(options);
+  // What Node has compiled: killed, it would keep none of it.
+  flushCompileCache();
   const { group, topicId, partition } = CRASH_PARTITION;
   let from = Number((await store.position(group, topicId, partition)) ?? 0n);
   while (from < options.end) {
