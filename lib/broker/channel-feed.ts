@@ -1,23 +1,15 @@
 import { type Broker, BrokerUnavailableError, type ChannelKey, type Entry, type Tail } from './broker.ts';
+import { CatchingUp, type CaughtUpWith } from './catching-up.ts';
 import { BEFORE_ALL, compareEntryIds, type EntryId } from './entry-id.ts';
 import { FeedMemory } from './feed-memory.ts';
+import { delay, READ_BATCH, RETRY_FIRST_MS, RETRY_MAX_MS, type Read } from './feed-reads.ts';
 import type { Following, Reader } from './follow.ts';
 import { LiveReaders, type LiveReadersOptions } from './live-readers.ts';
-import { behind, holeBefore, type Run, runsOf, type Standing, standing } from './missing.ts';
+import { behind, holeBefore, type Run, type Standing, standing } from './missing.ts';
 import type { Replays } from './replays.ts';
 
-const READ_BATCH = 128;
 /** How long what was published live may be under way while an answer of the broker is there already. */
 const LIVE_DELAY_MS = 50;
-const RETRY_FIRST_MS = 50;
-const RETRY_MAX_MS = 2_000;
-
-type Read = Awaited<ReturnType<Broker['read']>>;
-
-/** What a reader that catches up was answered, and where the feed stood when it was asked for. */
-interface Answer extends Read {
-  readonly feedAt: EntryId;
-}
 
 interface FeedOptions<D extends object> extends Omit<LiveReadersOptions<D>, 'onFailed'> {
   readonly broker: Broker;
@@ -31,20 +23,21 @@ interface FeedOptions<D extends object> extends Omit<LiveReadersOptions<D>, 'onF
 
 /**
  * One channel's feed in this process. `last` is the id that all its live readers have received, or are due after this turn
- * of the event loop; a reader that joins catches up on its own until it stands there too, and is live from then on.
+ * of the event loop; a reader that joins catches up on its own ({@link CatchingUp}) until it stands there too, and is live from
+ * then on.
  *
  * Live entries are delivered as {@link LiveReaders} has it.
  */
-export class ChannelFeed<D extends object> {
+export class ChannelFeed<D extends object> implements CaughtUpWith<D> {
   readonly channel: ChannelKey;
+  readonly broker: Broker;
+  readonly patienceMs: number;
+  readonly memory = new FeedMemory<D>();
   readonly #options: FeedOptions<D>;
   /** Readers whose join is still being looked at, those replaying history, and those that stand at `last`. */
   #joining = 0;
-  readonly #catchingUp = new Set<Reader<D>>();
+  readonly #catchingUp = new CatchingUp<D>(this);
   readonly #live: LiveReaders<D>;
-  /** The answers that catching-up readers wait for, by where they read from: many join at once. */
-  readonly #reading = new Map<EntryId, Promise<Answer>>();
-  readonly #memory = new FeedMemory<D>();
   #last: EntryId = BEFORE_ALL;
   /** The latest live entry that the feed has heard of and not delivered yet. */
   #heard: EntryId = BEFORE_ALL;
@@ -57,8 +50,10 @@ export class ChannelFeed<D extends object> {
 
   constructor(options: FeedOptions<D>) {
     this.channel = options.channel;
+    this.broker = options.broker;
+    this.patienceMs = options.patienceMs;
     this.#options = options;
-    this.#live = new LiveReaders({ ...options, onFailed: (reader, error) => this.#failed(reader, error) });
+    this.#live = new LiveReaders({ ...options, onFailed: (reader, error) => this.failed(reader, error) });
   }
 
   get last(): EntryId {
@@ -74,10 +69,9 @@ export class ChannelFeed<D extends object> {
     this.#joining++;
     try {
       await this.#ensureEstablished();
-      const answer = await this.#read(cursor ?? BEFORE_ALL);
+      const answer = await this.#catchingUp.read(cursor ?? BEFORE_ALL);
       if (cursor !== undefined && answer.tail.sealedBy === cursor) return { kind: 'at_end' };
-      this.#catchingUp.add(reader);
-      void this.#catchUp(reader, cursor === BEFORE_ALL ? undefined : cursor, answer);
+      this.#catchingUp.add(reader, cursor === BEFORE_ALL ? undefined : cursor, answer);
       return { kind: 'following', leave: () => this.#leave(reader) };
     } finally {
       this.#joining--;
@@ -101,12 +95,8 @@ export class ChannelFeed<D extends object> {
 
   /** Readers wait, but not for ever. */
   #failing(sinceMs: number): void {
-    if (!this.#isTooLong(sinceMs)) return;
-    for (const reader of [...this.#live.settled(), ...this.#catchingUp]) this.#finish(reader, 'unavailable');
-  }
-
-  #isTooLong(sinceMs: number): boolean {
-    return performance.now() - sinceMs >= this.#options.patienceMs;
+    if (performance.now() - sinceMs < this.patienceMs) return;
+    for (const reader of [...this.#live.settled(), ...this.#catchingUp.readers]) this.finish(reader, 'unavailable');
   }
 
   /** The turn in which something fell due is over. */
@@ -139,8 +129,8 @@ export class ChannelFeed<D extends object> {
 
   /** Listens first and asks for the tail then, so that nothing falls between. */
   async #establish(): Promise<void> {
-    this.#unlisten = await this.#options.broker.listen(this.channel, (entry) => this.#onLive(entry));
-    const [tail] = await this.#options.broker.tails([this.channel]);
+    this.#unlisten = await this.broker.listen(this.channel, (entry) => this.#onLive(entry));
+    const [tail] = await this.broker.tails([this.channel]);
     if (tail === undefined) throw new BrokerUnavailableError('the broker can not say where the channel stands');
     this.#last = tail.last;
     this.#established = true;
@@ -148,98 +138,20 @@ export class ChannelFeed<D extends object> {
     else if (compareEntryIds(this.#heard, this.#last) > 0) this.#fill();
   }
 
-  /** Brings one reader from its cursor to where the feed stands, and makes it live. */
-  async #catchUp(reader: Reader<D>, cursor: EntryId | undefined, first: Answer): Promise<void> {
-    let at = cursor;
-    let readTo = BEFORE_ALL;
-    let answer = first;
-    try {
-      for (;;) {
-        const { entries, tail, feedAt } = answer;
-        if (entries.length === 0) {
-          const stand = standing(at, tail);
-          if (stand !== undefined) {
-            this.#memory.wentBack(stand, readTo);
-            at = stand.cursor;
-            reader.control(stand.notice, at);
-          }
-        }
-        for (const run of runsOf(entries)) {
-          const hole = holeBefore(run.first, at);
-          if (hole !== undefined) {
-            this.#memory.wentBack(hole, readTo);
-            reader.control(hole.notice, hole.cursor);
-          }
-          for (const shared of this.#replayed(run)) {
-            reader.deliver(shared);
-            await reader.congested();
-            if (!this.#catchingUp.has(reader)) return;
-          }
-          at = run.last.id;
-          readTo = at;
-          if (run.last.seals) return this.#finish(reader, 'ended');
-        }
-        if (entries.length < READ_BATCH) {
-          if (tail.sealedBy !== undefined) return this.#finish(reader, 'ended');
-          // The log may have expired, or been rolled back, without the feed's knowing: then what it remembers is gone too.
-          const agreed = compareEntryIds(tail.last, feedAt) >= 0;
-          if (agreed && this.#goLive(reader, at ?? BEFORE_ALL)) return;
-          this.#fill();
-          await this.#filling;
-          if (!this.#catchingUp.has(reader) || (agreed && this.#goLive(reader, at ?? BEFORE_ALL))) return;
-        }
-        const next = await this.#readUntilAnswered(reader, at ?? BEFORE_ALL);
-        if (next === undefined) return;
-        answer = next;
-      }
-    } catch (error) {
-      this.#failed(reader, error);
-    }
-  }
-
-  /** Reads for a reader that has begun: retried as long as it stays, and is to wait. */
-  async #readUntilAnswered(reader: Reader<D>, at: EntryId): Promise<Answer | undefined> {
-    const sinceMs = performance.now();
-    for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
-      try {
-        const read = await this.#read(at);
-        return this.#catchingUp.has(reader) ? read : undefined;
-      } catch {
-        if (this.#catchingUp.has(reader) && this.#isTooLong(sinceMs)) this.#finish(reader, 'unavailable');
-      }
-      if (!this.#catchingUp.has(reader)) return undefined;
-      await delay(retryMs);
-    }
-  }
-
-  #read(after: EntryId): Promise<Answer> {
-    let reading = this.#reading.get(after);
-    if (reading === undefined) {
-      reading = this.#ask(after).finally(() => this.#reading.delete(after));
-      this.#reading.set(after, reading);
-    }
-    return reading;
-  }
-
-  async #ask(after: EntryId): Promise<Answer> {
-    const feedAt = this.#last;
-    return { ...(await this.#options.broker.read(this.channel, after, READ_BATCH)), feedAt };
-  }
-
   /**
    * Attaches a reader that stands at `at`, or ends it with the channel, if the feed can vouch for all that lies between.
    * No await in here.
    */
-  #goLive(reader: Reader<D>, at: EntryId): boolean {
+  goLive(reader: Reader<D>, at: EntryId): boolean {
     // Text goes on waiting: else many who join would undo for the others what their channel coalesces for.
     if (!this.#live.wait) this.deliverDue();
     if (at !== this.#last) {
-      const missing = this.#memory.since(at);
+      const missing = this.memory.since(at);
       if (missing === undefined) return false;
       for (const shared of this.#live.together(missing)) reader.deliver(shared);
       // It ended since this reader looked: the others were told then.
       if (missing.at(-1)?.entry.seals) {
-        this.#finish(reader, 'ended');
+        this.finish(reader, 'ended');
         return true;
       }
     }
@@ -250,13 +162,13 @@ export class ChannelFeed<D extends object> {
   #onLive(entry: Entry): void {
     if (this.#closed) return;
     const isNews = compareEntryIds(entry.id, this.#last) > 0;
-    if (this.established && isNews && entry.prev === this.#last && !this.#memory.mayBeLost(entry.id)) {
+    if (this.established && isNews && entry.prev === this.#last && !this.memory.mayBeLost(entry.id)) {
       this.#advance(entry);
       return;
     }
     if (isNews) {
       if (compareEntryIds(entry.id, this.#heard) > 0) this.#heard = entry.id;
-    } else if (entry.id === this.#last || this.#memory.hasDelivered(entry.id)) {
+    } else if (entry.id === this.#last || this.memory.hasDelivered(entry.id)) {
       return; // Read before it was heard.
     }
     // A hole before it, or an id from before the last one: the log went back. The broker has to say.
@@ -265,15 +177,15 @@ export class ChannelFeed<D extends object> {
 
   /** Tells the live readers. What is remembered of before leads nobody on from there. */
   #tellLive(stand: Standing): void {
-    this.#memory.wentBack(stand, this.#last);
-    this.#memory.forget();
+    this.memory.wentBack(stand, this.#last);
+    this.memory.forget();
     this.#live.control(stand.notice, stand.cursor);
   }
 
   #advance(entry: Entry): void {
     this.#last = entry.id;
     const recent = { entry, shared: this.#options.share(entry) };
-    this.#memory.add(recent);
+    this.memory.add(recent);
     this.#live.owe(recent);
     if (entry.seals) this.#finishLive();
   }
@@ -291,6 +203,11 @@ export class ChannelFeed<D extends object> {
       });
   }
 
+  fill(): Promise<void> | undefined {
+    this.#fill();
+    return this.#filling;
+  }
+
   async #readToTail(): Promise<void> {
     let waitedAt: EntryId | undefined;
     // Of its own: who compares last ids may be answered all the while.
@@ -299,7 +216,7 @@ export class ChannelFeed<D extends object> {
       const from = this.#last;
       let read: Read;
       try {
-        read = await this.#options.broker.read(this.channel, from, READ_BATCH);
+        read = await this.broker.read(this.channel, from, READ_BATCH);
       } catch {
         failingSinceMs ??= performance.now();
         this.#failing(failingSinceMs);
@@ -343,7 +260,7 @@ export class ChannelFeed<D extends object> {
   }
 
   /** A run of history as it is delivered. Those who are sent the same joined text share that, too. */
-  #replayed({ first, last, entries }: Run): readonly D[] {
+  replayed({ first, last, entries }: Run): readonly D[] {
     const make = () => this.#live.together(entries.map((entry) => ({ entry, shared: this.#shared(entry) })));
     if (first === last || entries.every(({ coalesceMs }) => coalesceMs === undefined)) return make();
     return this.#options.replays.shareRun(this.channel, entries, make);
@@ -351,21 +268,21 @@ export class ChannelFeed<D extends object> {
 
   /** The form of an entry that its readers share; the recent ones have theirs already. */
   #shared(entry: Entry): D {
-    return this.#memory.sharedOf(entry) ?? this.#options.replays.share(this.channel, entry, this.#options.share);
+    return this.memory.sharedOf(entry) ?? this.#options.replays.share(this.channel, entry, this.#options.share);
   }
 
   #finishLive(): void {
-    for (const reader of this.#live.settled()) this.#finish(reader, 'ended');
+    for (const reader of this.#live.settled()) this.finish(reader, 'ended');
   }
 
-  #finish(reader: Reader<D>, reason: 'ended' | 'unavailable'): void {
+  finish(reader: Reader<D>, reason: 'ended' | 'unavailable'): void {
     this.#leave(reader);
     reader.finish(reason);
   }
 
-  #failed(reader: Reader<D>, error: unknown): void {
+  failed(reader: Reader<D>, error: unknown): void {
     this.#options.onError(error);
-    this.#finish(reader, 'unavailable');
+    this.finish(reader, 'unavailable');
   }
 
   #leave(reader: Reader<D>): void {
@@ -375,10 +292,6 @@ export class ChannelFeed<D extends object> {
   }
 
   #closeIfIdle(): void {
-    if (this.#live.isEmpty && this.#catchingUp.size === 0 && this.#joining === 0) this.close();
+    if (this.#live.isEmpty && this.#catchingUp.isEmpty && this.#joining === 0) this.close();
   }
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }

@@ -3,13 +3,21 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../../test/support/until.ts';
 import { type Broker, BrokerUnavailableError } from './broker.ts';
 import { newChannel } from './broker-harness.ts';
-import { type Decision, type DecisionKind, type Decisions, type Subject, tokenKey } from './decisions.ts';
+import {
+  type Decision,
+  type DecisionKind,
+  type Decisions,
+  type Subject,
+  type TokenKey,
+  tokenKey,
+} from './decisions.ts';
 
 export interface DecisionsHarness {
   /** Another process's broker on the same data, or the same one where there is only one process. */
   open(): Broker;
   /** Lets `ms` pass for what is remembered about the subject. */
   elapse(ms: number, subject: Subject): Promise<void>;
+  elapseCount(ms: number, token: TokenKey): Promise<void>;
   /** Whether there are several processes. */
   readonly shared: boolean;
   close(): Promise<void>;
@@ -90,6 +98,35 @@ export function describeDecisionsContract(name: string, openHarness: () => Promi
       await here.decisions.make(first, TTL_MS);
       expect(await there.decisions.make(second, TTL_MS)).toEqual(expected);
       expect(await here.decisions.find([first])).toEqual([expected]);
+    });
+
+    // Whoever made the one before had a clock that is ahead, or so it seems.
+    test.for<DecisionKind>(['channel_revoked', 'token_renewed'])(
+      'what has no time of its own is made now, and after the one before: %s',
+      async (kind) => {
+        const { atMs: _, ...decision } = newDecision({ kind, detail: 'one' });
+        const beforeMs = Date.now();
+        const one = await here.decisions.make(decision, TTL_MS);
+        expect(one.atMs).toBeGreaterThanOrEqual(beforeMs);
+        const ahead = await here.decisions.make({ ...decision, atMs: Date.now() + 3_600_000, detail: 'ahead' }, TTL_MS);
+        const last = await there.decisions.make({ ...decision, detail: 'last' }, TTL_MS);
+        expect(last).toEqual({ ...decision, atMs: ahead.atMs + 1, detail: 'last' });
+        expect(await here.decisions.find([decision])).toEqual([last]);
+      },
+    );
+
+    test('counts for a token as often as it may, everywhere together, and then anew', async () => {
+      const [token, other] = [tokenKey(7n, randomUUID()), tokenKey(7n, randomUUID())];
+      const counted = await Promise.all(
+        Array.from({ length: 15 }, (_, n) => (n % 2 === 0 ? here : there).decisions.count(token, 10, TTL_MS)),
+      );
+      expect(counted.filter((leftMs) => leftMs === undefined)).toHaveLength(10);
+      for (const leftMs of counted) if (leftMs !== undefined) expect(leftMs).toBeLessThanOrEqual(TTL_MS);
+      expect(await here.decisions.count(other, 10, 0.4)).toBeUndefined();
+      await until('it begins anew', async () => {
+        await harness.elapseCount(TTL_MS, token);
+        return (await there.decisions.count(token, 10, TTL_MS)) === undefined;
+      });
     });
 
     test('of many at once one counts, and all are answered with it', async () => {

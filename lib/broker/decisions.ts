@@ -13,6 +13,7 @@ import type { ChannelKey } from './broker.ts';
  *    was cut off for longer than the record of decisions reaches, the broker lost data) it is told to look: `onDoubt`.
  * 4. *Idempotent.* A `make` that failed may have happened; repeating it is safe, and what was answered once is not told
  *    again for its repetition. Of several for one subject the first counts for `cancelled`, the latest for the others.
+ * 5. *Counted.* {@link Decisions.count} is exact, over all processes.
  *
  * So whoever first watches and then finds misses nothing: what is decided after the find is told.
  */
@@ -21,7 +22,14 @@ export interface Decisions {
    * @returns what counts for the subject now.
    * @throws BrokerUnavailableError
    */
-  make(decision: Decision, ttlMs: number): Promise<Decision>;
+  make(decision: NewDecision, ttlMs: number): Promise<Decision>;
+
+  /**
+   * Counts one more for the token, of at most `limit` within `ttlMs` of the first.
+   * @returns undefined; or, if that many were counted already, in how many ms it begins anew.
+   * @throws BrokerUnavailableError
+   */
+  count(token: TokenKey, limit: number, ttlMs: number): Promise<number | undefined>;
 
   /**
    * What counts for each of the subjects, in as few round trips as the deployment has shards.
@@ -63,9 +71,18 @@ export interface Subject {
 }
 
 export interface Decision extends Subject {
-  /** When, in ms since the epoch, by the clock of who made it. */
+  /** When, in ms since the epoch. */
   readonly atMs: number;
   /** At most {@link MAX_DETAIL_LENGTH} characters. */
+  readonly detail: string;
+}
+
+export interface NewDecision extends Subject {
+  /**
+   * Undefined: now, and after every one about the same subject. By the later of the two clocks, of this process and of the
+   * broker: one that is behind must not let through what is revoked.
+   */
+  readonly atMs?: number;
   readonly detail: string;
 }
 

@@ -10,11 +10,13 @@ import { MemoryDecisions } from './memory-decisions.ts';
 async function openHarness(): Promise<DecisionsHarness> {
   let nowMs = Date.now();
   const broker = createMemoryBroker({ now: () => nowMs });
+  const elapse = async (ms: number) => {
+    nowMs += ms;
+  };
   return {
     open: () => broker,
-    elapse: async (ms) => {
-      nowMs += ms;
-    },
+    elapse,
+    elapseCount: elapse,
     shared: false,
     close: () => broker.close(),
   };
@@ -36,7 +38,7 @@ test('refuses what it has no room for, and has room again when decisions expire'
   expect(await decisions.make(newDecision({ about: newChannel() }), 1000)).toBeDefined();
 });
 
-// Whoever has a token of a listener can say of any ids that it follows them: as many, and as long, as it likes.
+// Whoever has many tokens of listeners can say of any ids that they follow them: as many, and as long, as it likes.
 test.each([
   ['many', 100_000, 20],
   ['long ones', 10_000, 9_000],
@@ -57,6 +59,18 @@ test.each([
   // Presented once more, it takes the room that it has.
   const again = newDecision({ kind: 'token_renewed', about: tokenKey(7n, '0'), atMs: revoked.atMs + 1 });
   expect(await decisions.make(again, 1000)).toEqual(again);
+});
+
+test('counts for no more tokens than it may, until some begin anew', async () => {
+  let nowMs = 0;
+  const decisions = new MemoryDecisions(() => nowMs, 3);
+  const count = (id: string) => decisions.count(tokenKey(7n, id), 1, 1000);
+  for (const id of ['a', 'b', 'c']) expect(await count(id)).toBeUndefined();
+  await expect(count('d')).rejects.toThrow(BrokerUnavailableError);
+  nowMs = 400;
+  expect(await count('a')).toBe(600);
+  nowMs = 1000;
+  expect(await count('d')).toBeUndefined();
 });
 
 test('a closed broker refuses', async () => {

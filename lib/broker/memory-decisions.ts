@@ -4,15 +4,17 @@ import {
   type Decisions,
   type DecisionWatcher,
   keepsFirst,
+  type NewDecision,
   type Subject,
   subjectKey,
+  type TokenKey,
 } from './decisions.ts';
 
 /** More are refused: a decision that was answered is never forgotten before its time. */
 const DEFAULT_MAX_DECISIONS = 100_000;
 /**
- * What renewals may take, for each decision that there may be: less than half of them, and no long ones. A listener can make
- * any number of these alone, and must not keep others from revoking its token.
+ * What renewals may take, for each decision that there may be: less than half of them, and no long ones. Listeners make these
+ * alone, and with many tokens any number; they must not keep others from revoking those.
  */
 const RENEWAL_BYTES_PER_DECISION = 256;
 /** What one takes beside its detail. */
@@ -28,6 +30,7 @@ export class MemoryDecisions implements Decisions {
   readonly #now: () => number;
   readonly #max: number;
   readonly #known = new Map<string, Known>();
+  readonly #counts = new Map<TokenKey, { count: number; readonly expiresAtMs: number }>();
   readonly #watchers = new Set<DecisionWatcher>();
   #renewalBytes = 0;
 
@@ -37,10 +40,13 @@ export class MemoryDecisions implements Decisions {
     this.#max = max;
   }
 
-  async make(decision: Decision, ttlMs: number): Promise<Decision> {
+  async make(newDecision: NewDecision, ttlMs: number): Promise<Decision> {
     const nowMs = this.#now();
-    const key = subjectKey(decision);
+    const key = subjectKey(newDecision);
     const known = this.#find(key, nowMs);
+    // Tokens say when they were issued by the system's clock, which may have been set since this broker's began.
+    const latestMs = Math.max(Date.now(), (known?.decision.atMs ?? 0) + 1);
+    const decision: Decision = { ...newDecision, atMs: newDecision.atMs ?? latestMs };
     const expiresAtMs = nowMs + ttlMs;
     if (known !== undefined && (keepsFirst(decision.kind) || known.decision.atMs >= decision.atMs)) {
       known.expiresAtMs = Math.max(known.expiresAtMs, expiresAtMs);
@@ -55,6 +61,24 @@ export class MemoryDecisions implements Decisions {
     this.#renewalBytes += renewalBytes(decision);
     for (const watcher of [...this.#watchers]) watcher.onDecision(decision);
     return decision;
+  }
+
+  async count(token: TokenKey, limit: number, ttlMs: number): Promise<number | undefined> {
+    const nowMs = this.#now();
+    const known = this.#counts.get(token);
+    if (known !== undefined && nowMs < known.expiresAtMs) {
+      if (known.count >= limit) return known.expiresAtMs - nowMs;
+      known.count += 1;
+      return undefined;
+    }
+    if (this.#counts.size >= this.#max) {
+      for (const [key, { expiresAtMs }] of this.#counts) if (nowMs >= expiresAtMs) this.#counts.delete(key);
+    }
+    if (this.#counts.size >= this.#max) {
+      throw new BrokerUnavailableError(`the memory broker is full: it may count for ${this.#max} tokens`);
+    }
+    this.#counts.set(token, { count: 1, expiresAtMs: nowMs + ttlMs });
+    return undefined;
   }
 
   async find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]> {

@@ -14,21 +14,20 @@ import {
   type WhenIdle,
 } from './broker.ts';
 import { type EntryId, entryIdMs } from './entry-id.ts';
-import { messageKey } from './message-key.ts';
 import { publishInSteps } from './publish-steps.ts';
 import { RedisActivity } from './redis-activity.ts';
-import type { ReadReply, RedisClient, ScriptArguments } from './redis-client.ts';
+import type { ReadReply, RedisClient } from './redis-client.ts';
 import { allSettled, RedisCommands } from './redis-commands.ts';
 import type { RedisConnection } from './redis-connection.ts';
 import { RedisDecisions } from './redis-decisions.ts';
-import { messageKind, parseLogEntry, parsePieces } from './redis-entry.ts';
+import { parseLogEntry, parsePieces } from './redis-entry.ts';
 import { endIdle } from './redis-idle.ts';
 import { channelKeys, pingKeys } from './redis-keys.ts';
 import { RedisLive } from './redis-live.ts';
 import { connectTo, type RedisPlace } from './redis-place.ts';
-import { type PublishSettings, publishResults, publishScript, RedisPublishes } from './redis-publish-calls.ts';
+import { listArguments, type PublishSettings, publishSettings } from './redis-publish-arguments.ts';
+import { publishResults, publishScript, RedisPublishes } from './redis-publish-calls.ts';
 import { publishReplicated } from './redis-replicated.ts';
-import { encodeWord } from './redis-script-call.ts';
 
 export interface RedisBrokerOptions extends RedisPlace {
   readonly retention?: Partial<Retention> | undefined;
@@ -69,7 +68,7 @@ class RedisBroker implements Broker {
   readonly #live: RedisLive;
   readonly #activity: RedisActivity;
   readonly #publishes = new RedisPublishes();
-  #encoded: (PublishSettings & { readonly rate: PublishRate; readonly idleTtlMs: number }) | undefined;
+  #known: { readonly rate: PublishRate; readonly idleTtlMs: number; readonly settings: PublishSettings } | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: RedisBrokerOptions) {
@@ -158,12 +157,7 @@ class RedisBroker implements Broker {
     rate: PublishRate,
     timeoutMs: number,
   ): Promise<PublishResult[]> {
-    const { log, index, seal, live } = channelKeys(channel);
-    const sent: ScriptArguments = [log, index, seal, live, ...this.#words(rate), messages.length];
-    for (const message of messages) {
-      const { data } = message;
-      sent.push(messageKey(message), Buffer.from(data.buffer, data.byteOffset, data.byteLength), messageKind(message));
-    }
+    const sent = listArguments(channel, messages, this.#settings(rate));
     const reply = await this.#commands.run(
       (client) => publishReplicated(client, publishScript, sent, this.#waitReplicas, timeoutMs),
       timeoutMs,
@@ -171,18 +165,13 @@ class RedisBroker implements Broker {
     return publishResults(reply.split('\n'), 0, messages.length);
   }
 
-  /** What a publish is told beside its messages; the same for nearly all. */
+  /** The same for nearly all. */
   #settings(rate: PublishRate): PublishSettings {
     const { idleTtlMs } = this.#activity;
-    if (this.#encoded?.rate === rate && this.#encoded.idleTtlMs === idleTtlMs) return this.#encoded;
-    const words = this.#words(rate);
-    const text = words.map((word) => encodeWord(String(word))).join('');
-    this.#encoded = { rate, idleTtlMs, text, count: words.length };
-    return this.#encoded;
-  }
-
-  #words(rate: PublishRate): (string | number)[] {
-    return [rate.name, rate.perSec, rate.counts ?? 'calls', ...this.#limits()];
+    if (this.#known?.rate !== rate || this.#known.idleTtlMs !== idleTtlMs) {
+      this.#known = { rate, idleTtlMs, settings: publishSettings(rate, this.#limits()) };
+    }
+    return this.#known.settings;
   }
 
   async read(channel: ChannelKey, after: EntryId, limit: number): Promise<{ entries: Entry[]; tail: Tail }> {

@@ -1,13 +1,15 @@
 import { Command } from 'ioredis';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type RedisClusterServers, startRedisCluster } from '../../test/support/redis-cluster.ts';
+import { until } from '../../test/support/until.ts';
 import type { Broker, ChannelKey, PublishRate } from './broker.ts';
 import { newChannel, newMessage } from './broker-harness.ts';
 import { BEFORE_ALL } from './entry-id.ts';
 import { createRedisBroker } from './redis-broker.ts';
+import { publishes } from './redis-fixture.ts';
 import { channelKeys } from './redis-keys.ts';
 
-// The first that a process has to do with each master of a Cluster.
+// The first that a process has to do with each master of a Cluster, and after it has lost them.
 
 const UNLIMITED: PublishRate = { name: 'unary', perSec: 0 };
 
@@ -20,8 +22,8 @@ afterAll(() => servers.stop());
 const brokers: Broker[] = [];
 afterEach(() => Promise.all(brokers.splice(0).map((broker) => broker.close())));
 
-function open(url: string): Broker {
-  const broker = createRedisBroker({ url, commandTimeoutMs: 1500 });
+function open(url: string, commandTimeoutMs = 1500): Broker {
+  const broker = createRedisBroker({ url, commandTimeoutMs });
   brokers.push(broker);
   return broker;
 }
@@ -77,5 +79,20 @@ test.each([0, 1, 2])('while master %i stands still, a process that begins publis
     }
   } finally {
     servers.masters[silent]?.resume();
+  }
+});
+
+test('while the master of the URL stands still, a process that loses its connections to the others finds them again', async () => {
+  const [silent, ...living] = servers.masters;
+  // A silent connection ends after twice that.
+  const broker = open(silent?.url ?? '', 400);
+  const [, ...others] = channelsOf();
+  await Promise.all(others.map((channel) => publishes(broker, channel)));
+  silent?.pause();
+  try {
+    await Promise.all(living.map(({ admin }) => admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')));
+    for (const channel of others) await until('it is published', () => publishes(broker, channel));
+  } finally {
+    silent?.resume();
   }
 });

@@ -74,7 +74,20 @@ export class RedisConnection {
   }
 
   #openCluster(seeds: readonly { host: string; port: number }[]): void {
-    const cluster = new Cluster([...seeds], clusterOptions(this.settings));
+    const options = clusterOptions(this.settings);
+    let masters: readonly { host: string; port: number }[] = [];
+    const cluster = new Cluster([...seeds], {
+      ...options,
+      // Where all connections were lost, the Cluster is looked for at the URL, and then at its masters, too: the one server of
+      // the URL may stand still.
+      clusterRetryStrategy(this: { startupNodes: { host: string; port: number }[] }, attempt: number) {
+        this.startupNodes = attempt === 1 ? [...seeds] : [...seeds, ...masters];
+        return options.clusterRetryStrategy(attempt);
+      },
+    });
+    cluster.on('refresh', () => {
+      masters = cluster.nodes('master').map(({ options: { host = '', port = 0 } }) => ({ host, port }));
+    });
     this.#watch(cluster);
     // While there is a Cluster, what is for a server that is being connected to waits for it; otherwise the client would ask any
     // other 100 ms later, in no order, and wait for that one's redirection: also if it stands still. Without a Cluster nothing

@@ -1,32 +1,33 @@
 import { Cluster, type Redis } from 'ioredis';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { startRedis } from '../../test/support/redis.ts';
 import { startRedisCluster } from '../../test/support/redis-cluster.ts';
 import { until } from '../../test/support/until.ts';
 import type { Broker } from './broker.ts';
 import { newChannel } from './broker-harness.ts';
-import type { Subject } from './decisions.ts';
+import { type Subject, type TokenKey, tokenKey } from './decisions.ts';
 import { describeDecisionsContract, newDecision, watched } from './decisions-contract.ts';
 import { createRedisBroker } from './redis-broker.ts';
 import { redisForEachTest } from './redis-fixture.ts';
-import { DECISIONS_KEY, decisionKey, decisionToldKey } from './redis-keys.ts';
+import { DECISIONS_KEY, decisionKey, decisionToldKey, tokenCountKey } from './redis-keys.ts';
 
 const TTL_MS = 60_000;
 
 function harnessOn(url: string, keys: Redis | Cluster, stop: () => Promise<void>) {
   const brokers: Broker[] = [];
+  const elapse = async (ms: number, key: string) => {
+    const ttlMs = await keys.pttl(key);
+    if (ttlMs > ms) await keys.pexpire(key, ttlMs - ms);
+    else await keys.del(key);
+  };
   return {
     open: () => {
       const broker = createRedisBroker({ url });
       brokers.push(broker);
       return broker;
     },
-    elapse: async (ms: number, subject: Subject) => {
-      const key = decisionKey(subject);
-      const ttlMs = await keys.pttl(key);
-      if (ttlMs > ms) await keys.pexpire(key, ttlMs - ms);
-      else await keys.del(key);
-    },
+    elapse: (ms: number, subject: Subject) => elapse(ms, decisionKey(subject)),
+    elapseCount: (ms: number, token: TokenKey) => elapse(ms, tokenCountKey(token)),
     shared: true,
     close: async () => {
       await Promise.all(brokers.map((broker) => broker.close()));
@@ -133,6 +134,30 @@ describe('failures', () => {
       await broker.close();
       await server.stop();
     }
+  });
+
+  test.for([
+    ['behind', -3_600_000],
+    ['ahead', 3_600_000],
+  ] as const)('a process whose clock is %s revokes by the later of its clock and Redis’s', async ([, byMs]) => {
+    const broker = redis.open();
+    const { atMs: _, ...revoked } = newDecision({ kind: 'channel_revoked' });
+    const trueMs = Date.now();
+    vi.useFakeTimers({ toFake: ['Date'], now: trueMs + byMs });
+    const { atMs } = await broker.decisions.make(revoked, TTL_MS);
+    expect(atMs).toBeGreaterThanOrEqual(trueMs + Math.max(0, byMs));
+    expect(atMs).toBeLessThan(trueMs + Math.max(0, byMs) + TTL_MS);
+  });
+  afterEach(() => void vi.useRealTimers());
+
+  test('a count is made again where it was lost, and has a TTL', async () => {
+    const broker = redis.open();
+    const token = tokenKey(7n, 'one');
+    expect(await broker.decisions.count(token, 1, 999.5)).toBeUndefined();
+    expect(await redis.server.admin.pttl(tokenCountKey(token))).toBeGreaterThan(0);
+    await redis.server.admin.flushall();
+    expect(await broker.decisions.count(token, 1, TTL_MS)).toBeUndefined();
+    expect(await broker.decisions.count(token, 1, TTL_MS)).toBeGreaterThan(0);
   });
 
   test('every key has a TTL', async () => {

@@ -6,10 +6,12 @@ import {
   type Decisions,
   type DecisionWatcher,
   keepsFirst,
+  type NewDecision,
   type Subject,
+  type TokenKey,
 } from './decisions.ts';
 import { type RedisCommands, unavailable } from './redis-commands.ts';
-import { DECISIONS_KEY, decisionKey, decisionToldKey } from './redis-keys.ts';
+import { DECISIONS_KEY, decisionKey, decisionToldKey, tokenCountKey } from './redis-keys.ts';
 
 export const DEFAULT_POLL_INTERVAL_MS = 200;
 const PAGE = 1000;
@@ -19,17 +21,31 @@ const FEED_TTL_MS = 24 * 60 * 60 * 1000;
 const FIRST_ID = '0-0';
 
 // Keeps what counts, `<at ms> <detail>`, and answers it, and whether it is known to be in the feed. What is there already is
-// remembered anew, and never for less than before.
+// remembered anew, and never for less than before. What has no time of its own (ARGV[5]) is the latest.
 const DECIDE_SCRIPT = `
 local known = redis.call('GET', KEYS[1])
-if known and (ARGV[1] == 'first' or tonumber(string.match(known, '^%d+')) >= tonumber(ARGV[2])) then
+local known_at = known and tonumber(string.match(known, '^%d+'))
+local at = tonumber(ARGV[2])
+if ARGV[5] == 'now' then
+  local time = redis.call('TIME')
+  at = math.max(at, time[1] * 1000 + math.floor(time[2] / 1000), known_at and known_at + 1 or 0)
+end
+if known and (ARGV[1] == 'first' or known_at >= at) then
   redis.call('PEXPIRE', KEYS[1], ARGV[4], 'GT')
   redis.call('PEXPIRE', KEYS[2], ARGV[4], 'GT')
   return {known, redis.call('GET', KEYS[2]) == redis.sha1hex(known) and 1 or 0}
 end
-local value = ARGV[2] .. ' ' .. ARGV[3]
+local value = string.format('%.0f', at) .. ' ' .. ARGV[3]
 redis.call('SET', KEYS[1], value, 'PX', ARGV[4])
 return {value, 0}
+`;
+
+// Answers -1, or in how many ms it begins anew.
+const COUNT_SCRIPT = `
+local count = tonumber(redis.call('GET', KEYS[1]) or 0)
+if count >= tonumber(ARGV[1]) then return math.max(0, redis.call('PTTL', KEYS[1])) end
+if count == 0 then redis.call('SET', KEYS[1], 1, 'PX', ARGV[2]) else redis.call('INCR', KEYS[1]) end
+return -1
 `;
 
 type FeedEntry = [id: string, fields: string[]];
@@ -54,14 +70,15 @@ export class RedisDecisions implements Decisions {
     this.#pollIntervalMs = pollIntervalMs;
   }
 
-  async make(decision: Decision, ttlMs: number): Promise<Decision> {
+  async make(decision: NewDecision, ttlMs: number): Promise<Decision> {
     const { kind, about, atMs, detail } = decision;
+    const when = atMs === undefined ? 'now' : 'then';
     const keeps = keepsFirst(kind) ? 'first' : 'latest';
     const [key, toldKey] = [decisionKey(decision), decisionToldKey(decision)];
     // Redis takes whole ms alone.
     const forMs = Math.ceil(ttlMs);
     const reply = (await this.#commands.run((client) =>
-      client.eval(DECIDE_SCRIPT, 2, key, toldKey, keeps, atMs, detail, forMs),
+      client.eval(DECIDE_SCRIPT, 2, key, toldKey, keeps, atMs ?? Date.now(), detail, forMs, when),
     )) as [value: string, isTold: number];
     const [value, isTold] = reply;
     const counts = parse(kind, about, value);
@@ -80,6 +97,13 @@ export class RedisDecisions implements Decisions {
     const digest = createHash('sha1').update(value).digest('hex');
     await this.#commands.run((client) => client.set(toldKey, digest, 'PX', forMs)).catch(() => undefined);
     return counts;
+  }
+
+  async count(token: TokenKey, limit: number, ttlMs: number): Promise<number | undefined> {
+    const leftMs = (await this.#commands.run((client) =>
+      client.eval(COUNT_SCRIPT, 1, tokenCountKey(token), limit, Math.ceil(ttlMs)),
+    )) as number;
+    return leftMs < 0 ? undefined : leftMs;
   }
 
   async find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]> {

@@ -183,15 +183,15 @@ describe('one server', () => {
     }
     await redis.server.restart();
     const { admin } = redis.server;
-    await until('all that is kept is reported', async () => {
+    const newest = channels.at(-1) as ChannelKey;
+    let kept = 0;
+    // Each shard is reported by itself, and at a busy time not in the first turn.
+    await until('nearly all that is kept is reported', async () => {
       await activity.report();
-      return (
-        (await admin.zscore(activityKey(activityShard(channels.at(-1) as ChannelKey)), channels.at(-1) ?? '')) !== null
-      );
+      const sizes = await Promise.all((await admin.keys('tideway:activity:*')).map((key) => admin.zcard(key)));
+      kept = sizes.reduce((sum, size) => sum + size, 0);
+      return kept > 90_000 && (await admin.zscore(activityKey(activityShard(newest)), newest)) !== null;
     });
-    const sizes = await Promise.all((await admin.keys('tideway:activity:*')).map((key) => admin.zcard(key)));
-    const kept = sizes.reduce((sum, size) => sum + size, 0);
-    expect(kept).toBeGreaterThan(90_000);
     expect(kept).toBeLessThanOrEqual(100_000 + ACTIVITY_SHARDS);
     activity.close();
     connection.close();

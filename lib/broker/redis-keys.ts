@@ -1,5 +1,5 @@
 import type { ChannelKey } from './broker.ts';
-import type { Subject } from './decisions.ts';
+import type { Subject, TokenKey } from './decisions.ts';
 
 /**
  * Every key and pub/sub channel that the broker uses on Redis. What belongs to one channel of an organization shares a
@@ -16,6 +16,7 @@ import type { Subject } from './decisions.ts';
  * | `tideway:{<org>:<channel>}:cancelled`, `:channel_revoked` | string | `<at ms> <detail>` |
  * | `tideway:{<org>/<digest of a token's id>}:token_revoked`, `:token_renewed` | string | the same |
  * | …`:cancelled:told`, `:channel_revoked:told`, `:token_revoked:told`, `:token_renewed:told` | string | SHA-1 of the value that is in `tideway:decisions` |
+ * | `tideway:{<org>/<digest of a token's id>}:count` | string | how many renewals it was presented for |
  * | `tideway:decisions` | stream | every decision as it was made: `kind`, `about` (what is in the braces above), `value` |
  * | `tideway:settings` | hash | `idle_ms`, `interval_ms`: what governs the TTL of open logs |
  * | `tideway:ping:{0}` … `{7}` | string | written by health checks; the first alone where there is no Cluster |
@@ -51,6 +52,10 @@ export function decisionKey({ kind, about }: Subject): string {
 
 export function decisionToldKey(subject: Subject): string {
   return `${decisionKey(subject)}:told`;
+}
+
+export function tokenCountKey(token: TokenKey): string {
+  return `tideway:{${token}}:count`;
 }
 
 export function activityKey(shard: number): string {

@@ -1,19 +1,12 @@
 import { Cluster, Command } from 'ioredis';
 import { type ChannelKey, MAX_STEP_MESSAGES, type NewMessage, type PublishResult } from './broker.ts';
 import type { EntryId } from './entry-id.ts';
-import { messageKey } from './message-key.ts';
 import type { RedisClient, Settle } from './redis-client.ts';
 import { unavailable } from './redis-commands.ts';
-import { messageKind } from './redis-entry.ts';
 import { channelKeys } from './redis-keys.ts';
+import { addMessages, KEYS_OF_A_CHANNEL, type PublishSettings, publishKeys } from './redis-publish-arguments.ts';
 import { CalledScript, EncodedArguments, encodeWord } from './redis-script-call.ts';
 import { PUBLISH_SCRIPT } from './redis-scripts.ts';
-
-/** What a publish is told beside its messages: so many words, encoded. */
-export interface PublishSettings {
-  readonly text: string;
-  readonly count: number;
-}
 
 /** A step on one channel. */
 export interface PublishStep {
@@ -25,7 +18,6 @@ export interface PublishStep {
   readonly settle: Settle<PublishResult[]>;
 }
 
-export const KEYS_OF_A_CHANNEL = 4;
 export const publishScript = new CalledScript(PUBLISH_SCRIPT);
 
 // A server answers nobody else while a script runs: the steps of a call have no more messages than one may have.
@@ -131,22 +123,16 @@ class PublishCall {
   }
 
   #add({ channel, messages }: PublishStep): void {
-    const { log, index, seal, live } = channelKeys(channel);
-    this.#keys += encodeWord(log) + encodeWord(index) + encodeWord(seal) + encodeWord(live);
+    for (const key of publishKeys(channel)) this.#keys += encodeWord(key);
     this.#count += messages.length;
-    this.#messages.addWord(String(messages.length));
-    for (const message of messages) {
-      this.#messages.addWord(messageKey(message));
-      this.#messages.addBytes(message.data);
-      this.#messages.addWord(messageKind(message));
-    }
+    addMessages(this.#messages, messages);
   }
 
   send(client: RedisClient, inTurns: boolean, settle: Settle<string>): void {
     const [first] = this.steps as [PublishStep];
     const keys = KEYS_OF_A_CHANNEL * this.steps.length;
-    const { text, count } = this.#settings;
-    this.#messages.putFirst(encodeWord(String(keys)) + this.#keys + text, 1 + keys + count);
+    const { text, words } = this.#settings;
+    this.#messages.putFirst(encodeWord(String(keys)) + this.#keys + text, 1 + keys + words.length);
     const { log } = channelKeys(first.channel);
     // Of several steps the last one's: none is done so much later than it may be as others waited.
     const deadlineMs = Math.max(...this.steps.map((step) => step.deadlineMs));

@@ -212,10 +212,12 @@ test('whatever happens to Redis meanwhile: what was answered is in the log as it
     });
     await happening;
     const outcomes = await Promise.all(sent.map(({ outcome }) => outcome));
-    // What was not answered is sent again, so that nothing of it is still to come.
+    // What was not answered is sent again until it is, so that nothing of it is still to come.
     for (const broker of brokers) await until('it heals', () => publishes(broker, newChannel()));
     for (const [at, { n, messages }] of sent.entries()) {
-      if (outcomes[at] === undefined) await brokers[0]!.publishMany(channels[n]!, messages, UNLIMITED);
+      if (outcomes[at] !== undefined) continue;
+      const again = () => brokers[0]!.publishMany(channels[n]!, messages, UNLIMITED);
+      await until('it is answered', async () => (await again()).length > 0);
     }
     for (const [n, channel] of channels.entries()) {
       const of = sent.map((each, at) => ({ ...each, results: outcomes[at]?.results })).filter((each) => each.n === n);

@@ -1,7 +1,7 @@
 import { Cluster } from 'ioredis';
 import { BrokerUnavailableError } from './broker.ts';
 import type { RedisClient, ScriptArguments } from './redis-client.ts';
-import { KEYS_OF_A_CHANNEL } from './redis-publish-calls.ts';
+import { KEYS_OF_A_CHANNEL } from './redis-publish-arguments.ts';
 import { type CalledScript, isUnknownScript } from './redis-script-call.ts';
 
 /** Of the time that a publish has: a server without its replicas must not use up that of those behind it. */

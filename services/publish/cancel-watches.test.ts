@@ -22,6 +22,7 @@ function setUp() {
   const line = { stands: true, looks: 0, doubt: () => {} };
   const decisions: Decisions = {
     make: (decision, ttlMs) => broker.decisions.make(decision, ttlMs),
+    count: (token, limit, ttlMs) => broker.decisions.count(token, limit, ttlMs),
     find: async (subjects) => {
       line.looks += subjects.length;
       if (!line.stands) throw new BrokerUnavailableError('cut');

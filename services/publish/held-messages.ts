@@ -36,10 +36,8 @@ export class HeldMessages {
     this.#refused = new Set([...keys, ...this.#refused]);
   }
 
-  /** Makes room, and answers how much: a repetition of what came again has to wait for its turn, then. */
-  forgetPassed(): number {
-    const { size } = this.#passed;
+  /** Makes room: a repetition of what came again has to wait for its turn, then. */
+  forgetPassed(): void {
     this.#passed.clear();
-    return size;
   }
 }

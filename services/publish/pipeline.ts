@@ -56,8 +56,6 @@ interface Line {
   isBusy: boolean;
   /** Waits for the rate until then. */
   timer: NodeJS.Timeout | undefined;
-  /** What has to come again before anything else of this channel. */
-  held: HeldMessages | undefined;
 }
 
 /**
@@ -80,7 +78,8 @@ export class Pipeline {
   #due: Line[] = [];
   #slots: Slot[] = [];
   #waitingBytes = 0;
-  #held = 0;
+  /** What has to come again, before anything else of its channel. */
+  readonly #held = new Map<ChannelKey, HeldMessages>();
   #isStopped = false;
 
   constructor(options: PipelineOptions) {
@@ -112,7 +111,7 @@ export class Pipeline {
     const channel = channelOf(head);
     let line = this.#lines.get(channel);
     if (line === undefined) {
-      line = { channel, waiting: [], isDue: false, isIdle: false, isBusy: false, timer: undefined, held: undefined };
+      line = { channel, waiting: [], isDue: false, isIdle: false, isBusy: false, timer: undefined };
       this.#lines.set(channel, line);
     }
     if (line.isIdle) this.#idle -= 1;
@@ -171,7 +170,7 @@ export class Pipeline {
     if (line.isBusy) return;
     const group = this.#takeGroup(line);
     if (group.length > 0) void this.#publish(line, group);
-    else if (line.held === undefined && !line.isIdle) this.#setIdle(line);
+    else if (!line.isIdle) this.#setIdle(line);
   }
 
   #setIdle(line: Line): void {
@@ -186,8 +185,8 @@ export class Pipeline {
 
   /** As much of what waits as the broker stores in one step; what has to wait for others is refused. */
   #takeGroup(line: Line): Slot[] {
-    const { held, waiting } = line;
-    const before = held?.size ?? 0;
+    const { waiting } = line;
+    const held = this.#held.get(line.channel);
     const group: Slot[] = [];
     let bytes = 0;
     let taken = 0;
@@ -205,8 +204,8 @@ export class Pipeline {
       bytes += message.data.byteLength;
     }
     waiting.splice(0, taken);
-    if (held?.size === 0) line.held = undefined;
-    this.#countHeld((held?.size ?? 0) - before);
+    if (held?.size === 0) this.#held.delete(line.channel);
+    if (group.length < taken) this.#boundHeld();
     return group;
   }
 
@@ -228,10 +227,10 @@ export class Pipeline {
       }
       const refusal = new Refusal('broker_away', { retryAfterMs: error.retryAfterMs, cause: error });
       for (const [n, slot] of group.entries()) slot.answer = n === 0 ? refusal : EARLIER_REFUSED;
-      line.held ??= new HeldMessages();
-      const before = line.held.size;
-      line.held.refuse(messages.map(messageKey));
-      this.#countHeld(line.held.size - before);
+      const held = this.#held.get(line.channel) ?? new HeldMessages();
+      this.#held.set(line.channel, held);
+      held.refuse(messages.map(messageKey));
+      this.#boundHeld();
     }
     if (line.timer === undefined) this.#goOn(line);
     this.#options.onAnswers();
@@ -248,7 +247,8 @@ export class Pipeline {
         return;
       }
       slot.answer = answerOf(result, this.#options.rate);
-      if (result.kind === 'sealed') this.#release(line);
+      // Nobody sends again what was refused: it would be held for ever.
+      if (result.kind === 'sealed') this.#held.delete(line.channel);
       if (result.kind === 'sealed' || slot.message?.phase === Phase.END) this.#watch?.remove(line.channel);
       else this.#watch?.add(line.channel);
     }
@@ -267,21 +267,19 @@ export class Pipeline {
     this.#options.onAnswers();
   }
 
-  /** Nothing of its channel is stored any more: nobody sends again what was refused, and it would be held for ever. */
-  #release(line: Line): void {
-    if (line.held === undefined) return;
-    this.#countHeld(-line.held.size);
-    line.held = undefined;
-  }
-
-  #countHeld(more: number): void {
-    this.#held += more;
-    if (this.#held <= MAX_HELD_MESSAGES) return;
+  #boundHeld(): void {
+    if (this.#holdsFew()) return;
     // A publisher that sends new messages between those that it sends again is never through with them, and leaves few behind.
-    for (const { held } of this.#lines.values()) this.#held -= held?.forgetPassed() ?? 0;
-    if (this.#held <= MAX_HELD_MESSAGES) return;
+    for (const held of this.#held.values()) held.forgetPassed();
+    if (this.#holdsFew()) return;
     const text = 'Too many refused messages have not come again';
     this.#options.onFailure(new Refusal('rate_limited', { text, retryAfterMs: 1000 }));
+  }
+
+  #holdsFew(): boolean {
+    let count = 0;
+    for (const { size } of this.#held.values()) count += size;
+    return count <= MAX_HELD_MESSAGES;
   }
 }
 

@@ -27,8 +27,6 @@ export async function cancelStream(
   await holds.check(claims);
   const { orgId, channelId, reason } = request;
   const about = channelKey(orgId, channelId);
-  await broker.decisions
-    .make({ kind: 'cancelled', about, atMs: Date.now(), detail: reason }, CANCELLED_FOR_MS)
-    .catch(decisionsAway);
+  await broker.decisions.make({ kind: 'cancelled', about, detail: reason }, CANCELLED_FOR_MS).catch(decisionsAway);
   return {};
 }

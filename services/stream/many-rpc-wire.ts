@@ -2,6 +2,7 @@ import { create, type MessageInitShape, toBinary, toJsonString } from '@bufbuild
 import { encodeEnvelope } from '@connectrpc/connect/protocol';
 import { ControlType } from '#gen/tideway/stream/v1/message_pb.ts';
 import { type SubscribeManyResponse, SubscribeManyResponseSchema } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import { FRAME_HEAD_BYTES } from '#lib/server/rpc-frames.ts';
 import type { CompositeCursor } from './composite-cursor.ts';
 import type { ControlNotice, Delivery } from './delivery.ts';
 import { type ManySpelling, type ManyWire, manyWires } from './many-wire.ts';
@@ -11,7 +12,6 @@ import { chunk, joinChunks, type RpcChunk } from './rpc-wire.ts';
 
 const encoder = new TextEncoder();
 const NOTHING = new Uint8Array();
-const FRAME_HEAD_BYTES = 5;
 /** Of the field `cursor`, whose value is a string. */
 const CURSOR_TAG = (SubscribeManyResponseSchema.field.cursor.number << 3) | 2;
 

@@ -6,14 +6,19 @@ import {
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamClaims } from '#lib/auth/stream-token.ts';
 import type { Broker } from '#lib/broker/broker.ts';
-import { tokenKey } from '#lib/broker/decisions.ts';
+import { type Decisions, type NewDecision, type TokenKey, tokenKey } from '#lib/broker/decisions.ts';
 import type { Gate } from '#lib/server/gate.ts';
-import { invalidField } from '#lib/server/refusal.ts';
+import { invalidField, Refusal } from '#lib/server/refusal.ts';
 import { channelsOf, decisionsAway, renewalDetail } from './token-decisions.ts';
 import type { TokenHolds } from './token-holds.ts';
 
 const MIN_REMEMBERED_MS = 60_000;
 const MAX_REMEMBERED_MS = 24 * 60 * 60 * 1000;
+/**
+ * Other tokens that one may be presented for, while that is remembered: more than it can be for channels. All processes are told
+ * of each, and anybody with a token can make some.
+ */
+export const MAX_PRESENTED = 256;
 
 export interface RenewTokenOptions {
   readonly gate: Gate;
@@ -38,12 +43,24 @@ export async function renewToken(
   if (tokenId === undefined) throw invalidField('authorization', 'the token needs an id, the claim jti');
   if (tokenId === previousTokenId) throw invalidField('previous_token_id', "must be another token's");
   await holds.check(claims);
-  const atMs = Date.now();
   const token = tokenKey(orgId, tokenId);
   const detail = renewalDetail({ channels: channelsOf(claims), token, issuedAtMs, expiresAtMs });
-  const rememberedMs = Math.min(Math.max(expiresAtMs - atMs, MIN_REMEMBERED_MS), MAX_REMEMBERED_MS);
-  await broker.decisions
-    .make({ kind: 'token_renewed', about: tokenKey(orgId, previousTokenId), atMs, detail }, rememberedMs)
-    .catch(decisionsAway);
+  const rememberedMs = Math.min(Math.max(expiresAtMs - Date.now(), MIN_REMEMBERED_MS), MAX_REMEMBERED_MS);
+  const renewal = { kind: 'token_renewed', about: tokenKey(orgId, previousTokenId), detail } as const;
+  await present(broker.decisions, token, renewal, rememberedMs).catch(decisionsAway);
   return {};
+}
+
+async function present(decisions: Decisions, token: TokenKey, renewal: NewDecision, forMs: number): Promise<void> {
+  const [known, since] = await decisions.find([renewal, { kind: 'token_renewed', about: token }]);
+  if (known?.detail === renewal.detail && since === undefined) {
+    // Presented again, by many with one token perhaps: of what counts already nobody is told who was told.
+    await decisions.make(known, forMs);
+    return;
+  }
+  const retryAfterMs = await decisions.count(token, MAX_PRESENTED, forMs);
+  if (retryAfterMs !== undefined) {
+    throw new Refusal('rate_limited', { text: 'This token was presented for too many others', retryAfterMs });
+  }
+  await decisions.make(renewal, forMs);
 }

@@ -34,7 +34,7 @@ export async function revokeTokens(
   const orgId = parseOrgId(request.organization, 'organization');
   if (caller !== undefined) await gate.requireScope(caller, orgId, 'streams:start');
   const subject = subjectOf(orgId, request);
-  await broker.decisions.make({ ...subject, atMs: Date.now(), detail: '' }, revocationMs).catch(decisionsAway);
+  await broker.decisions.make({ ...subject, detail: '' }, revocationMs).catch(decisionsAway);
   return {};
 }
 

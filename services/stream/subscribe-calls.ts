@@ -15,6 +15,7 @@ import { REQUEST_TIMEOUT_MS, RPC_MAX_MESSAGE_BYTES } from '#lib/server/limits.ts
 import { forgetHead, headerOf, type NodeServerRequest, type NodeServerResponse } from '#lib/server/node-http.ts';
 import { giveBack, type RawRpc, readBodyUpTo } from '#lib/server/raw-rpc.ts';
 import { toRpcError } from '#lib/server/rpc.ts';
+import { FRAME_HEAD_BYTES } from '#lib/server/rpc-frames.ts';
 import type { ByteSink } from './byte-sink.ts';
 import type { ControlNotice } from './delivery.ts';
 import type { Listeners } from './listeners.ts';
@@ -26,8 +27,6 @@ import { StreamSink } from './stream-sink.ts';
 import { subscribe } from './subscribe.ts';
 import { type TokenHolds, tellingAll } from './token-holds.ts';
 
-/** Of a frame, before its message: flags, and the length. */
-const FRAME_HEAD_BYTES = 5;
 /** A later deadline is none: timers can't wait for it. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 

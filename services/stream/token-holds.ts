@@ -11,8 +11,8 @@ export const TOKEN_ENDING_MS = 60_000;
 /** After its end: clocks differ, and a new token presented at the last moment has to get here. */
 export const CUT_AFTER_MS = 7_000;
 const TURN_MS = 1_000;
-/** Of one response, one after the other; more are none of its own. */
-const MAX_RENEWALS = 1_000;
+/** Of one response; more are none of its own, and it ends with the token that it has then. */
+export const MAX_RENEWALS = 1_000;
 
 export interface TokenHoldsOptions {
   readonly decisions: Decisions;
@@ -48,6 +48,7 @@ interface Hold {
   /** The tokens that it had before, and when the present one was presented. */
   had: Set<TokenKey> | undefined;
   renewedAtMs: number;
+  renewals: number;
   isWarned: boolean;
   /** The response has begun: before that nothing is written to it. */
   hasBegun: boolean;
@@ -110,6 +111,7 @@ export class TokenHolds {
       expiresAtMs,
       had: undefined,
       renewedAtMs: Number.NEGATIVE_INFINITY,
+      renewals: 0,
       isWarned: false,
       hasBegun: false,
       isRevoked: false,
@@ -214,6 +216,7 @@ export class TokenHolds {
     hold.had ??= new Set();
     if (hold.token !== undefined) hold.had.add(hold.token);
     hold.renewedAtMs = atMs;
+    hold.renewals += 1;
     hold.token = token;
     hold.issuedAtMs = issuedAtMs;
     hold.expiresAtMs = expiresAtMs;
@@ -257,9 +260,8 @@ export class TokenHolds {
  * Tokens may have been presented for each other: one that a response had before is its own again only if that was later,
  * else it would be looked for without end.
  */
-function isNews({ had, renewedAtMs }: Hold, { token }: RenewedToken, { atMs }: Decision): boolean {
-  if (had === undefined) return true;
-  return had.has(token) ? atMs > renewedAtMs : had.size < MAX_RENEWALS;
+function isNews({ had, renewedAtMs, renewals }: Hold, { token }: RenewedToken, { atMs }: Decision): boolean {
+  return renewals < MAX_RENEWALS && (had?.has(token) !== true || atMs > renewedAtMs);
 }
 
 function tokenOf({ orgId, tokenId }: StreamClaims): TokenKey | undefined {

@@ -533,7 +533,8 @@ export const StreamService: GenService<{
    * its newest token. Carries `Authorization: Bearer <the new stream token>`.
    *
    * Errors: INVALID_ARGUMENT (BadRequest, also for a token without `jti`), UNAUTHENTICATED, PERMISSION_DENIED (the token is
-   * for another organization or channel), UNAVAILABLE (RetryInfo; repeat it).
+   * for another organization or channel), RESOURCE_EXHAUSTED (RetryInfo; the token was presented for 256 others),
+   * UNAVAILABLE (RetryInfo; repeat it).
    *
    * @generated from rpc tideway.stream.v1.StreamService.RenewToken
    */
