@@ -6,7 +6,8 @@ import { Env } from '#lib/server/env.ts';
 import { envoyVersion } from '../scripts/lib/envoy.mjs';
 import { kafkaVersion } from '../scripts/lib/kafka.mjs';
 import { root } from '../scripts/lib/project.mjs';
-import { composeEdge } from './variants.ts';
+import { edgeSizes } from './limits.ts';
+import { composeEdge, composePorts } from './variants.ts';
 
 interface ComposeService {
   readonly image: string;
@@ -14,6 +15,11 @@ interface ComposeService {
   readonly environment?: Readonly<Record<string, string | number>>;
   readonly ports?: readonly string[];
   readonly stop_grace_period?: string;
+  readonly mem_limit?: string;
+  readonly user?: string;
+  readonly read_only?: boolean;
+  readonly cap_drop?: readonly string[];
+  readonly security_opt?: readonly string[];
   readonly depends_on?: Readonly<Record<string, unknown>>;
   readonly healthcheck?: { readonly test: readonly string[] };
 }
@@ -55,6 +61,31 @@ function settingsOf(...folders: string[]): Set<string> {
   return names;
 }
 
+const edgeSettings = 'The edge reads its own at its start:';
+const namesIn = (text: string) => text.match(/\b[A-Z]+(?:_[A-Z0-9]+)+\b/g) ?? [];
+
+/** The settings that docs/operations.md has for a service. */
+function documentedFor(name: string): string[] {
+  const [ofServices = ''] = read('docs/operations.md').split(edgeSettings);
+  const rows = ofServices.matchAll(/^\| ([A-Z][^|]*)\|[^|]*\|([^|]*)\|/gm);
+  return [...rows].flatMap(([, names = '', of = '']) =>
+    new RegExp(`\\b(?:all|${name})\\b`).test(of) ? namesIn(names) : [],
+  );
+}
+
+/** What is this file's own choice among containers. */
+function isLeftOut(setting: string, name: string): boolean {
+  // Files are not in the containers.
+  if (setting.endsWith('_FILE') || setting === 'TIDEWAY_DATA_DIR') return true;
+  if (setting.endsWith('_PORT')) return setting !== portSettings[name];
+  // It has no broker.
+  if (name === 'events' && setting.startsWith('REDIS_')) return true;
+  // One of the ways to give a key.
+  if (/_JWT_(?:PUBLIC_KEY|JWKS|KEY_ID)$/.test(setting)) return true;
+  // Everything listens to the other containers, and the relay's upstream is the config service.
+  return ['TIDEWAY_HOST', 'RELAY_UPSTREAM_URL'].includes(setting);
+}
+
 describe('containers and the edge', () => {
   test('run the Envoy, the Kafka and the Node that this machine runs', () => {
     expect(service('edge').image).toBe(`envoyproxy/envoy:v${envoyVersion}`);
@@ -74,13 +105,41 @@ describe('containers and the edge', () => {
     },
   );
 
-  test('the edge is reached by its port, waits for what it needs, and reads what was rendered for it', () => {
+  test('the edge is reached by its port, and reads what was rendered for it', () => {
     expect(service('edge').ports).toEqual([`\${EDGE_PORT:-8080}:${edge.listen.port}`]);
     expect(service('edge').healthcheck?.test.join(' ')).toContain(`/127.0.0.1/${edge.listen.port} `);
-    expect(Object.keys(service('edge').depends_on ?? {})).toEqual(['edge-config', ...Object.keys(edge.upstreams)]);
-    const rendered = service('edge-config').command.at(-1);
-    expect(service('edge').command).toContain(rendered);
+    const [, , variant, , config, , script] = service('edge-config').command;
+    expect(variant).toBe('compose');
+    expect(service('edge').command).toEqual(['bash', script, config, String(composePorts.admin)]);
   });
+
+  test('the edge is stopped no sooner than the services behind it', () => {
+    expect(Object.keys(service('edge').depends_on ?? {})).toEqual(['edge-config']);
+    expect(service('edge').stop_grace_period).toBe(service('stream').stop_grace_period);
+    expect(service('edge').environment?.['DRAIN_TIMEOUT_SEC']).toBe(
+      service('stream').environment?.['DRAIN_TIMEOUT_SEC'],
+    );
+  });
+
+  test('the edge’s heap ends before its container’s memory does', () => {
+    const heapMb = Number(/:-(\d+)\}/.exec(String(service('edge-config').environment?.['EDGE_MAX_HEAP_MB']))?.[1]);
+    const limitGb = Number(/:-(\d+)g\}/.exec(service('edge').mem_limit ?? '')?.[1]);
+    expect(heapMb).toBe(edgeSizes.heapMiB);
+    expect(limitGb * 1_024).toBeGreaterThanOrEqual((heapMb * 4) / 3);
+  });
+
+  test.each(['edge', 'edge-config', ...ours])(
+    '%s writes nowhere but to volumes, and may do nothing more than its user',
+    (name) => {
+      expect(service(name)).toMatchObject({
+        read_only: true,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+      });
+      // The Dockerfile names ours.
+      if (name === 'edge') expect(service(name).user).toMatch(/^[1-9]\d*:[1-9]\d*$/);
+    },
+  );
 
   test('unless it is said otherwise, what others are told of the edge has its port', () => {
     const urls = ours.map((name) => service(name).environment?.TIDEWAY_PUBLIC_URL).filter((url) => url !== undefined);
@@ -115,12 +174,27 @@ describe('settings', () => {
     expect(Object.keys(service('edge-config').environment ?? {}).filter((setting) => !known.has(setting))).toEqual([]);
   });
 
+  test.each(ours)('%s is passed on all that the documentation has for it', (name) => {
+    const told = Object.keys(service(name).environment ?? {});
+    expect(documentedFor(name).filter((setting) => !told.includes(setting) && !isLeftOut(setting, name))).toEqual([]);
+  });
+
+  test('and so is the edge', () => {
+    const table = read('docs/operations.md').split(edgeSettings)[1]?.split('\n## ')[0] ?? '';
+    const documented = namesIn(table.replaceAll(/^\| (\S+(?:, \S+)*) \|.*$/gm, '$1'));
+    const told = Object.keys(service('edge-config').environment ?? {});
+    // A port among containers, and an Envoy, that this file names itself.
+    const own = ['EDGE_PORT', 'EDGE_HOST', 'TIDEWAY_ENVOY'];
+    expect(documented.filter((setting) => !told.includes(setting) && !own.includes(setting))).toEqual([]);
+  });
+
   test('secrets are asked for, and have no default', () => {
     const all = Object.values(services).flatMap(({ environment = {} }) => Object.entries(environment));
     const named = all.filter(([name]) => /SECRET|PRIVATE_KEY|PASSWORD|TOKEN$/.test(name));
-    // Nobody needs an OpenID provider; without its issuer the secret is not read.
-    const secrets = named.filter(([name]) => name !== 'OIDC_CLIENT_SECRET');
-    expect(String(new Map(named).get('OIDC_CLIENT_SECRET'))).toMatch(/^\$\{OIDC_CLIENT_SECRET:-\}$/);
+    // Nobody needs an OpenID provider, a Sentinel, Kafka's SASL or relays of others.
+    const optional = ['OIDC_CLIENT_SECRET', 'REDIS_SENTINEL_PASSWORD', 'KAFKA_SASL_PASSWORD', 'RELAY_EXTERNAL_TOKEN'];
+    const secrets = named.filter(([name]) => !optional.includes(name));
+    for (const name of optional) expect(String(new Map(named).get(name))).toBe(`\${${name}:-}`);
     expect([...new Set(secrets.map(([name]) => name))].sort()).toEqual([
       'GATEWAY_JWT_PRIVATE_KEY',
       'POSTGRES_PASSWORD',

@@ -52,8 +52,8 @@ describe('production', () => {
   });
 
   test('logs, and development does not', () => {
-    expect(config(local())).not.toContain('access_log');
-    expect(config(local({ NODE_ENV: 'production' }))).toContain('access_log');
+    expect(config(local())).not.toContain('"access_log"');
+    expect(config(local({ NODE_ENV: 'production' }))).toContain('"access_log"');
   });
 });
 
@@ -72,6 +72,7 @@ test.each([
   ['EDGE_RATE_PER_SEC', '-1'],
   ['EDGE_ACCESS_LOG', 'yes'],
   ['EDGE_MAX_CONNECTIONS', '0'],
+  ['EDGE_MAX_HEAP_MB', '63'],
   ['EDGE_TRUSTED_HOPS', '11'],
   ['EDGE_STREAM_AFFINITY', 'round_robin'],
 ])('a wrong %s is refused by its name', (name, value) => {

@@ -5,6 +5,7 @@ import { type JsonObject, seconds, typed } from './json.ts';
 import { edgeSizes, edgeTimeouts } from './limits.ts';
 import { localReplies } from './local-replies.ts';
 import type { EdgeOptions } from './options.ts';
+import { overloadManager } from './overload.ts';
 import { virtualHost } from './routes.ts';
 
 /** The whole configuration of Envoy: the one source for a developer's machine, containers and tests. */
@@ -25,19 +26,7 @@ export function envoyConfig(options: EdgeOptions): JsonObject {
         ...(web === undefined ? [] : [cluster('web', web)]),
       ],
     },
-    overload_manager: {
-      resource_monitors: [
-        {
-          name: 'envoy.resource_monitors.global_downstream_max_connections',
-          typed_config: typed(
-            'envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig',
-            {
-              max_active_downstream_connections: options.maxConnections,
-            },
-          ),
-        },
-      ],
-    },
+    overload_manager: overloadManager(options),
   };
 }
 

@@ -29,6 +29,7 @@ const config = envoyConfig({
   trustedHops: 0,
   accessLog: true,
   maxConnections: edgeSizes.downstreamConnections,
+  maxHeapBytes: edgeSizes.heapMiB * 1_048_576,
   tcpUserTimeout: true,
   descriptorSet: descriptorSet(),
 });

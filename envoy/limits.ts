@@ -87,6 +87,8 @@ export const edgeSizes = {
   listenersPerConnection: 500,
   /** Connections of clients, and with it the listeners over HTTP/1.1. More are refused. */
   downstreamConnections: 25_000,
+  /** What Envoy may allocate. All connections as idle listeners are three quarters of it. */
+  heapMiB: 1_536,
   /** Streams to one service. Every listener is one. Above `downstreamConnections`: HTTP/2 clients have several. */
   upstreamStreams: 50_000,
   upstreamConnections: 2_048,
@@ -95,4 +97,18 @@ export const edgeSizes = {
    * listeners that would come to it.
    */
   affinityBoundPercent: 125,
+} as const;
+
+/** Shares of the heap from which the edge defends itself, mildest first. */
+export const edgeOverload = {
+  /** How far memory may run ahead: what can arrive within this must fit between the heap and what the machine has. */
+  refreshSec: 0.25,
+  shrinkHeapFrom: 0.8,
+  /** Connections without a request are closed after less and less. */
+  shortenIdle: [0.8, 0.9],
+  shortestIdleSec: 2,
+  /** New requests are answered 503. */
+  refuseFrom: 0.9,
+  /** Whoever sends anything is cut. */
+  cutFrom: 1,
 } as const;

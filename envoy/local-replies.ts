@@ -1,4 +1,4 @@
-import type { JsonObject } from './json.ts';
+import { type JsonObject, typed } from './json.ts';
 
 // What the services say where they can't go on.
 const reconnectMs = 3_000;
@@ -23,6 +23,7 @@ const readableByPages = [
  */
 export const localReplies: JsonObject = {
   mappers: [
+    ...whileOverloaded(),
     eventStreamError(['GE', 500], 'Service unavailable'),
     eventStreamError(['EQ', 429], 'Rate limit exceeded'),
     ...jsonErrors(
@@ -39,7 +40,35 @@ export const localReplies: JsonObject = {
   ],
 };
 
-function eventStreamError([op, status]: readonly ['GE' | 'EQ', number], text: string): JsonObject {
+interface Mapper extends JsonObject {
+  readonly filter: JsonObject;
+  readonly headers_to_add?: readonly JsonObject[];
+}
+
+/**
+ * Envoy then answers before it has asked the CORS filter, and a browser ends an EventSource for good that it may not read.
+ * This says the same to everybody, so that everybody may.
+ */
+function whileOverloaded(): JsonObject[] {
+  const text = 'Service unavailable';
+  // No flag of a response tells it.
+  const overloaded: JsonObject = {
+    extension_filter: {
+      name: 'envoy.access_loggers.extension_filters.cel',
+      typed_config: typed('envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter', {
+        expression: 'response.code_details == "overload"',
+      }),
+    },
+  };
+  const answers = [eventStreamError(['GE', 500], text), ...jsonErrors([503, 14, text]), textError(503, text)];
+  return answers.map((mapper) => ({
+    ...mapper,
+    filter: { and_filter: { filters: [mapper.filter, overloaded] } },
+    headers_to_add: [...(mapper.headers_to_add ?? []), ...readableByPages],
+  }));
+}
+
+function eventStreamError([op, status]: readonly ['GE' | 'EQ', number], text: string): Mapper {
   const body = `retry: ${reconnectMs}\nevent: error\ndata: ${text}\n\n`;
   return {
     filter: { and_filter: { filters: [statusIs(op, status), pathStarts('/events/')] } },
@@ -54,7 +83,7 @@ function eventStreamError([op, status]: readonly ['GE' | 'EQ', number], text: st
 }
 
 /** The JSON APIs' errors are the transcoder's: the number of the RPC code, and a message (Envoy's, where none is given). */
-function jsonErrors(...errors: readonly (readonly [status: number, code: number, text?: string])[]): JsonObject[] {
+function jsonErrors(...errors: readonly (readonly [status: number, code: number, text?: string])[]): Mapper[] {
   return errors.map(([status, code, text]) => ({
     filter: { and_filter: { filters: [statusIs('EQ', status), isJsonApi] } },
     ...(text === undefined ? {} : { body: { inline_string: text } }),
@@ -78,13 +107,13 @@ function textErrors(what?: Answered): JsonObject[] {
   ];
 }
 
-function textError(status: number, text: string, what?: Answered): JsonObject {
+function textError(status: number, text: string, what?: Answered): Mapper {
   const ofStatus = statusIs('EQ', status);
   const filter = what === undefined ? ofStatus : { and_filter: { filters: [ofStatus, what.filter] } };
   return { filter, body: { inline_string: text }, ...retryable(status, what?.headers) };
 }
 
-function retryable(status: number, more: readonly JsonObject[] = []): JsonObject {
+function retryable(status: number, more: readonly JsonObject[] = []): Pick<Mapper, 'headers_to_add'> {
   const headers = [...(status === 503 ? [header('retry-after', '1')] : []), ...more];
   return headers.length > 0 ? { headers_to_add: headers } : {};
 }

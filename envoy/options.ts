@@ -35,6 +35,8 @@ export interface EdgeOptions {
   readonly trustedHops: number;
   readonly accessLog: boolean;
   readonly maxConnections: number;
+  /** What Envoy may allocate. Near it, it refuses and cuts; its process takes more by code and stacks. */
+  readonly maxHeapBytes: number;
   /** Ends connections whose peer stopped acknowledging. The option's number is Linux's own. */
   readonly tcpUserTimeout: boolean;
   /** The contracts that JSON is transcoded by: a serialized google.protobuf.FileDescriptorSet. */

@@ -1,3 +1,4 @@
+import { trustedHops } from '#lib/server/caller-address.ts';
 import { ConfigError, type Env } from '#lib/server/env.ts';
 import { descriptorSet } from './descriptors.ts';
 import { edgeSizes } from './limits.ts';
@@ -58,10 +59,11 @@ function settings(env: Env) {
   return {
     reflection: !env.isProduction,
     ratePerAddressPerSec: env.integer('EDGE_RATE_PER_SEC', 0, 0, 1_000_000),
-    trustedHops: env.integer('EDGE_TRUSTED_HOPS', 0, 0, 10),
+    trustedHops: trustedHops(env),
     streamAffinity: affinity(env),
     accessLog: flag(env, 'EDGE_ACCESS_LOG', env.isProduction),
     maxConnections: env.integer('EDGE_MAX_CONNECTIONS', edgeSizes.downstreamConnections, 1, 1_000_000),
+    maxHeapBytes: env.integer('EDGE_MAX_HEAP_MB', edgeSizes.heapMiB, 64, 1_000_000) * 1_048_576,
     descriptorSet: descriptorSet(),
   };
 }

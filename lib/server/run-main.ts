@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 import { KeySettingError } from '#lib/auth/key-pem.ts';
 import { InvalidRedisUrlError } from '#lib/broker/redis-url.ts';
-import { SchemaTooNewError, StoreUnavailableError } from '#lib/sql/database-errors.ts';
+import { LogUnavailableError } from '#lib/log/log.ts';
+import { SchemaTooNewError, StoreUnavailableError, UnusableFileError } from '#lib/sql/database-errors.ts';
 import { InvalidDatabaseUrlError } from '#lib/sql/postgres-url.ts';
 import { ConfigError } from './env.ts';
 import { PortTakenError } from './listen.ts';
@@ -16,12 +17,15 @@ const EXPECTED = [
   PortTakenError,
   SchemaTooNewError,
   StoreUnavailableError,
+  LogUnavailableError,
+  UnusableFileError,
 ];
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return inspect(error);
   // What a database that can't be reached said: which address, and why.
-  if (error instanceof StoreUnavailableError && error.cause instanceof Error && error.cause.message !== '') {
+  const isAway = error instanceof StoreUnavailableError || error instanceof LogUnavailableError;
+  if (isAway && error.cause instanceof Error && error.cause.message !== '') {
     return `${error.message}: ${error.cause.message}`;
   }
   // A folder that can't be written to, a full disk: the system's own words name the path.

@@ -126,11 +126,13 @@ export async function runService(options: RunOptions): Promise<RunningService> {
     }
     for (const part of parts) part.drainBegins?.();
     // What is left is cut in time for the broker to be closed in good order, too.
-    const cut = setTimeout(() => listening.destroy(), drainTimeoutMs - Math.min(CLOSE_RESERVE_MS, drainTimeoutMs / 4));
+    const cutMs = drainTimeoutMs - Math.min(CLOSE_RESERVE_MS, drainTimeoutMs / 4);
+    const cut = setTimeout(() => listening.destroy(), cutMs);
     const noticeMs = Math.min(DRAIN_NOTICE_MS, drainTimeoutMs / 4);
     if (listening.connections() > 0) await new Promise((resolve) => setTimeout(resolve, noticeMs));
     const accepted = listening.stopAccepting();
-    const spreadMs = drainTimeoutMs / 2;
+    // The last that are sent away have time for it, or the cut is their goodbye.
+    const spreadMs = Math.min(drainTimeoutMs / 2, (cutMs - noticeMs) * 0.7);
     await Promise.all(parts.map((part) => part.drain?.(spreadMs)));
     health.shutdown();
     await accepted;

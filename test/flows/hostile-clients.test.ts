@@ -8,6 +8,7 @@ import { listen } from '../support/events.ts';
 import { ask } from '../support/raw-request.ts';
 import { exchange, openSocket, type RawSocket } from '../support/raw-socket.ts';
 import { eventsUrl, type Story, type StreamAccess, startStory, startStream } from '../support/story.ts';
+import { until } from '../support/until.ts';
 
 // Clients that mean harm, at the edge and straight at the process: an ordinary stream goes on beside every test, and
 // nothing grows without bound.
@@ -256,6 +257,36 @@ describe('floods', () => {
       }
     }
   });
+});
+
+test('bodies that one address sends slowly take no more than its share of the way to the relay', async () => {
+  const { username: key, pathname: project } = new URL(story.development.dsn);
+  const path = `/api${project}/envelope/?sentry_key=${key}`;
+  const answers = new Map<number, number>();
+  const sessions = Array.from({ length: 9 }, () => connectH2(story.url));
+  for (const session of sessions) {
+    session.on('error', () => {});
+    for (let n = 0; n < 240; n++) {
+      const stream = session.request({ ':method': 'POST', ':path': path, 'content-length': '1000' });
+      stream.on('error', () => {});
+      stream.on('response', ({ ':status': status = 0 }) => answers.set(status, (answers.get(status) ?? 0) + 1));
+      stream.resume().write('{');
+    }
+  }
+  await until('all but its share are refused', () => answers.get(429) === 9 * 240 - 256);
+  expect([...answers.keys()]).toEqual([429]);
+
+  const post = (localAddress: string) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const asking = request(`${story.url}${path}`, { method: 'POST', localAddress, agent: false });
+      asking.on('response', (response) => resolve(response.resume().statusCode));
+      asking.on('error', reject);
+      asking.end('{}\n');
+    });
+  expect(await post('127.0.0.1')).toBe(429);
+  expect(await post('127.0.0.2')).toBe(200);
+  for (const session of sessions) session.destroy();
+  await until('it may again', async () => (await post('127.0.0.1')) === 200);
 });
 
 // Last, as they were begun first.

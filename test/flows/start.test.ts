@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { root } from '../../scripts/lib/project.mjs';
 import { runCommand } from '../../scripts/lib/run-command.mjs';
+import { listen } from '../support/events.ts';
 import { freePort } from '../support/free-port.ts';
 import { childrenOf } from '../support/processes.ts';
 import { programEnv } from '../support/program-env.ts';
+import { eventsUrl, startStream } from '../support/story.ts';
 import { until } from '../support/until.ts';
 import { watch } from '../support/watchdog.ts';
 
@@ -132,6 +134,19 @@ describe('npm start', () => {
     expect(await unclosed()).toEqual([]);
   });
 
+  test('sends listeners away at a Ctrl-C, also the last of many, and cuts none', async () => {
+    const running = await startAndWait();
+    const edgeUrl = `http://127.0.0.1:${edgePort}`;
+    const access = { ...(await startStream(edgeUrl)), url: `${edgeUrl}/events/1` };
+    const heard = await Promise.all(Array.from({ length: 400 }, () => listen(eventsUrl(access))));
+    running.process.kill('SIGINT');
+    expect(await running.ended).toBe(0);
+    await until('all have ended', () => heard.every((each) => each.end() !== 'open'));
+    // The first `retry:` is every stream's.
+    const goodbyes = heard.map((each) => [each.end(), each.events().length]);
+    expect(goodbyes).toEqual(heard.map(() => ['whole', 2]));
+  });
+
   test('says so when another has the same data', async () => {
     const first = await startAndWait();
     const [otherEdge, otherPort] = [await freePort(), await freePort()];
@@ -194,7 +209,11 @@ describe('one clear line, and nothing left running, for', () => {
     ['a bad key', { GATEWAY_JWT_PRIVATE_KEY: 'nonsense' }, /^tideway: GATEWAY_JWT_PRIVATE_KEY .*\n$/],
     ['a wrong limit of the edge', { EDGE_RATE_PER_SEC: 'many' }, /^edge: EDGE_RATE_PER_SEC must be .*\n$/],
     ['a log level that is none', { LOG_LEVEL: 'loud' }, /^tideway: LOG_LEVEL must be one of trace, .*\n$/],
-    ['no folder for its data', { TIDEWAY_DATA_DIR: '/dev/null' }, /^tideway: ENOTDIR: .*'\/dev\/null\/keys'\n$/],
+    [
+      'no folder for its data',
+      { TIDEWAY_DATA_DIR: '/dev/null' },
+      /^tideway: TIDEWAY_DATA_DIR: .* ENOTDIR: .*'\/dev\/null\/keys'\n$/,
+    ],
     ['production without its settings', { NODE_ENV: 'production' }, /^tideway: [A-Z_]+ is not set\n$/],
     ['an Envoy that is not there', { TIDEWAY_ENVOY: '/nowhere' }, /^tideway: TIDEWAY_ENVOY names \/nowhere.*\n$/],
   ])('%s', async (_, env, line) => {

@@ -59,6 +59,7 @@ export async function startEdge(
     streamAffinity: 'channel',
     accessLog: false,
     maxConnections: edgeSizes.downstreamConnections,
+    maxHeapBytes: edgeSizes.heapMiB * 1_048_576,
     tcpUserTimeout: process.platform === 'linux',
     descriptorSet: descriptorSet(),
     ...changes,
