@@ -1,4 +1,11 @@
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+
+// What Node has compiled is kept for the next process: vitest, its workers and the programs that tests start load the same
+// code again and again. What was compiled of other text is not used.
+process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, 'node_modules', '.cache', 'compiled');
+enableCompileCache();
 
 // Where `isolate` is false, files share processes and what those have loaded: loading it anew for each costs most of a second.
 // Modules keep no state that one file could leave to the next, and no hooks, which only the first file would have: helpers
@@ -66,6 +73,7 @@ export default defineConfig({
         test: {
           name: 'kafka',
           include: ['{lib,services}/**/*.kafka.test.ts'],
+          globalSetup: 'test/support/kafka-prepared.ts',
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,
@@ -76,7 +84,7 @@ export default defineConfig({
           name: 'flows',
           include: ['test/flows/**/*.test.ts'],
           isolate: false,
-          globalSetup: 'test/support/compile-cache.ts',
+          globalSetup: ['test/support/compile-cache.ts', 'test/support/kafka-prepared.ts'],
           testTimeout: 60_000,
           hookTimeout: 120_000,
           // Each has servers of its own on free ports, and mostly waits for them.

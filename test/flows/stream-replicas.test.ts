@@ -30,7 +30,8 @@ beforeAll(async () => {
   deployment = await startDeployment({
     redisUrl: redis.url,
     replicas: { publish: 1, stream: REPLICAS },
-    env: { DRAIN_TIMEOUT_SEC: '4' },
+    // Envoy has a quarter of it to see that a process drains, and looks once a second: later on, who comes back is told an error.
+    env: { DRAIN_TIMEOUT_SEC: '8' },
   });
 });
 afterAll(async () => {

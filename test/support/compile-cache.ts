@@ -1,16 +1,25 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { COMPILE_CACHE } from './program-env.ts';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { programEnv } from './program-env.ts';
 import { startMonolith } from './tideway.ts';
 
-/** For a whole test run. A process writes what it compiled when it ends by itself: one does, before the tests. */
-export async function setup(): Promise<() => Promise<void>> {
-  const folder = await mkdtemp(join(tmpdir(), 'tideway-compiled-'));
-  process.env[COMPILE_CACHE] = folder;
+const ROOT = new URL('../../', import.meta.url);
+
+/**
+ * For a whole test run. A process writes what it compiled when it ends by itself, which services that tests kill never do:
+ * two do, before the tests.
+ */
+export async function setup(): Promise<void> {
+  // The one thing that services load only where settings say so.
+  const kafka = spawn(process.execPath, ['--input-type=module', '--eval', 'await import("./lib/log/kafka-log.ts")'], {
+    cwd: ROOT,
+    env: programEnv(),
+    stdio: 'ignore',
+  });
+  const ended = once(kafka, 'exit');
   const monolith = await startMonolith();
   monolith.kill('SIGTERM');
   await monolith.exited;
   await monolith.stop();
-  return () => rm(folder, { recursive: true, force: true });
+  await ended;
 }

@@ -1,13 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { kafkaFolder } from '../../scripts/lib/kafka.mjs';
 import { freePort, listens } from './free-port.ts';
+import { lastWords, preparedData, spawnJava } from './kafka-java.ts';
 import { until } from './until.ts';
-import { watch } from './watchdog.ts';
 
 /**
  * A real Kafka for tests: one node that is broker and controller, on free ports of 127.0.0.1, in a folder of its own that
@@ -17,8 +15,12 @@ export interface KafkaServer extends AsyncDisposable {
   /** For clients: `host:port`. */
   readonly brokers: string;
   readonly port: number;
+  /** Where its partitions' files are. */
+  readonly dataDir: string;
   /** Ends it at once. */
   kill(): Promise<void>;
+  /** Has it end by itself. */
+  stopInOrder(): Promise<void>;
   /** Starts it again on the same ports, with its data. */
   restart(): Promise<void>;
   /** Stops it from answering, with its connections open. */
@@ -39,33 +41,36 @@ export interface KafkaServerOptions {
   readonly advertisedPort?: number;
   /** More of server.properties. */
   readonly properties?: Readonly<Record<string, string | number>>;
+  /** More arguments of its JVM. */
+  readonly java?: readonly string[];
+  /** Where a copy of its storage goes as it is before its first start. */
+  readonly copyFormattedTo?: string;
 }
 
 const HOST = '127.0.0.1';
 const START_TIMEOUT_MS = 60_000;
 const NODE_ID = 1;
 const CLUSTER_ID = 'tidewaytideway_tideway';
-const MEMORY = '-Xmx384m';
+const DATA = 'data';
 
 export async function startKafka(options: KafkaServerOptions = {}): Promise<KafkaServer> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-kafka-'));
   const port = await freePort();
   const properties = join(folder, 'server.properties');
   await writeFile(properties, await serverProperties(folder, port, await freePort(), options));
-  const format = ['kafka.tools.StorageTool', 'format', '--cluster-id', CLUSTER_ID, '--config', properties];
   let child: ChildProcess | undefined;
-  const end = async () => {
+  const end = async (signal: NodeJS.Signals) => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, 'exit');
-    child.kill('SIGKILL');
+    child.kill(signal);
     await exited;
   };
   const stop = async () => {
-    await end();
+    await end('SIGKILL');
     await rm(folder, { recursive: true, force: true });
   };
   const start = async () => {
-    const server = spawnJava(folder, ['kafka.Kafka', properties]);
+    const server = spawnJava(folder, [...(options.java ?? []), 'kafka.Kafka', properties]);
     child = server;
     await until(
       'Kafka listens',
@@ -77,9 +82,9 @@ export async function startKafka(options: KafkaServerOptions = {}): Promise<Kafk
     );
   };
   try {
-    const formatting = spawnJava(folder, format);
-    const [code] = (await once(formatting, 'exit')) as [number | null];
-    if (code !== 0) throw new Error(`Kafka's storage can't be formatted: ${await lastWords(folder)}`);
+    await format(folder, properties);
+    if (options.copyFormattedTo !== undefined)
+      await cp(join(folder, DATA), options.copyFormattedTo, { recursive: true });
     await start();
   } catch (error) {
     await stop();
@@ -88,9 +93,11 @@ export async function startKafka(options: KafkaServerOptions = {}): Promise<Kafk
   return {
     brokers: `${HOST}:${port}`,
     port,
-    kill: end,
+    dataDir: join(folder, DATA),
+    kill: () => end('SIGKILL'),
+    stopInOrder: () => end('SIGTERM'),
     restart: async () => {
-      await end();
+      await end('SIGKILL');
       await start();
     },
     pause: () => void child?.kill('SIGSTOP'),
@@ -98,6 +105,14 @@ export async function startKafka(options: KafkaServerOptions = {}): Promise<Kafk
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+async function format(folder: string, properties: string): Promise<void> {
+  const prepared = preparedData();
+  if (prepared !== undefined) return cp(prepared, join(folder, DATA), { recursive: true });
+  const command = ['kafka.tools.StorageTool', 'format', '--cluster-id', CLUSTER_ID, '--config', properties];
+  const [code] = (await once(spawnJava(folder, command), 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`Kafka's storage can't be formatted: ${await lastWords(folder)}`);
 }
 
 async function serverProperties(
@@ -113,7 +128,7 @@ async function serverProperties(
     'controller.listener.names': 'CONTROLLER',
     'inter.broker.listener.name': 'INTERNAL',
     'listener.security.protocol.map': `CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL`,
-    'log.dirs': join(folder, 'data'),
+    'log.dirs': join(folder, DATA),
     // What a production broker would not do: one copy of everything, no waiting for more members, looking often.
     'offsets.topic.replication.factor': 1,
     'offsets.topic.num.partitions': 1,
@@ -156,27 +171,4 @@ async function listenerProperties(
     'ssl.keystore.type': 'PEM',
     'ssl.keystore.location': keystore,
   };
-}
-
-/** A JVM that ends with this process, and its output in the folder. */
-function spawnJava(folder: string, args: readonly string[]): ChildProcess {
-  const jvm = [MEMORY, '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', join(kafkaFolder, '*')];
-  const child = spawn('java', [...jvm, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const log = createWriteStream(logFile(folder), { flags: 'a' });
-  log.on('error', () => undefined);
-  child.stdout.pipe(log, { end: false });
-  child.stderr.pipe(log, { end: false });
-  child.once('error', (error) => log.write(`java: ${error.message}`));
-  watch(child, folder);
-  child.once('close', () => log.end());
-  return child;
-}
-
-function logFile(folder: string): string {
-  return join(folder, 'output.log');
-}
-
-async function lastWords(folder: string): Promise<string> {
-  const words = await readFile(logFile(folder), 'utf8').catch(() => '');
-  return words.slice(-2000) || 'it said nothing';
 }
