@@ -127,7 +127,7 @@ describe.concurrent('a broker that is away for long, or comes back with less', {
     const streams = await startStreams(deployment, checker);
     await untilAllGoOn(streams.publishers);
     await redis.kill();
-    await untilHealthIs(port, BROKER_AWAY, 2_000);
+    await untilHealthIs(port, BROKER_AWAY);
     await until(
       'every listener is told',
       () =>
@@ -136,7 +136,7 @@ describe.concurrent('a broker that is away for long, or comes back with less', {
       UNTIL_TOLD_MS,
     );
     await redis.restart();
-    await untilHealthIs(port, HEALTHY, 2_000);
+    await untilHealthIs(port, HEALTHY);
     await untilAllGoOn(streams.publishers);
     await streams.end();
     expect(checker.verdict()).toEqual(FLAWLESS);
