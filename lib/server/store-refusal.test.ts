@@ -11,6 +11,7 @@ test.each([
   ['member_exists', 409],
   ['last_owner', 409],
   ['role_lost', 403],
+  ['outlives_maker', 400],
   ['etag', 409],
   ['page_token', 400],
 ] as const)('the store’s %s is a %i', (reason, status) => {

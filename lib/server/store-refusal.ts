@@ -18,6 +18,7 @@ const CONVERSIONS: Readonly<Record<StoreReason, (cause: StoreRefusal) => Refusal
   member_exists: (cause) => new Refusal('already_exists', { text: 'This user is a member already', cause }),
   last_owner: (cause) => new Refusal('last_owner', { cause }),
   role_lost: (cause) => new Refusal('scope_missing', { cause }),
+  outlives_maker: () => invalidField('create.expire_time', 'must not be after the end of the token that makes it'),
   etag: (cause) => new Refusal('etag_differs', { cause }),
   page_token: () => invalidField('page_token', 'must be the next_page_token of the same query'),
 };

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import type { Access } from './access.ts';
 import { isUuid } from './identifiers.ts';
-import { tokensInForce } from './mandate.ts';
+import { actorOf, tokensInForce } from './mandate.ts';
 import { requireOrganization } from './members.ts';
 import type { Mutation } from './mutation.ts';
 import { Paging } from './page.ts';
@@ -12,6 +12,7 @@ import type { ApiTokenTable, Schema } from './schema.ts';
 import { hashOfSecret, newApiSecret } from './secrets.ts';
 import { stringsColumn } from './settings-json.ts';
 import type { ApiTokens, By, Page, PageRequest } from './store.ts';
+import { StoreRefusal } from './store-errors.ts';
 
 const DAY_MS = 86_400_000n;
 
@@ -20,6 +21,7 @@ export function createApiTokens(access: Access): ApiTokens {
     create: (by, organizationId, input) =>
       access.mutate(by, async (mutation) => {
         await requireOrganization(mutation.tx, organizationId);
+        await requireNoLongerLife(mutation.tx, by, input.expiresMs);
         return insertApiToken(mutation, organizationId, input);
       }),
     get: async (organizationId, id) => {
@@ -60,6 +62,16 @@ export async function insertApiToken(
   };
   await tx.insertInto('api_tokens').values(row).execute();
   return { token: apiTokenOf(row), secret };
+}
+
+/** Who has a token for a day must not make one for ever of it. @throws StoreRefusal `outlives_maker` */
+async function requireNoLongerLife(tx: Kysely<Schema>, by: By, expiresMs: number | undefined): Promise<void> {
+  const [kind, id = ''] = actorOf(by).split(':', 2);
+  if (kind !== 'token') return;
+  const row = await tx.selectFrom('api_tokens').select('expires_ms').where('id', '=', id).executeTakeFirst();
+  const { expires_ms: end } = found(row, 'token');
+  if (end === null || (expiresMs !== undefined && BigInt(expiresMs) <= end)) return;
+  throw new StoreRefusal('outlives_maker', 'the token would outlive the one that makes it');
 }
 
 async function listTokens(access: Access, organizationId: bigint, query: PageRequest): Promise<Page<ApiToken>> {

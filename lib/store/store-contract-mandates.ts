@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Role, User } from './records.ts';
-import type { Mandate, Store } from './store.ts';
+import type { By, Mandate, Store } from './store.ts';
 import { expectRefusal, newUser, type StoreSpace } from './store-harness.ts';
 
 export function describeMandates(getStore: () => Store, getSpace: () => StoreSpace): void {
@@ -71,6 +71,21 @@ export function describeMandates(getStore: () => Store, getSpace: () => StoreSpa
       expect(await rename(good.by, 'New')).toMatchObject({ name: 'New' });
       const foreign = (await newOwned()).id;
       await expectRefusal('not_found', rename({ ...good.by, organizationId: foreign }, 'Taken over'));
+    });
+
+    test('of tokens make no token that ends later than they do', async () => {
+      const { apiTokens } = getStore();
+      const { id } = await newOwned();
+      const endMs = Date.now() + 3_600_000;
+      const make = (by: By, expiresMs?: number) => apiTokens.create(by, id, { name: 'CI', scopes: [], expiresMs });
+      const byToken = async (expiresMs?: number) => {
+        const { token } = await make('system', expiresMs);
+        return { actor: `token:${token.id}`, organizationId: id, roles: [] } as const;
+      };
+      const [ending, endless] = [await byToken(endMs), await byToken()];
+      for (const later of [undefined, endMs + 1]) await expectRefusal('outlives_maker', make(ending, later));
+      expect((await make(ending, endMs)).token.expiresMs).toBe(endMs);
+      expect((await make(endless)).token.expiresMs).toBeUndefined();
     });
   });
 }

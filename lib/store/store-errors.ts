@@ -5,6 +5,7 @@ export type RefusalReason =
   | 'member_exists'
   | 'last_owner'
   | 'role_lost'
+  | 'outlives_maker'
   | 'etag'
   | 'page_token';
 

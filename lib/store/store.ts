@@ -206,7 +206,7 @@ export interface Invitations {
 
 /** Only a hash of the secret is kept. A secret begins with `twa_`. */
 export interface ApiTokens {
-  /** Refuses `not_found` for the organization. */
+  /** Refuses `not_found` for the organization; `outlives_maker` where a token that expires makes one that ends later. */
   create(
     by: By,
     organizationId: bigint,

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { type Client, createClient, createRouterTransport } from '@connectrpc/connect';
 import { afterAll, beforeAll } from 'vitest';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
-import type { CallerVerifier, Principal } from '#lib/auth/principal.ts';
+import { type CallerVerifier, type Principal, tokenPrincipal } from '#lib/auth/principal.ts';
 import { ROLE_SCOPES } from '#lib/auth/roles.ts';
 import { SCOPES, type Scope, scopeSet } from '#lib/auth/scopes.ts';
 import { Gate } from '#lib/server/gate.ts';
 import { refusalInterceptor } from '#lib/server/rpc.ts';
 import { openStore } from '#lib/store/open-store.ts';
-import type { Organization, User } from '#lib/store/records.ts';
+import type { ApiToken, Organization, User } from '#lib/store/records.ts';
 import type { Store } from '#lib/store/store.ts';
 import { controlService } from './routes.ts';
 
@@ -23,6 +23,8 @@ export interface ControlSetting {
   readonly operator: Client<typeof ControlService>;
   /** Calls as somebody with some scopes in one organization. */
   holder(organization: Organization, ...scopes: Scope[]): Client<typeof ControlService>;
+  /** Calls with a token of the store's. */
+  token(token: ApiToken): Client<typeof ControlService>;
   /** Calls as a user. */
   user(user: User): Client<typeof ControlService>;
   /** Calls as a user to whom this happens each time that a call has been let in. */
@@ -69,6 +71,7 @@ function settingOf(store: Store): ControlSetting {
         reach: { kind: 'organization', organizationId: id },
         scopesIn: async (asked) => (asked === id ? scopeSet(scopes) : undefined),
       }),
+    token: (token) => clientFor(store, tokenPrincipal(token)),
     user: (user) => clientFor(store, userPrincipal(user)),
     loser(user, happen) {
       const principal = userPrincipal(user);

@@ -1,6 +1,6 @@
 import { Code } from '@connectrpc/connect';
 import { expect, test } from 'vitest';
-import { State } from '#gen/tideway/control/v1/resources_pb.ts';
+import { Role, State } from '#gen/tideway/control/v1/resources_pb.ts';
 import { openControl } from './control-testing.ts';
 
 const control = openControl();
@@ -43,4 +43,39 @@ test('a disabled organization is there for who operates the installation', async
   expect(await operator.updateOrganization({ organization, update: { state: State.ACTIVE } })).toMatchObject({
     state: State.ACTIVE,
   });
+});
+
+test('a slug that was given up leads who had it to nothing of who has it now', async () => {
+  const { operator, newOrganization, newUser, store, token, user } = control();
+  const before = await newOrganization();
+  const owner = await newUser();
+  await store.members.add('system', before.id, owner.id, 'owner');
+  const scopes = ['organization:write', 'projects:write'];
+  const made = await store.apiTokens.create('system', before.id, { name: 'CI', scopes });
+  await user(owner).updateOrganization({ organization: before.slug, update: { slug: `${before.slug}-new` } });
+  const after = await operator.createOrganization({ create: { name: 'Squatter', slug: before.slug } });
+  expect(await operator.getOrganization({ organization: before.slug })).toMatchObject({ id: after.id });
+  for (const caller of [token(made.token), user(owner)]) {
+    const create = { name: 'App' };
+    await expect(caller.createProject({ organization: before.slug, create })).rejects.toMatchObject({
+      code: Code.NotFound,
+    });
+    expect(await caller.getOrganization({ organization: `${before.id}` })).toMatchObject({ id: before.id });
+  }
+});
+
+test('tokens and invitations outlive the part in it of who made them', async () => {
+  const { newOrganization, newUser, store, token, user } = control();
+  const { id, slug: organization } = await newOrganization();
+  const [owner, other, invited] = [await newUser(), await newUser(), await newUser()];
+  for (const { id: userId } of [owner, other]) await store.members.add('system', id, userId, 'owner');
+  const scopes = ['organization:write'];
+  const made = await user(owner).createApiToken({ organization, create: { name: 'CI', scopes } });
+  const create = { email: invited.email, role: Role.MEMBER };
+  const { token: secret = '' } = await user(owner).createInvitation({ organization, create });
+  await user(other).deleteMember({ organization, member: owner.id });
+  const known = await store.apiTokens.authenticate(made.token ?? '');
+  if (known === undefined) throw new Error('the token is gone');
+  expect(await token(known).updateOrganization({ organization, update: { name: 'New' } })).toMatchObject({ id });
+  expect(await store.invitations.accept('system', secret, invited.id)).toMatchObject({ role: 'member' });
 });

@@ -1314,7 +1314,7 @@ export const ControlService: GenService<{
   },
   /**
    * CreateApiToken makes a token, and answers its secret this once. Needs `organization:write`, and the scopes that it
-   * gives.
+   * gives. A token that ends makes none that ends later.
    *
    * @generated from rpc tideway.control.v1.ControlService.CreateApiToken
    */
