@@ -1,5 +1,6 @@
 import { Command } from 'ioredis';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { RedisServer } from '../../test/support/redis.ts';
 import { type RedisClusterServers, startRedisCluster } from '../../test/support/redis-cluster.ts';
 import { until } from '../../test/support/until.ts';
 import type { Broker, ChannelKey, PublishRate } from './broker.ts';
@@ -94,5 +95,30 @@ test('while the master of the URL stands still, a process that loses its connect
     for (const channel of others) await until('it is published', () => publishes(broker, channel));
   } finally {
     silent?.resume();
+  }
+});
+
+test('so it does where one of them had a name that is no more', async () => {
+  const [silent, living, gone] = servers.masters as [RedisServer, RedisServer, RedisServer];
+  const named = (name: string, ...of: RedisServer[]) =>
+    Promise.all(of.map(({ admin }) => admin.config('SET', 'cluster-announce-hostname', name)));
+  const spelled = (as: string) =>
+    Promise.all(servers.masters.map(({ admin }) => admin.config('SET', 'cluster-preferred-endpoint-type', as)));
+  await named('localhost', silent, living, gone);
+  await spelled('hostname');
+  await named('gone.invalid', gone);
+  const slots = async ({ admin }: RedisServer) => JSON.stringify(await admin.cluster('SLOTS'));
+  await until('it is known', async () => (await slots(silent)).includes('gone.invalid'));
+  const broker = open(silent.url, 400);
+  const [, channel = newChannel()] = channelsOf();
+  await until('it is published', () => publishes(broker, channel));
+  silent.pause();
+  try {
+    await living.admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await until('it is published', () => publishes(broker, channel));
+  } finally {
+    silent.resume();
+    await spelled('ip');
+    await named('', silent, living, gone);
   }
 });

@@ -78,10 +78,10 @@ export class RedisConnection {
     let masters: readonly { host: string; port: number }[] = [];
     const cluster = new Cluster([...seeds], {
       ...options,
-      // Where all connections were lost, the Cluster is looked for at the URL, and then at its masters, too: the one server of
-      // the URL may stand still.
+      // Where all connections were lost, the Cluster is looked for at the URL, and each second time at its masters, too: the one
+      // server of the URL may stand still. All are asked in any order, and the masters may be gone, or another Cluster's by now.
       clusterRetryStrategy(this: { startupNodes: { host: string; port: number }[] }, attempt: number) {
-        this.startupNodes = attempt === 1 ? [...seeds] : [...seeds, ...masters];
+        this.startupNodes = attempt % 2 === 1 ? [...seeds] : [...seeds, ...masters];
         return options.clusterRetryStrategy(attempt);
       },
     });

@@ -72,8 +72,9 @@ export function clusterOptions(settings: ConnectionSettings) {
     // A node that stands still must not use up the time of what waits for the Cluster: the next one is asked then.
     slotsRefreshTimeout: Math.max(MIN_REFRESH_TIMEOUT_MS, settings.commandTimeoutMs / 4),
     slotsRefreshInterval: 5000,
-    // Certificates name hosts: keep the names that the URL and the nodes give.
-    ...(settings.tls ? { dnsLookup: keepName } : {}),
+    // Certificates name hosts; and the library would look up all names before it asks any server: one that is no more, or not
+    // there now, would keep it from the others, for ever. So each connection looks up its own.
+    dnsLookup: keepName,
   } satisfies ClusterOptions;
 }
 
