@@ -178,6 +178,21 @@ export function describeAccountsContract(name: string, open: () => Promise<Datab
       expect(await accounts.session(idle.token)).toBeUndefined();
     });
 
+    test('are held to an age that was lowered after they began', async () => {
+      const idleMs = 1_000_000;
+      const before = bench.accounts({ sessionLimits: { idleMs, maxAgeMs: 3_000_000 } });
+      const accounts = bench.accounts({ sessionLimits: { idleMs, maxAgeMs: 1_200_000 } });
+      const { token } = await bench.newcomer(before);
+      bench.nowMs += 900_000;
+      expect(await accounts.session(token)).toBeDefined();
+      bench.nowMs += 300_000;
+      expect(await accounts.session(token)).toBeUndefined();
+      // That its end was far ahead is no sign of a clock that was.
+      const longest = bench.accounts({ sessionLimits: { idleMs, maxAgeMs: 30_000_000 } });
+      const long = await bench.newcomer(longest);
+      expect(await accounts.session(long.token)).toBeDefined();
+    });
+
     test('end by signing out: one, or all', async () => {
       const accounts = bench.accounts();
       const first = await bench.newcomer(accounts);

@@ -26,7 +26,8 @@ export class Sessions {
 
   /**
    * One query at each call, so that an end is an end everywhere at once. Times are compared both ways: where a clock was
-   * ahead, what it noted would keep a session for as long as it was.
+   * ahead, what it noted would keep a session for as long as it was. Its age is looked at beside its end, or who lowers the
+   * limit after a theft would wait for it as long as before.
    */
   async find(token: string): Promise<Session | undefined> {
     const hash = sessionTokenHash(token);
@@ -41,7 +42,8 @@ export class Sessions {
         .select(['sessions.id as session_id', 'sessions.created_ms as began_ms', 'used_ms', 'ends_ms'])
         .where('token_hash', '=', hash)
         .where('ends_ms', '>', BigInt(nowMs))
-        .where('ends_ms', '<', BigInt(nowMs + 2 * maxAgeMs))
+        .where('sessions.created_ms', '>', BigInt(nowMs - maxAgeMs))
+        .where('sessions.created_ms', '<', BigInt(nowMs + maxAgeMs))
         .where('used_ms', '>', BigInt(nowMs - idleMs))
         .where('used_ms', '<', BigInt(nowMs + idleMs))
         .where('users.state', '=', 'active')
