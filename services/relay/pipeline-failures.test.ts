@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { LogFullError, LogUnavailableError } from '#lib/log/log.ts';
 import { until } from '../../test/support/until.ts';
 import type { Accepted } from './intake.ts';
-import { enabled, item, KEY, OTHER_KEY, openPipeline, received } from './pipeline-testing.ts';
+import { enabled, item, KEY, OTHER_KEY, oneOfMany, openPipeline, received } from './pipeline-testing.ts';
 
 function settled(accepted: Accepted): Promise<boolean> {
   if (accepted.kind !== 'queued') throw new Error(`it was ${accepted.kind}`);
@@ -25,7 +25,9 @@ describe('the log', () => {
     const under = openPipeline({ maxQueueBytes: 100_000 });
     const { promise: held, resolve } = Promise.withResolvers<void>();
     under.log.held = held;
-    const accepted = Array.from({ length: 200 }, () => under.pipeline.accept(received([item('event')])));
+    const accepted = Array.from({ length: 200 }, (_, n) =>
+      under.pipeline.accept(received([item('event')], oneOfMany(under, n))),
+    );
     const queued = accepted.filter(({ kind }) => kind === 'queued');
     expect(queued.length).toBeGreaterThan(40);
     expect(accepted.length - queued.length).toBe(under.pipeline.counters.overloadedEnvelopes);
@@ -49,6 +51,45 @@ describe('the log', () => {
     expect(await settled(under.pipeline.accept(received([item('event')])))).toBe(true);
     await Promise.all(queued.map(settled));
     expect(invented(1).kind).toBe('queued');
+  });
+
+  test('slow: a project that sends without end leaves place to the others, and so do keys of nobody', async () => {
+    const under = openPipeline({ maxQueueBytes: 300_000, projectTimeoutMs: 50 });
+    const { promise: held, resolve } = Promise.withResolvers<void>();
+    under.log.held = held;
+    const send = (publicKey: string) =>
+      Array.from({ length: 300 }, () => under.pipeline.accept(received([item('event')], { publicKey })));
+    const invent = (from: number) =>
+      Array.from({ length: 300 }, (_, n) => {
+        const publicKey = (from + n).toString(16).padStart(32, '0');
+        const accepted = under.pipeline.accept(received([item('event')], { publicKey }));
+        under.projects.set(publicKey, { kind: 'disabled' });
+        return accepted;
+      });
+    const busy = send(KEY);
+    const { queuedBytes } = under.pipeline.counters;
+    expect(queuedBytes).toBeGreaterThan(145_000);
+    expect(queuedBytes).toBeLessThan(155_000);
+    expect(under.pipeline.ready()).toBe(true);
+
+    const invented = invent(1);
+    // They are known to be nobody’s, and still wait for the log.
+    await new Promise((done) => setTimeout(done, 20));
+    invented.push(...invent(1_000));
+    expect(under.pipeline.counters.queuedBytes).toBeLessThan(230_000);
+
+    const others = send(OTHER_KEY);
+    under.projects.set(OTHER_KEY, enabled({ projectId: 77n }));
+    const other = received([item('event')], { publicKey: OTHER_KEY, projectId: 77n });
+    await until('it has a share of its own', () => {
+      others.push(under.pipeline.accept(other));
+      return others.at(-1)?.kind === 'queued';
+    });
+    resolve();
+    const queued = [...busy, ...invented, ...others].filter(({ kind }) => kind === 'queued');
+    expect(new Set(await Promise.all(queued.map(settled)))).toEqual(new Set([true]));
+    expect(under.pipeline.counters).toMatchObject({ queuedBytes: 0, queuedEnvelopes: 0 });
+    expect(send(KEY).filter(({ kind }) => kind === 'queued').length).toBeGreaterThan(60);
   });
 
   test('an envelope larger than the queue needs half of it', async () => {

@@ -87,6 +87,14 @@ export function received(
   };
 }
 
+/** The n-th of as many projects as it takes to fill the queue: none gets more of it than is left. */
+export function oneOfMany({ projects }: PipelineUnderTest<Log>, n: number): Partial<Sender> {
+  const projectId = BigInt(100 + (n % 50));
+  const publicKey = projectId.toString(16).padStart(32, '0');
+  if (projects.peek(publicKey).kind === 'pending') projects.set(publicKey, enabled({ projectId }));
+  return { publicKey, projectId };
+}
+
 /** What is known is what the test says; what isn't is pending until it does. */
 export class TestProjects implements ProjectCache {
   readonly #states = new Map<string, ProjectState>([[KEY, enabled()]]);

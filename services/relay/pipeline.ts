@@ -4,6 +4,7 @@ import type { ActiveLimit, Limits } from '#lib/limits/limits.ts';
 import type { Log } from '#lib/log/log.ts';
 import { CachedLimits } from './cached-limits.ts';
 import type { Received } from './envelope.ts';
+import { FairShares } from './fair-shares.ts';
 import type { InvalidRequest } from './http-call.ts';
 import type { Accepted, Intake } from './intake.ts';
 import { LogWriter } from './log-writer.ts';
@@ -65,13 +66,17 @@ class RelayPipeline implements Pipeline {
   readonly #outcomes: OutcomeWriter;
   readonly #waiting: ProjectQueue;
   readonly #work: PipelineWork;
-  /** Of {@link #waiting}. */
-  #unknownBytes = 0;
+  /**
+   * Of the queue, by project: one that is sent more than the log takes leaves place to the others. Anybody can make up keys:
+   * what is of no project, or of none that is known yet, is as of one.
+   */
+  readonly #shares: FairShares<bigint | undefined>;
   #isDraining = false;
   #onIdle: (() => void) | undefined;
 
   constructor({ projects, limits, processor, log, onError, settings }: PipelineOptions) {
     this.#settings = { ...DEFAULT_PIPELINE_SETTINGS, ...settings };
+    this.#shares = new FairShares(this.#settings.maxQueueBytes);
     this.#projects = projects;
     this.#writer = new LogWriter({ log, onError });
     this.#outcomes = new OutcomeWriter({
@@ -89,39 +94,24 @@ class RelayPipeline implements Pipeline {
       projects,
       timeoutMs: this.#settings.projectTimeoutMs,
       onProject: (taken, received, state) => {
-        this.#unknownBytes -= taken.chargedBytes;
+        if (state.kind === 'enabled') this.#moveTo(state.config.projectId, taken);
         this.#work.addWaited(taken, received, state);
       },
-      onLost: (taken) => {
-        this.#unknownBytes -= taken.chargedBytes;
-        this.#settle(taken, false);
-      },
+      onLost: (taken) => this.#settle(taken, false),
       onError,
     });
   }
 
   accept(received: Received): Accepted {
     const { counters } = this;
-    const { sender, envelope } = received;
-    const chargedBytes = Math.max(received.sizeBytes, MIN_ENVELOPE_BYTES);
-    // Not even asked about where it can't be taken: to peek has it looked up.
-    const isOverloaded = this.#isOverloaded(chargedBytes);
-    const state = isOverloaded ? undefined : this.#projects.peek(sender.publicKey);
-    if (state === undefined || (state.kind === 'pending' && this.#isFullOfUnknown(chargedBytes))) {
+    const accepted = this.#accept(received, Math.max(received.sizeBytes, MIN_ENVELOPE_BYTES));
+    if (accepted === OVERLOADED) {
       counters.overloadedEnvelopes += 1;
-      return OVERLOADED;
+      return accepted;
     }
     counters.receivedEnvelopes += 1;
-    for (const item of envelope.items) if (isEvent(item)) counters.receivedEvents += 1;
-    switch (state.kind) {
-      case 'pending':
-        return this.#queue(received, chargedBytes, undefined, NO_OUTCOMES, NO_LIMITS);
-      case 'disabled':
-        this.#say(invalidOutcomes(received, undefined, 'project_disabled'));
-        return REFUSED.project_disabled;
-      case 'enabled':
-        return this.#acceptFor(state.config, received, chargedBytes);
-    }
+    for (const item of received.envelope.items) if (isEvent(item)) counters.receivedEvents += 1;
+    return accepted;
   }
 
   invalid({ sender, reason, category }: InvalidRequest): void {
@@ -157,6 +147,21 @@ class RelayPipeline implements Pipeline {
     this.#writer.close();
   }
 
+  #accept(received: Received, chargedBytes: number): Accepted {
+    // Not even asked about where it can't be taken: to peek has it looked up.
+    if (this.#isOverloaded(chargedBytes)) return OVERLOADED;
+    const state = this.#projects.peek(received.sender.publicKey);
+    switch (state.kind) {
+      case 'pending':
+        return this.#queue(received, chargedBytes, undefined, NO_OUTCOMES, NO_LIMITS);
+      case 'disabled':
+        this.#say(invalidOutcomes(received, undefined, 'project_disabled'));
+        return REFUSED.project_disabled;
+      case 'enabled':
+        return this.#acceptFor(state.config, received, chargedBytes);
+    }
+  }
+
   #acceptFor(config: ProjectConfig, received: Received, chargedBytes: number): Accepted {
     const refusal = refusalOf(config, received.sender);
     if (refusal !== undefined) {
@@ -178,19 +183,27 @@ class RelayPipeline implements Pipeline {
     outcomes: readonly Outcome[],
     limits: readonly ActiveLimit[],
   ): Accepted {
+    const projectId = config?.projectId;
+    if (!this.#shares.hasRoom(projectId, this.#needed(chargedBytes))) return OVERLOADED;
+    this.#shares.add(projectId, chargedBytes);
     this.counters.queuedEnvelopes += 1;
     this.counters.queuedBytes += chargedBytes;
     const { promise: settled, resolve } = Promise.withResolvers<boolean>();
-    const taken: Taken = { chargedBytes, outcomes, resolve };
-    if (config === undefined) {
-      this.#unknownBytes += chargedBytes;
-      this.#waiting.add(taken, received);
-    } else this.#work.add(taken, received, config);
+    const taken: Taken = { chargedBytes, projectId, outcomes, resolve };
+    if (config === undefined) this.#waiting.add(taken, received);
+    else this.#work.add(taken, received, config);
     return { kind: 'queued', limits, settled };
   }
 
-  #settle({ chargedBytes, resolve }: Taken, isLogged: boolean): void {
+  #moveTo(projectId: bigint, taken: Taken): void {
+    this.#shares.give(taken.projectId, taken.chargedBytes);
+    taken.projectId = projectId;
+    this.#shares.add(projectId, taken.chargedBytes);
+  }
+
+  #settle({ chargedBytes, projectId, resolve }: Taken, isLogged: boolean): void {
     const { counters } = this;
+    this.#shares.give(projectId, chargedBytes);
     counters.queuedEnvelopes -= 1;
     counters.queuedBytes -= chargedBytes;
     if (!isLogged) counters.lostEnvelopes += 1;
@@ -203,21 +216,19 @@ class RelayPipeline implements Pipeline {
     this.#outcomes.add(outcomes);
   }
 
-  /** A large envelope needs no more than half of the place, or some would never find any. */
+  /** For whomever it is. */
   #isOverloaded(chargedBytes: number): boolean {
-    const { maxQueueBytes } = this.#settings;
-    const needed = Math.min(chargedBytes, maxQueueBytes / 2);
     return (
       this.#isDraining ||
-      this.counters.queuedBytes + needed > maxQueueBytes ||
+      this.counters.queuedBytes + this.#needed(chargedBytes) > this.#settings.maxQueueBytes ||
       this.#outcomes.isFull ||
       this.#writer.isAway
     );
   }
 
-  /** Anybody can make up a key, and it waits for as long as there is nobody to ask: that takes half of the place. */
-  #isFullOfUnknown(chargedBytes: number): boolean {
-    return this.#unknownBytes > 0 && this.#unknownBytes + chargedBytes > this.#settings.maxQueueBytes / 2;
+  /** A large envelope needs no more than half of the place, or some would never find any. */
+  #needed(chargedBytes: number): number {
+    return Math.min(chargedBytes, this.#settings.maxQueueBytes / 2);
   }
 
   async #finish(): Promise<boolean> {

@@ -6,6 +6,8 @@ import type { ProjectCache, ProjectState } from './project-cache.ts';
 /** An envelope that was taken and is not settled. What was received is kept apart, to be let go before that. */
 export interface Taken {
   readonly chargedBytes: number;
+  /** Whose share of the place that is. */
+  projectId: bigint | undefined;
   /** Of what the endpoint dropped of it. */
   readonly outcomes: readonly Outcome[];
   readonly resolve: (isLogged: boolean) => void;
