@@ -116,6 +116,28 @@ test('a drain sends everybody away within its time, with a notice to those who w
   expect(listeners.count).toBe(0);
 });
 
+test('a drain is spread over its time and no longer, however long each goodbye takes', async () => {
+  start({ maxListeners: 100 });
+  const startMs = performance.now();
+  const endsMs: number[] = [];
+  /** It takes of the process's time to say goodbye. */
+  class Laborious extends Words {
+    override end(): void {
+      vi.advanceTimersByTime(10);
+      super.end();
+      endsMs.push(performance.now() - startMs);
+    }
+  }
+  await Promise.all(Array.from({ length: 50 }, () => join(new Laborious())));
+  const drained = listeners.drain(1000);
+  await vi.advanceTimersByTimeAsync(2000);
+  await drained;
+  expect(endsMs).toHaveLength(50);
+  expect(endsMs.at(-1)).toBeLessThanOrEqual(1010);
+  const inTheFirstHalf = endsMs.filter((ms) => ms <= 500).length;
+  expect([inTheFirstHalf > 20, inTheFirstHalf < 35]).toEqual([true, true]);
+});
+
 test('connections end at their age, less up to a fifth', async () => {
   start({ maxConnectionMs: 100_000 });
   const sinks = await Promise.all(Array.from({ length: 10 }, () => join()));
