@@ -9,6 +9,13 @@ import { controlPlaneHistory } from './migrations.ts';
 import { listenForMutations } from './postgres-listener.ts';
 import type { Schema } from './schema.ts';
 
+/**
+ * Apart, or changes that wait for their turn would hold every connection, and nobody could be let in meanwhile. More writers
+ * would only wait in PostgreSQL instead of here.
+ */
+const MAX_READERS = 6;
+const MAX_WRITERS = 4;
+
 export interface OpenPostgresOptions {
   readonly url: string;
   /** How long to wait for the database. */
@@ -36,15 +43,16 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Databa
   );
   const { home } = found;
   if (home === undefined) throw new Error('a database was opened that is nowhere');
-  const pool = createPostgresPool({ url });
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  const open = (maxConnections: number) =>
+    new Kysely<Schema>({ dialect: new PostgresDialect({ pool: createPostgresPool({ url, maxConnections }) }) });
+  const [reader, writer] = [open(MAX_READERS), open(MAX_WRITERS)];
   const listeners = new Set<() => void>();
   let listening: (() => Promise<void>) | undefined;
   return {
     kind: 'postgres',
     home,
-    reader: db,
-    writer: db,
+    reader,
+    writer,
     listen: (listener) => {
       const own = () => listener();
       listeners.add(own);
@@ -60,7 +68,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Databa
     },
     close: async () => {
       await listening?.();
-      await db.destroy();
+      await Promise.all([reader.destroy(), writer.destroy()]);
     },
   };
 }

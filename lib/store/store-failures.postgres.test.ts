@@ -105,6 +105,27 @@ describe('PostgreSQL that fails', () => {
     await store.close();
   });
 
+  test('full of changes that wait for their turn: reads go on', async () => {
+    const { store, url } = await openFresh();
+    const { organization, key } = await newProject(store);
+    await until('a read is answered while all changes wait', async () => {
+      const lock = query(url, 'begin; select * from store_state for update; select pg_sleep(2); commit');
+      await until('it is locked', async () => {
+        const held = await query(url, 'select 1 from store_state for update skip locked');
+        return held.length === 0;
+      });
+      let ended = 0;
+      const changes = Array.from({ length: 30 }, (_, index) =>
+        store.organizations.update('system', organization.id, { name: `${index}` }).finally(() => ended++),
+      );
+      const [read] = await Promise.allSettled([store.configs.get([key.publicKey])]);
+      const allWaited = ended === 0;
+      await Promise.allSettled([...changes, lock]);
+      return read.status === 'fulfilled' && allWaited;
+    });
+    await store.close();
+  });
+
   test('asked too much at once: refuses what it has no room for, and answers the rest', async () => {
     const { store } = await openFresh();
     const { organization } = await newProject(store);
