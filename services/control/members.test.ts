@@ -65,3 +65,13 @@ test('who is no member any more has no part in it', async () => {
   expect(await asOwner.deleteMember({ ...path, member: member.id })).toMatchObject({ user: member.id });
   await expect(asMember.getOrganization(path)).rejects.toMatchObject({ code: Code.NotFound });
 });
+
+test('no address that is longer than an account can have is invited', async () => {
+  const { path, asOwner } = await setUp();
+  const invite = (length: number) => {
+    const email = `${'a'.repeat(length - '@example.com'.length)}@example.com`;
+    return asOwner.createInvitation({ ...path, create: { email, role: Role.MEMBER } });
+  };
+  await expect(invite(255)).rejects.toMatchObject({ code: Code.InvalidArgument });
+  expect((await invite(254)).email).toHaveLength(254);
+});
