@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { expectBooks } from '../support/event-books.ts';
+import { type Death, expectBooks, LOSS_WINDOW_MS } from '../support/event-books.ts';
 import { EventLoad } from '../support/event-load.ts';
 import { type Dsn, sendEvent } from '../support/event-sending.ts';
 import { startEventsDeployment } from '../support/events-deployment.ts';
@@ -33,7 +33,8 @@ test(
     const project = await deployment.newProject('Kills');
     const dsn = { url: edge.url, projectId: project.id, key: project.key };
     await untilTaken(dsn);
-    const relayKills: number[] = [];
+    const deaths: Death[] = [];
+    let log = { wentMs: Number.NEGATIVE_INFINITY, backMs: Number.NEGATIVE_INFINITY };
     const restarted = async (server: { kill(): Promise<void>; restart(): Promise<void> }) => {
       await server.kill();
       await delay(300);
@@ -41,11 +42,17 @@ test(
     };
     const kills = {
       relay: async () => {
-        relayKills.push(performance.now());
+        const killedMs = performance.now();
+        const logWentMs = killedMs - log.backMs < LOSS_WINDOW_MS ? log.wentMs : undefined;
         await deployment.replace('relay', 0);
+        deaths.push({ killedMs, replacedMs: performance.now(), logWentMs });
       },
       consumers: () => deployment.replace('consumers', 0),
-      kafka: () => restarted(kafka),
+      kafka: async () => {
+        const wentMs = performance.now();
+        await restarted(kafka);
+        log = { wentMs, backMs: performance.now() };
+      },
       postgres: () => restarted(postgres),
       redis: () => restarted(redis),
     };
@@ -58,7 +65,7 @@ test(
     relay?.kill('SIGTERM');
     await relay?.exited;
     expect(load.refusals).toEqual([]);
-    const { lost, stored } = await expectBooks({ api, path: project.path, env, load, killedMs: relayKills });
+    const { lost, stored } = await expectBooks({ api, path: project.path, env, load, deaths });
     report('apart', killed, load, { lost, stored });
   },
   TIMEOUT_MS,
@@ -76,12 +83,13 @@ test(
       const { username: key, pathname } = new URL(given);
       const dsn = { url: story.url, projectId: pathname.slice(1), key };
       await untilTaken(dsn);
-      const monolithKills: number[] = [];
+      const deaths: Death[] = [];
       const replace = async () => {
-        monolithKills.push(performance.now());
+        const killedMs = performance.now();
         monolith.kill('SIGKILL');
         await monolith.exited;
         monolith = await startMonolith(env);
+        deaths.push({ killedMs, replacedMs: performance.now(), logWentMs: undefined });
       };
 
       const load = new EventLoad({ dsn, eventsPerSec: EVENTS_PER_SEC });
@@ -90,7 +98,7 @@ test(
       expect(load.refusals).toEqual([]);
       const api = new JsonApi(story.url, token);
       const path = `/v1/organizations/${organization}/projects/${project}`;
-      const { lost, stored } = await expectBooks({ api, path, env, load, killedMs: monolithKills });
+      const { lost, stored } = await expectBooks({ api, path, env, load, deaths });
       report('monolith', killed, load, { lost, stored });
     } finally {
       monolith.kill('SIGKILL');

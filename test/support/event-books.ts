@@ -9,17 +9,24 @@ export interface Books {
   readonly path: string;
   readonly env: Readonly<Record<string, string>>;
   readonly load: EventLoad;
-  /** When a process was killed that had answered and not logged, by performance.now(). */
-  readonly killedMs: readonly number[];
+  /** Of processes that had answered and not logged. */
+  readonly deaths: readonly Death[];
+}
+
+/** By performance.now(). */
+export interface Death {
+  readonly killedMs: number;
+  /** When another was in its place: answers of before that were its own, on their way. */
+  readonly replacedMs: number;
+  /** If it died while the log was away, or shortly after: when that went. What was answered since may have waited. */
+  readonly logWentMs: number | undefined;
 }
 
 /**
  * How long before a kill something was answered that died with it, at most. What waits is bounded in bytes, not in time: a log
  * that is away is waited for five seconds before more is refused, and on a busy machine as long again to take what waited.
  */
-const LOSS_WINDOW_MS = 10_000;
-/** An answer is on its way for a while: through the edge, from before the kill. */
-const ANSWER_ON_ITS_WAY_MS = 1_000;
+export const LOSS_WINDOW_MS = 10_000;
 const PAGE_SIZE = 1_000;
 
 /**
@@ -27,13 +34,7 @@ const PAGE_SIZE = 1_000;
  * had not logged; nothing is stored or counted twice; and the audit balances.
  * @returns what died with killed processes: each answered over HTTP, and not stored.
  */
-export async function expectBooks({
-  api,
-  path,
-  env,
-  load,
-  killedMs,
-}: Books): Promise<{ lost: number; stored: number }> {
+export async function expectBooks({ api, path, env, load, deaths }: Books): Promise<{ lost: number; stored: number }> {
   const { exitCode, json } = await auditOnceHandled(env);
   expect(json.problems ?? [], JSON.stringify(json)).toEqual([]);
   expect([json.balanced, json.imbalances, exitCode]).toEqual([true, [], 0]);
@@ -46,7 +47,10 @@ export async function expectBooks({
   const lost = [...load.answered].filter(([id]) => isMissing(id));
   const unexplained = lost.filter(
     ([, answeredMs]) =>
-      !killedMs.some((ms) => answeredMs > ms - LOSS_WINDOW_MS && answeredMs < ms + ANSWER_ON_ITS_WAY_MS),
+      !deaths.some(
+        ({ killedMs, replacedMs, logWentMs = killedMs }) =>
+          answeredMs > logWentMs - LOSS_WINDOW_MS && answeredMs < replacedMs,
+      ),
   );
   expect(unexplained, 'answered, and lost without a kill').toEqual([]);
 

@@ -90,7 +90,8 @@ export async function startEventsDeployment(options: EventsDeploymentOptions = {
       REDIS_URL: redis.url,
       CONFIG_URL: `http://127.0.0.1:${configPort}`,
       RELAY_THREADS: '1',
-      DRAIN_TIMEOUT_SEC: '2',
+      // A relay that a test ends has time for what it has answered.
+      DRAIN_TIMEOUT_SEC: '20',
     };
     const start = async (name: ServiceName, more: Readonly<Record<string, string>> = {}) => {
       const service = await startService(name, { ...all, ...more }, dir);
