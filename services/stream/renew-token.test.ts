@@ -6,7 +6,7 @@ import { tokenKey } from '#lib/broker/decisions.ts';
 import { watched } from '#lib/broker/decisions-contract.ts';
 import { createMemoryBroker } from '#lib/broker/memory-broker.ts';
 import { Gate } from '#lib/server/gate.ts';
-import { MAX_PRESENTED, renewToken } from './renew-token.ts';
+import { MAX_PRESENTED, Presentations, renewToken } from './renew-token.ts';
 import { TokenHolds } from './token-holds.ts';
 
 const ORG = 7n;
@@ -21,6 +21,7 @@ function setUp() {
   const { decisions } = broker;
   const holds = new TokenHolds({ decisions, cutExpired: true, onError: () => {} });
   opened.push(holds, broker);
+  const presentations = new Presentations(decisions);
   const gate = new Gate({ starters: 'anybody' });
   const channelId = randomUUID();
   const expiresAtMs = Date.now() + 600_000;
@@ -29,7 +30,7 @@ function setUp() {
     renewToken(
       create(RenewTokenRequestSchema, { orgId: ORG, channelId, previousTokenId }),
       { orgId: ORG, channelId, tokenId, expiresAtMs },
-      { gate, broker, holds },
+      { gate, presentations, holds },
     );
   return { renew, watch: (id: string) => watched(decisions, tokenKey(ORG, id)) };
 }
@@ -50,6 +51,16 @@ test('presented again, it is refused to nobody and told to nobody', async () => 
   // As by all listeners to whom one token was given.
   for (let n = 0; n < 2 * MAX_PRESENTED; n += 1) await renew('old', 'new');
   expect(told).toHaveLength(1);
+});
+
+test('nor is it where all of them present it in the same moment', async () => {
+  const { renew, watch } = setUp();
+  const { told } = watch('old');
+  await Promise.all(Array.from({ length: 2 * MAX_PRESENTED }, () => renew('old', 'new')));
+  expect(told).toHaveLength(1);
+  // Nor did that use up what it may be presented for.
+  for (let n = 1; n < MAX_PRESENTED; n += 1) await renew(`${n}`, 'new');
+  await expect(renew('more', 'new')).rejects.toMatchObject({ reason: 'rate_limited' });
 });
 
 test('presented for each other, tokens are told and counted each time', async () => {

@@ -5,7 +5,6 @@ import {
   type RenewTokenResponseSchema,
 } from '#gen/tideway/stream/v1/stream_service_pb.ts';
 import type { StreamClaims } from '#lib/auth/stream-token.ts';
-import type { Broker } from '#lib/broker/broker.ts';
 import { type Decisions, type NewDecision, type TokenKey, tokenKey } from '#lib/broker/decisions.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { invalidField, Refusal } from '#lib/server/refusal.ts';
@@ -22,7 +21,7 @@ export const MAX_PRESENTED = 256;
 
 export interface RenewTokenOptions {
   readonly gate: Gate;
-  readonly broker: Broker;
+  readonly presentations: Presentations;
   readonly holds: TokenHolds;
 }
 
@@ -34,7 +33,7 @@ export interface RenewTokenOptions {
 export async function renewToken(
   request: RenewTokenRequest,
   claims: StreamClaims,
-  { gate, broker, holds }: RenewTokenOptions,
+  { gate, presentations, holds }: RenewTokenOptions,
 ): Promise<MessageInitShape<typeof RenewTokenResponseSchema>> {
   gate.validate(RenewTokenRequestSchema, request);
   const { orgId, channelId, previousTokenId } = request;
@@ -44,23 +43,49 @@ export async function renewToken(
   if (tokenId === previousTokenId) throw invalidField('previous_token_id', "must be another token's");
   await holds.check(claims);
   const token = tokenKey(orgId, tokenId);
-  const detail = renewalDetail({ channels: channelsOf(claims), token, issuedAtMs, expiresAtMs });
+  const detail = renewalDetail({ channels: new Set(channelsOf(claims)), token, issuedAtMs, expiresAtMs });
   const rememberedMs = Math.min(Math.max(expiresAtMs - Date.now(), MIN_REMEMBERED_MS), MAX_REMEMBERED_MS);
   const renewal = { kind: 'token_renewed', about: tokenKey(orgId, previousTokenId), detail } as const;
-  await present(broker.decisions, token, renewal, rememberedMs).catch(decisionsAway);
+  await presentations.present(token, renewal, rememberedMs).catch(decisionsAway);
   return {};
 }
 
-async function present(decisions: Decisions, token: TokenKey, renewal: NewDecision, forMs: number): Promise<void> {
-  const [known, since] = await decisions.find([renewal, { kind: 'token_renewed', about: token }]);
-  if (known?.detail === renewal.detail && since === undefined) {
-    // Presented again, by many with one token perhaps: of what counts already nobody is told who was told.
-    await decisions.make(known, forMs);
-    return;
+/** Presents tokens for others, within {@link MAX_PRESENTED}. */
+export class Presentations {
+  readonly #decisions: Decisions;
+  readonly #underWay = new Map<string, Promise<void>>();
+
+  constructor(decisions: Decisions) {
+    this.#decisions = decisions;
   }
-  const retryAfterMs = await decisions.count(token, MAX_PRESENTED, forMs);
-  if (retryAfterMs !== undefined) {
-    throw new Refusal('rate_limited', { text: 'This token was presented for too many others', retryAfterMs });
+
+  /** @throws Refusal `rate_limited` @throws BrokerUnavailableError */
+  async present(token: TokenKey, renewal: NewDecision, forMs: number): Promise<void> {
+    const key = `${renewal.about} ${renewal.detail}`;
+    const before = this.#underWay.get(key);
+    if (before !== undefined) {
+      // Many with one token are told in the same moment that it ends, and present the same: found to be new by all of them, it
+      // would be counted, and told, for each. Afterwards each looks for itself, as what was presented since may count.
+      await before.catch(() => undefined);
+      return this.#present(token, renewal, forMs);
+    }
+    const presenting = this.#present(token, renewal, forMs).finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, presenting);
+    return presenting;
   }
-  await decisions.make(renewal, forMs);
+
+  async #present(token: TokenKey, renewal: NewDecision, forMs: number): Promise<void> {
+    const decisions = this.#decisions;
+    const [known, since] = await decisions.find([renewal, { kind: 'token_renewed', about: token }]);
+    if (known?.detail === renewal.detail && since === undefined) {
+      // Presented again, by many with one token perhaps: of what counts already nobody is told who was told.
+      await decisions.make(known, forMs);
+      return;
+    }
+    const retryAfterMs = await decisions.count(token, MAX_PRESENTED, forMs);
+    if (retryAfterMs !== undefined) {
+      throw new Refusal('rate_limited', { text: 'This token was presented for too many others', retryAfterMs });
+    }
+    await decisions.make(renewal, forMs);
+  }
 }

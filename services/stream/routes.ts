@@ -11,7 +11,7 @@ import { Delivery } from './delivery.ts';
 import { eventsOnH2, eventsRoute } from './events.ts';
 import { Listeners } from './listeners.ts';
 import { subscribeManyResponses } from './many-channels.ts';
-import { renewToken } from './renew-token.ts';
+import { Presentations, renewToken } from './renew-token.ts';
 import { REVOKED_FOR_MS, revokeTokens } from './revoke-tokens.ts';
 import { startStream } from './start-stream.ts';
 import { subscribeResponses } from './subscribe.ts';
@@ -46,6 +46,7 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
   });
   const listeners = new Listeners({ ...options, follower });
   const holds = new TokenHolds({ decisions: broker.decisions, cutExpired, onError });
+  const presentations = new Presentations(broker.decisions);
   const listening = { gate, listeners, holds, onError };
   const calls = subscribeCalls(listening);
   const authorized = admit((headers) => gate.authenticateListener(bearer(headers.get('authorization') ?? undefined)));
@@ -75,7 +76,7 @@ export function streamService(options: StreamServiceOptions): ServiceParts {
       );
       router.rpc(
         StreamService.method.renewToken,
-        (request, context) => renewToken(request, authorized.claimsOf(context), { gate, broker, holds }),
+        (request, context) => renewToken(request, authorized.claimsOf(context), { gate, presentations, holds }),
         { requestGate: authorized.requestGate(onError) },
       );
       router.rpc(

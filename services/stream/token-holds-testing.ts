@@ -15,13 +15,14 @@ export const TTL_MS = 60_000;
 /** Real decisions behind a line that can be cut: then nothing is told, and nothing found. */
 export function setUp(cutExpired = false) {
   const broker = createMemoryBroker();
-  const line = { stands: true, finds: 0, doubt: () => {}, beforeFind: async () => {} };
+  const line = { stands: true, finds: 0, subjects: 0, doubt: () => {}, beforeFind: async () => {} };
   const decisions: Decisions = {
     count: (token, limit, ttlMs) => broker.decisions.count(token, limit, ttlMs),
     make: (decision, ttlMs) => broker.decisions.make(decision, ttlMs),
     find: async (subjects) => {
       await line.beforeFind();
       line.finds += 1;
+      line.subjects += subjects.length;
       if (!line.stands) throw new BrokerUnavailableError('cut');
       return broker.decisions.find(subjects);
     },
@@ -52,7 +53,7 @@ export function setUp(cutExpired = false) {
     renew: (from: StreamClaims, to: StreamClaims, atMs = NOW_MS) => {
       const { issuedAtMs, expiresAtMs } = to;
       const token = tokenKey(ORG, to.tokenId ?? '');
-      const detail = renewalDetail({ channels: channelsOf(to), token, issuedAtMs, expiresAtMs });
+      const detail = renewalDetail({ channels: new Set(channelsOf(to)), token, issuedAtMs, expiresAtMs });
       return make('token_renewed', tokenKey(ORG, from.tokenId ?? ''), detail, atMs);
     },
   };

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { channelKey } from '#lib/broker/broker.ts';
 import { until } from '../../test/support/until.ts';
 import { begins, NOW_MS, newClaims, newResponse, setUp } from './token-holds-testing.ts';
@@ -124,6 +124,33 @@ describe('a revoked channel', () => {
     await make('cancelled', channelKey(8n, channelId));
     expect(foreign.sink.ends).toBe(0);
   });
+});
+
+test('what many responses with one token have to do with is asked, and read, once for all of them', async () => {
+  const { holds, line, renew } = setUp(true);
+  const channelIds = [randomUUID(), randomUUID()];
+  const first = newClaims({ channelIds });
+  const second = { ...first, tokenId: randomUUID() };
+  const third = { ...first, tokenId: randomUUID() };
+  for (let n = 0; n < 100; n += 1) await holds.hold(first, newResponse(), begins);
+  line.subjects = 0;
+  const parse = vi.spyOn(JSON, 'parse');
+  onTestFinished(() => parse.mockRestore());
+  await renew(first, second);
+  expect(parse).toHaveBeenCalledTimes(1);
+  // Three channels, and two of the token.
+  await until('they have been looked up', () => line.subjects > 0);
+  expect(line.subjects).toBe(5);
+  // Found, and not told.
+  line.stands = false;
+  await renew(second, third);
+  line.stands = true;
+  line.subjects = 0;
+  line.doubt();
+  // The second's, and the third's then.
+  await until('they have been looked up', () => line.subjects >= 10);
+  expect(line.subjects).toBe(10);
+  expect(parse).toHaveBeenCalledTimes(2);
 });
 
 test('nothing is left of responses that are over, refused or at their end', async () => {

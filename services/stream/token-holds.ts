@@ -4,7 +4,14 @@ import { type Decision, type Decisions, type Subject, type TokenKey, tokenKey } 
 import { Lookups } from '#lib/broker/lookups.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import type { ControlNotice, Sink, TokenNotice } from './delivery.ts';
-import { channelsOf, decisionsAway, isRevokedBy, type RenewedToken, readRenewal } from './token-decisions.ts';
+import {
+  channelsOf,
+  decisionsAway,
+  findForEach,
+  isRevokedBy,
+  type RenewedToken,
+  readRenewal,
+} from './token-decisions.ts';
 
 /** How long before its token's end a listener is told, where streams end with their tokens. */
 export const TOKEN_ENDING_MS = 60_000;
@@ -67,6 +74,8 @@ export class TokenHolds {
   readonly #lookups: Lookups<Hold>;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #end: () => void;
+  /** The last renewal that was read: ten thousand responses may have one token, and a token a hundred channels. */
+  #lastRead: { readonly detail: string; readonly renewal: RenewedToken | undefined } | undefined;
 
   constructor(options: TokenHoldsOptions) {
     this.#options = { now: Date.now, ...options };
@@ -185,12 +194,9 @@ export class TokenHolds {
     const { decisions, cutExpired } = this.#options;
     const subjects = holds.map(({ channels, token }) => subjectsOf(channels, token, cutExpired));
     const issuedMs = holds.map(({ issuedAtMs }) => issuedAtMs);
-    const found = await decisions.find(subjects.flat());
-    let at = 0;
+    const found = await findForEach(decisions, subjects);
     for (const [n, hold] of holds.entries()) {
-      const own = found.slice(at, at + (subjects[n]?.length ?? 0));
-      at += own.length;
-      for (const decision of own) {
+      for (const decision of found[n] ?? []) {
         // It may have gone meanwhile.
         if (decision === undefined || !this.#holds.has(hold)) continue;
         // Or have another token by now, which mends nothing for what begins with one that is revoked.
@@ -202,13 +208,19 @@ export class TokenHolds {
 
   #apply(decision: Decision, hold: Hold): void {
     if (decision.kind === 'token_renewed') {
-      const renewal = decision.about === hold.token ? readRenewal(decision) : undefined;
-      const covers = renewal && hold.channels.every((channel) => renewal.channels.includes(channel));
+      const renewal = decision.about === hold.token ? this.#read(decision) : undefined;
+      const covers = renewal && hold.channels.every((channel) => renewal.channels.has(channel));
       if (renewal && covers && isNews(hold, renewal, decision)) this.#renew(hold, renewal, decision);
     } else if (isRevokedBy(decision, hold) && (decision.kind === 'channel_revoked' || decision.about === hold.token)) {
       hold.isRevoked = true;
       if (hold.hasBegun) this.#finish(hold, 'token_revoked');
     }
+  }
+
+  #read(decision: Decision): RenewedToken | undefined {
+    const { detail } = decision;
+    if (this.#lastRead?.detail !== detail) this.#lastRead = { detail, renewal: readRenewal(decision) };
+    return this.#lastRead.renewal;
   }
 
   #renew(hold: Hold, { token, issuedAtMs, expiresAtMs }: RenewedToken, { atMs }: Decision): void {
