@@ -7,8 +7,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { listen } from '#lib/server/listen.ts';
 import { until } from '../../test/support/until.ts';
 import { readBody } from './body.ts';
-import { BodyBudget } from './body-budget.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
+import { FairShares } from './fair-shares.ts';
 
 const COMPRESS = {
   identity: (body: Buffer) => body,
@@ -34,7 +34,7 @@ const request = fc.record({
 type Request = typeof request extends fc.Arbitrary<infer T> ? T : never;
 
 test('whatever is sent, cut or refused: each body ends, and what it held is given back', async () => {
-  const budget = new BodyBudget(3 * MAX_BYTES);
+  const budget = new FairShares<string>(3 * MAX_BYTES);
   let [begun, ended] = [0, 0];
   const others: unknown[] = [];
   const wrong: string[] = [];
@@ -45,7 +45,7 @@ test('whatever is sent, cut or refused: each body ends, and what it held is give
       begun += 1;
       const [, encoding, bytes] = (incoming.url ?? '').split('/');
       const known = encoding === 'identity' ? undefined : (encoding as 'gzip');
-      readBody(incoming, { encoding: known, maxBytes: MAX_BYTES, budget })
+      readBody(incoming, { encoding: known, maxBytes: MAX_BYTES, budget, caller: `${begun % 3}` })
         .then(
           (body) => {
             // What is garbled may still be something.
@@ -99,7 +99,7 @@ test('whatever is sent, cut or refused: each body ends, and what it held is give
     fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 12 }), async (requests) => {
       await Promise.all(requests.map(send));
       await until('all have ended', () => begun === ended);
-      expect([budget.usedBytes, others, wrong]).toEqual([0, [], []]);
+      expect([budget.usedBytes, budget.owners, others, wrong]).toEqual([0, 0, [], []]);
     }),
     { numRuns: 15 },
   );

@@ -1,15 +1,15 @@
 import { start } from '#lib/server/listen-testing.ts';
 import { ask } from '../../test/support/raw-request.ts';
 import { readBody } from './body.ts';
-import { BodyBudget } from './body-budget.ts';
 import { readEncoding } from './decompress.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
+import { FairShares } from './fair-shares.ts';
 
 export const MIB = 1024 * 1024;
 
 /** Answers each request with what became of its body. */
 export async function serve({ maxBytes = 4 * MIB, budgetBytes = 64 * MIB } = {}) {
-  const budget = new BodyBudget(budgetBytes);
+  const budget = new FairShares<string>(budgetBytes);
   const bodies: Buffer[] = [];
   const outcomes: string[] = [];
   const listening = await start((request, response) => {
@@ -19,7 +19,7 @@ export async function serve({ maxBytes = 4 * MIB, budgetBytes = 64 * MIB } = {})
     };
     try {
       const encoding = readEncoding(request.headers['content-encoding']);
-      readBody(request, { encoding, maxBytes, budget }).then(
+      readBody(request, { encoding, maxBytes, budget, caller: 'a' }).then(
         (body) => {
           bodies.push(body);
           done('read');

@@ -1,7 +1,6 @@
 import type { Transform } from 'node:stream';
 import { discardBody } from '#lib/server/discard-body.ts';
 import type { NodeServerRequest } from '#lib/server/node-http.ts';
-import type { BodyBudget } from './body-budget.ts';
 import { Pieces } from './body-pieces.ts';
 import {
   decompressSmall,
@@ -11,13 +10,16 @@ import {
   requireAllRead,
 } from './decompress.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
+import type { FairShares } from './fair-shares.ts';
 
 export interface BodyOptions {
   /** Undefined: as it is. */
   readonly encoding: Encoding | undefined;
   /** Of what is sent, and of what it is when it is decompressed. */
   readonly maxBytes: number;
-  readonly budget: BodyBudget;
+  /** What all bodies that are being received may take of memory, by caller. */
+  readonly budget: FairShares<string>;
+  readonly caller: string;
 }
 
 /** What takes a body, piece by piece. */
@@ -150,7 +152,8 @@ class Reading {
   }
 
   #hold(bytes: number): boolean {
-    if (!this.#options.budget.take(bytes)) {
+    const { budget, caller } = this.#options;
+    if (!budget.take(caller, bytes)) {
       this.#fail(new EnvelopeRefusal('busy'));
       return false;
     }
@@ -195,7 +198,7 @@ class Reading {
   #settle(): boolean {
     if (this.#isSettled) return false;
     this.#isSettled = true;
-    this.#options.budget.give(this.#heldBytes);
+    this.#options.budget.give(this.#options.caller, this.#heldBytes);
     // Every request closes; an error made for nothing costs more than all the rest of this.
     this.#request.off('close', this.#onCut);
     return true;

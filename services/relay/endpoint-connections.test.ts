@@ -1,5 +1,5 @@
 import { connect as connectH2 } from 'node:http2';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { AUTH, EVENT_ID, startEndpoint } from './http-testing.ts';
 
@@ -85,14 +85,29 @@ test('a declared length over the limit is answered at once', async () => {
   expect(await raw(port, tooLarge, '\r\n\r\n')).toMatch(/^HTTP\/1.1 413 /);
 });
 
-test('bodies that are being received are bounded together', async () => {
+test('bodies that are being received are bounded together, and who sends more than others leaves room to them', async () => {
   const { port, post } = await startEndpoint({ maxReceivingBytes: MIB });
-  const socket = connect(port, '127.0.0.1');
-  onTestFinished(() => void socket.destroy());
-  socket.write(head('/api/42/envelope/', { ...AUTH, 'Content-Length': 10 * MIB }) + 'x'.repeat(MIB - 1000));
-  const status = async () => (await post('/api/42/envelope/', `${ENVELOPE}${'\n'.repeat(2000)}`)).status;
-  await expect.poll(status, { timeout: 20_000 }).toBe(503);
-  expect((await post('/api/42/envelope/', `${ENVELOPE}${'\n'.repeat(2000)}`)).header('retry-after')).toEqual(['1']);
-  socket.destroy();
+  const headersOf = (address: string) => ({ ...AUTH, 'x-forwarded-for': address });
+  const ask = (address: string) => post('/api/42/envelope/', `${ENVELOPE}${'\n'.repeat(30_000)}`, headersOf(address));
+  const fill = async (address: string) => {
+    for (let isFull = false; !isFull; isFull = (await ask(address)).status === 503) {
+      const socket = connect(port, '127.0.0.1');
+      onTestFinished(() => void socket.destroy());
+      sockets.push(socket);
+      socket.on('error', () => {}).resume();
+      socket.write(head('/api/42/envelope/', { ...headersOf(address), 'Content-Length': 10 * MIB }));
+      socket.write('x'.repeat(20_000));
+    }
+  };
+  const sockets: Socket[] = [];
+  await fill('203.0.113.1');
+  expect((await ask('203.0.113.1')).header('retry-after')).toEqual(['1']);
+  // Of half a MiB.
+  expect(sockets.length).toBeGreaterThan(20);
+  expect(await ask('203.0.113.2')).toMatchObject({ status: 200 });
+  await fill('203.0.113.2');
+  expect(await ask('203.0.113.3')).toMatchObject({ status: 200 });
+  for (const socket of sockets) socket.destroy();
+  const status = async () => (await ask('203.0.113.1')).status;
   await expect.poll(status, { timeout: 20_000 }).toBe(200);
 });

@@ -51,7 +51,7 @@ export function intakeEndpoint(options: EndpointOptions): HttpTree {
       } else {
         const caller = callerOf(request, options.trustedHops);
         if (!options.bodies.begin(caller)) refuse(request, response, new EnvelopeRefusal('too_many_bodies'));
-        else void take(request, response, target, query, options).then(() => options.bodies.end(caller));
+        else void take(request, response, target, query, options, caller).then(() => options.bodies.end(caller));
       }
     },
   };
@@ -94,10 +94,11 @@ async function take(
   target: IntakeTarget,
   query: string,
   options: EndpointOptions,
+  caller: string,
 ): Promise<void> {
   let call: IntakeCall | undefined;
   try {
-    call = new IntakeCall(request, response, query, target.projectId, options);
+    call = new IntakeCall(request, response, query, target.projectId, options, caller);
     const auth = readAuth(request.headers, query);
     if (auth !== undefined) call.setSender(auth);
     // The others say it nowhere else.

@@ -2,14 +2,14 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { DataCategory } from '#lib/ingest/data-category.ts';
 import type { NodeServerRequest, NodeServerResponse } from '#lib/server/node-http.ts';
 import type { Auth } from './auth.ts';
-import { type BodySink, readBody, readBodyInto } from './body.ts';
-import type { BodyBudget } from './body-budget.ts';
+import { type BodyOptions, type BodySink, readBody, readBodyInto } from './body.ts';
 import { clientAddressOf } from './client-address.ts';
 import { type Encoding, readEncoding } from './decompress.ts';
 import type { Envelope, Item, Sender } from './envelope.ts';
 import { checkItems, type EnvelopeLimits } from './envelope-limits.ts';
 import { memoryOf, shortened } from './envelope-memory.ts';
 import { EnvelopeRefusal } from './envelope-refusal.ts';
+import type { FairShares } from './fair-shares.ts';
 import type { Accepted, Intake } from './intake.ts';
 
 /** Something that was meant for a key and is not an envelope that we take. */
@@ -23,7 +23,8 @@ export interface InvalidRequest {
 export interface IntakeOptions {
   readonly intake: Intake;
   readonly limits: EnvelopeLimits;
-  readonly budget: BodyBudget;
+  /** Of the bodies that are being received, by caller. */
+  readonly budget: FairShares<string>;
   /** Hears of what was refused here, and so never reaches the intake: it is owed an outcome. */
   readonly onInvalid: (invalid: InvalidRequest) => void;
 }
@@ -38,6 +39,8 @@ export class IntakeCall {
   readonly query: string;
   readonly projectId: bigint | undefined;
   readonly options: IntakeOptions;
+  /** Whom what it takes to receive it is counted for. */
+  readonly #caller: string;
   readonly #encoding: Encoding | undefined;
   #sender: Sender | undefined;
 
@@ -48,12 +51,14 @@ export class IntakeCall {
     query: string,
     projectId: bigint | undefined,
     options: IntakeOptions,
+    caller: string,
   ) {
     this.request = request;
     this.response = response;
     this.query = query;
     this.projectId = projectId;
     this.options = options;
+    this.#caller = caller;
     this.#encoding = readEncoding(request.headers['content-encoding']);
   }
 
@@ -90,12 +95,16 @@ export class IntakeCall {
 
   /** @throws EnvelopeRefusal */
   read(maxBytes: number): Promise<Buffer> {
-    return readBody(this.request, { encoding: this.#encoding, maxBytes, budget: this.options.budget });
+    return readBody(this.request, this.#bodyOptions(maxBytes));
   }
 
   /** @throws EnvelopeRefusal */
   readInto(maxBytes: number, sink: BodySink): Promise<void> {
-    return readBodyInto(this.request, { encoding: this.#encoding, maxBytes, budget: this.options.budget }, sink);
+    return readBodyInto(this.request, this.#bodyOptions(maxBytes), sink);
+  }
+
+  #bodyOptions(maxBytes: number): BodyOptions {
+    return { encoding: this.#encoding, maxBytes, budget: this.options.budget, caller: this.#caller };
   }
 
   /** Hands an envelope on, if it is within the limits. @throws EnvelopeRefusal */

@@ -5,10 +5,10 @@ import { Refusal } from '#lib/server/refusal.ts';
 import { admit } from '#lib/server/rpc.ts';
 import type { ServiceParts } from '#lib/server/run-service.ts';
 import { BodiesOfCallers, DEFAULT_MAX_BODIES_PER_ADDRESS } from './bodies-of-callers.ts';
-import { BodyBudget } from './body-budget.ts';
 import { clientAddressOf } from './client-address.ts';
 import { intakeEndpoint } from './endpoint.ts';
 import { DEFAULT_ENVELOPE_LIMITS, type EnvelopeLimits } from './envelope-limits.ts';
+import { FairShares } from './fair-shares.ts';
 import { type InvalidRequest, originOf } from './http-call.ts';
 import type { Intake } from './intake.ts';
 import { sendEnvelopes } from './send-envelopes.ts';
@@ -64,7 +64,7 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
       intakeEndpoint({
         intake,
         limits,
-        budget: new BodyBudget(options.maxReceivingBytes ?? DEFAULT_MAX_RECEIVING_BYTES),
+        budget: new FairShares(options.maxReceivingBytes ?? DEFAULT_MAX_RECEIVING_BYTES),
         bodies: new BodiesOfCallers(options.maxBodiesPerAddress ?? DEFAULT_MAX_BODIES_PER_ADDRESS),
         trustedHops: options.trustedHops ?? 0,
         isReady: () => !isDraining && isReady(),
