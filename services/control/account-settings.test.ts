@@ -16,12 +16,16 @@ describe('accountSettings', () => {
 
   test('name the provider whole, or not at all', () => {
     expect(read(OIDC).oidc).toEqual({
-      issuer: 'https://issuer.example',
+      issuer: 'https://issuer.example/',
       clientId: 'id',
       clientSecret: 'secret',
       allowHttp: true,
     });
     expect(read({ ...PRODUCTION, ...OIDC }).oidc?.allowHttp).toBe(false);
+    // Some have a slash in their name, and are nobody without it.
+    for (const OIDC_ISSUER of ['https://issuer.example/app/', 'https://issuer.example/app']) {
+      expect(read({ ...OIDC, OIDC_ISSUER }).oidc?.issuer).toBe(OIDC_ISSUER);
+    }
   });
 
   test.for([

@@ -36,8 +36,9 @@ function redisPlace(env: Env): RedisPlace | undefined {
 }
 
 function oidcOptions(env: Env): OidcOptions | undefined {
-  const issuer = httpUrl(env, 'OIDC_ISSUER');
-  if (issuer === undefined) return undefined;
+  if (httpUrl(env, 'OIDC_ISSUER') === undefined) return undefined;
+  // As the provider writes it: compared with what it says of itself, where a slash at the end counts.
+  const issuer = env.required('OIDC_ISSUER');
   if (env.isProduction && !issuer.startsWith('https:')) throw new ConfigError('OIDC_ISSUER must be an https URL');
   // Where the provider sends browsers back to is registered there, and can't be what a caller says.
   if (env.isProduction) env.required('TIDEWAY_PUBLIC_URL');
