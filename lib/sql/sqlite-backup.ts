@@ -15,13 +15,15 @@ export class BackupError extends Error {
 export interface SqliteData {
   readonly file: string;
   readonly history: SchemaHistory;
+  /** SQL that marks a copy as one, for data that must know when it was restored. */
+  readonly markCopy?: string;
 }
 
 /**
  * Copies the data, as it is at one moment, while any number of processes go on reading and writing. The
  * file appears when it is whole and on the disk. @throws BackupError
  */
-export async function backupSqlite({ file: from, history }: SqliteData, to: string): Promise<void> {
+export async function backupSqlite({ file: from, history, markCopy }: SqliteData, to: string): Promise<void> {
   if (!(await exists(from))) throw new BackupError(`there is no ${from}`);
   if (await exists(to)) throw new BackupError(`${to} is there already`);
   const partial = `${to}.partial`;
@@ -37,6 +39,7 @@ export async function backupSqlite({ file: from, history }: SqliteData, to: stri
       database.close();
     }
     requireWhole(partial, history);
+    if (markCopy !== undefined) execute(partial, markCopy);
     await rename(await synced(partial), to);
     await synced(dirname(to));
   } catch (error) {
@@ -85,6 +88,15 @@ function requireWhole(file: string, { migrations, versionsTable }: SchemaHistory
     throw new BackupError(`${file} is no backup of this data of Tideway's`, { cause: error });
   }
   if (version > migrations.length) throw new SchemaTooNewError(version, migrations.length);
+}
+
+function execute(file: string, sql: string): void {
+  const database = new DatabaseSync(file);
+  try {
+    database.exec(sql);
+  } finally {
+    database.close();
+  }
 }
 
 async function synced(path: string): Promise<string> {

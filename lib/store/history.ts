@@ -49,6 +49,9 @@ function stateRow(db: Kysely<Schema>, home: Home) {
     .where('id', '=', 1n);
 }
 
+/** For a copy: it is at home nowhere, also where it is copied into the very file that it was made of. */
+export const LEAVE_HOME = "update store_state set home = 'a copy'";
+
 /** A copy has another inode, or was born later where the inode is used again. */
 export function sqliteHome(file: string): Home {
   const { ino, birthtimeNs } = statSync(file, { bigint: true });

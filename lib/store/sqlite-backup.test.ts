@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -71,6 +71,25 @@ describe('a backup of SQLite', () => {
     await rename(backup, sqliteFile(dataDir));
     const restored = await openStore({ dataDir });
     expect((await restored.changes.since(cursor)).kind).toBe('reset');
+    await restored.close();
+  });
+
+  test('that is copied into the file that was there begins a new history too', async () => {
+    await using paths = await newFolder();
+    const { dataDir, backup } = paths;
+    const store = await openStore({ dataDir });
+    const { id } = await newOrganization(store);
+    await backupSqlite(controlPlaneData(dataDir), backup);
+    const lost = await store.organizations.update('system', id, { name: 'Lost' });
+    const lostCursor = await store.changes.cursor();
+    await store.close();
+    const { ino } = await stat(sqliteFile(dataDir));
+    await copyFile(backup, sqliteFile(dataDir));
+    expect((await stat(sqliteFile(dataDir))).ino).toBe(ino);
+    const restored = await openStore({ dataDir });
+    const after = await restored.organizations.update('system', id, { name: 'After' });
+    expect(after.etag).not.toBe(lost.etag);
+    expect((await restored.changes.since(lostCursor)).kind).toBe('reset');
     await restored.close();
   });
 

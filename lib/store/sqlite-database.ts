@@ -6,7 +6,7 @@ import type { SqliteData } from '#lib/sql/sqlite-backup.ts';
 import { openSqliteForReading, openSqliteForWriting } from '#lib/sql/sqlite-file.ts';
 import { unusable } from '#lib/sql/unusable-file.ts';
 import type { Database } from './database.ts';
-import { type Home, settleHistory, sqliteHome } from './history.ts';
+import { type Home, LEAVE_HOME, settleHistory, sqliteHome } from './history.ts';
 import { controlPlaneHistory } from './migrations.ts';
 import type { Schema } from './schema.ts';
 
@@ -17,7 +17,7 @@ export function sqliteFile(dataDir: string): string {
 
 /** What its backups are of. */
 export function controlPlaneData(dataDir: string): SqliteData {
-  return { file: sqliteFile(dataDir), history: controlPlaneHistory() };
+  return { file: sqliteFile(dataDir), history: controlPlaneHistory(), markCopy: LEAVE_HOME };
 }
 
 /**
