@@ -32,7 +32,7 @@ export interface Decisions {
   count(token: TokenKey, limit: number, ttlMs: number): Promise<number | undefined>;
 
   /**
-   * What counts for each of the subjects, in as few round trips as the deployment has shards.
+   * What counts for each of the subjects; of up to some thousands in as few round trips as the deployment has shards.
    * @throws BrokerUnavailableError unless every one was answered.
    */
   find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]>;

@@ -8,6 +8,7 @@ import { newChannel } from './broker-harness.ts';
 import { type Subject, type TokenKey, tokenKey } from './decisions.ts';
 import { describeDecisionsContract, newDecision, watched } from './decisions-contract.ts';
 import { createRedisBroker } from './redis-broker.ts';
+import { FEED_MAX_ENTRIES } from './redis-decisions.ts';
 import { redisForEachTest } from './redis-fixture.ts';
 import { DECISIONS_KEY, decisionKey, decisionToldKey, tokenCountKey } from './redis-keys.ts';
 
@@ -98,6 +99,17 @@ describe('failures', () => {
     far.end();
   });
 
+  test('more than can be answered within the deadline of a request are found', async () => {
+    const broker = redis.open({ commandTimeoutMs: 1000 });
+    const decision = newDecision();
+    await broker.decisions.make(decision, TTL_MS);
+    const subjects = Array.from({ length: 200_000 }, (): Subject => ({ kind: 'cancelled', about: newChannel() }));
+    const found = await broker.decisions.find([...subjects, decision]);
+    expect(found).toHaveLength(200_001);
+    expect(found.findIndex((one) => one !== undefined)).toBe(200_000);
+    expect(found.at(-1)).toEqual(decision);
+  });
+
   test('many at once are all told', async () => {
     const here = redis.open();
     const told = new Set<string>();
@@ -171,6 +183,15 @@ describe('failures', () => {
     const keys = [decisionKey(decision), decisionToldKey(decision)];
     expect((await redis.server.admin.keys('*')).sort()).toEqual(['tideway:decisions', ...keys].sort());
     for (const key of keys) expect(await redis.server.admin.pttl(key)).toBeGreaterThan(0);
+  });
+
+  test('the feed has an end', async () => {
+    const broker = redis.open();
+    const { admin } = redis.server;
+    const fill = "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'kind', 'cancelled') end";
+    await admin.eval(fill, 1, DECISIONS_KEY, 1.5 * FEED_MAX_ENTRIES);
+    await broker.decisions.make(newDecision(), TTL_MS);
+    expect(await admin.xlen(DECISIONS_KEY)).toBeLessThan(1.1 * FEED_MAX_ENTRIES);
   });
 
   test('what is repeated adds no entry to the feed, but for one that nobody may have been told', async () => {

@@ -15,10 +15,15 @@ import { DECISIONS_KEY, decisionKey, decisionToldKey, tokenCountKey } from './re
 
 export const DEFAULT_POLL_INTERVAL_MS = 200;
 const PAGE = 1000;
-/** Whoever was away for longer, or for more, looks for itself. */
-const FEED_MAX_ENTRIES = 100_000;
+/**
+ * Whoever was away for longer, or for more, looks for itself. Anybody with a token can fill it: at MAX_DETAIL_LENGTH it takes
+ * 100 MB, with what StartStream's tokens may have at most a third of that, and mostly 3 MB.
+ */
+export const FEED_MAX_ENTRIES = 10_000;
 const FEED_TTL_MS = 24 * 60 * 60 * 1000;
 const FIRST_ID = '0-0';
+/** More have a deadline of their own: a hundred channels of each of hundreds of tokens are not answered within one, however often. */
+const FIND_AT_ONCE = 5_000;
 
 // Keeps what counts, `<at ms> <detail>`, and answers it, and whether it is known to be in the feed. What is there already is
 // remembered anew, and never for less than before. What has no time of its own (ARGV[5]) is the latest.
@@ -107,7 +112,14 @@ export class RedisDecisions implements Decisions {
   }
 
   async find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]> {
-    if (subjects.length === 0) return [];
+    const found: (Decision | undefined)[] = [];
+    for (let at = 0; at < subjects.length; at += FIND_AT_ONCE) {
+      found.push(...(await this.#find(subjects.slice(at, at + FIND_AT_ONCE))));
+    }
+    return found;
+  }
+
+  async #find(subjects: readonly Subject[]): Promise<(Decision | undefined)[]> {
     const values = await this.#commands.run((client) =>
       Promise.all(subjects.map((subject) => client.get(decisionKey(subject)))),
     );
