@@ -10,9 +10,6 @@ import type { SseListener } from '../support/sse-listener.ts';
 import { expectRetryable, startStreams, untilAllGoOn } from '../support/streams.ts';
 import { until } from '../support/until.ts';
 
-/** The tail check looks every 5 s. */
-const TAIL_CHECK_MS = 15_000;
-
 let redis: RedisServer;
 let proxy: RedisProxy;
 let deployment: Deployment;
@@ -92,7 +89,7 @@ test('subscriptions are cut as the stream ends: its end arrives', async () => {
   await untilAllGoOn(streams.publishers);
   await Promise.all(streams.publishers.map((publisher) => publisher.stop()));
   await redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-  await streams.end(TAIL_CHECK_MS);
+  await streams.end();
   expect(checker.verdict()).toEqual(FLAWLESS);
   expect(streams.browsers.filter(({ errors }) => errors.length > 0)).toEqual([]);
 });
@@ -104,7 +101,7 @@ test('subscriptions die without a word as the stream ends: its end arrives by th
   proxy.silenceSubscribers();
   try {
     await untilAllGoOn(streams.publishers);
-    await streams.end(TAIL_CHECK_MS);
+    await streams.end();
   } finally {
     proxy.heal();
   }

@@ -23,8 +23,8 @@ import { until } from '../support/until.ts';
 // What a relay knows of projects, from the real config service: by RPC and as a Sentry relay.
 
 const TOKEN = 'what the relays of this test ask for configs with';
-/** Far below the 5 minutes after which a key is asked for again: in that time a change comes only as it is watched. */
-const PUSHED_MS = 10_000;
+/** For what hangs: an answer resolves at once when it is there. */
+const PATIENCE_MS = 20_000;
 const UNKNOWN = 'f'.repeat(32);
 
 let dir: string;
@@ -94,8 +94,9 @@ function control() {
   };
 }
 
-async function untilSays(cache: ProjectCache, key: string, kind: string, timeoutMs = PUSHED_MS): Promise<void> {
-  await until(`${key} is ${kind}`, () => cache.peek(key).kind === kind, timeoutMs);
+/** Far sooner than the 5 minutes after which a key is asked for again: in that time a change comes only as it is watched. */
+async function untilSays(cache: ProjectCache, key: string, kind: string): Promise<void> {
+  await until(`${key} is ${kind}`, () => cache.peek(key).kind === kind);
 }
 
 test('by RPC: pending, then what is; a change is known at once', async () => {
@@ -103,8 +104,8 @@ test('by RPC: pending, then what is; a change is known at once', async () => {
   const { newProject, setState, limit } = control();
   const { project, key } = await newProject('by rpc');
   expect([cache.peek(key).kind, cache.peek(UNKNOWN).kind]).toEqual(['pending', 'pending']);
-  expect(await cache.get(key, 5_000)).toMatchObject({ kind: 'enabled', config: { slug: project, quotas: [] } });
-  expect(await cache.get(UNKNOWN, 5_000)).toEqual({ kind: 'disabled' });
+  expect(await cache.get(key, PATIENCE_MS)).toMatchObject({ kind: 'enabled', config: { slug: project, quotas: [] } });
+  expect(await cache.get(UNKNOWN, PATIENCE_MS)).toEqual({ kind: 'disabled' });
 
   for (const [state, kind] of [
     [State.DISABLED, 'disabled'],
@@ -129,20 +130,20 @@ test('by RPC: with the config service killed what is known goes on; afterwards e
   const { newProject, setState } = control();
   const { project, key } = await newProject('outlives a kill');
   const other = await newProject('asked for too late');
-  expect((await cache.get(key, 5_000)).kind).toBe('enabled');
-  expect((await cache.get(UNKNOWN, 5_000)).kind).toBe('disabled');
+  expect((await cache.get(key, PATIENCE_MS)).kind).toBe('enabled');
+  expect((await cache.get(UNKNOWN, PATIENCE_MS)).kind).toBe('disabled');
 
   tideway.kill('SIGKILL');
   await tideway.exited;
   expect((await cache.get(other.key, 500)).kind).toBe('pending');
   expect([cache.peek(key).kind, cache.peek(UNKNOWN).kind]).toEqual(['enabled', 'disabled']);
-  expect(errors.length).toBeGreaterThan(0);
+  await until('it is told why', () => errors.length > 0);
 
   await startTideway();
-  await untilSays(cache, other.key, 'enabled', 20_000);
+  await untilSays(cache, other.key, 'enabled');
   await setState(project, key, State.DISABLED);
   // By then it watches again.
-  await untilSays(cache, key, 'disabled', 20_000);
+  await untilSays(cache, key, 'disabled');
   await setState(project, key, State.ACTIVE);
   await untilSays(cache, key, 'enabled');
 });
@@ -158,8 +159,8 @@ test('in one process with the config service, without a port between them', asyn
   });
   const { cache, errors } = openCache(createRpcConfigSource({ transport, token: TOKEN, onError }));
   const { project, publicKey } = await under.addProject('here');
-  expect(await cache.get(publicKey, 5_000)).toMatchObject({ kind: 'enabled', config: { slug: 'here' } });
-  expect(await cache.get(UNKNOWN, 5_000)).toEqual({ kind: 'disabled' });
+  expect(await cache.get(publicKey, PATIENCE_MS)).toMatchObject({ kind: 'enabled', config: { slug: 'here' } });
+  expect(await cache.get(UNKNOWN, PATIENCE_MS)).toEqual({ kind: 'disabled' });
   await under.store.keys.update('system', project.id, publicKey, { state: 'disabled' });
   await untilSays(cache, publicKey, 'disabled');
   cache.close();
@@ -169,6 +170,8 @@ test('in one process with the config service, without a port between them', asyn
 test('by RPC: with a wrong token nothing is known, and it is said why', async () => {
   const { cache, errors, watchErrors } = rpcCache('wrong');
   expect((await cache.get(UNKNOWN, 300)).kind).toBe('pending');
+  await until('both are told why', () => errors.length > 0 && watchErrors.length > 0);
+  expect(cache.peek(UNKNOWN).kind).toBe('pending');
   expect(String(errors[0])).toContain('unauthenticated');
   expect(String(watchErrors[0])).toContain('unauthenticated');
 });
@@ -209,10 +212,10 @@ test('as a Sentry relay: the same configs, and what changes is known when it exp
     ],
   });
   expect(cache.peek(key).kind).toBe('pending');
-  const state = await cache.get(key, 5_000);
+  const state = await cache.get(key, PATIENCE_MS);
   expect(state.kind).toBe('enabled');
-  expect(state).toEqual(await byRpc.cache.get(key, 5_000));
-  expect(await cache.get(UNKNOWN, 5_000)).toEqual({ kind: 'disabled' });
+  expect(state).toEqual(await byRpc.cache.get(key, PATIENCE_MS));
+  expect(await cache.get(UNKNOWN, PATIENCE_MS)).toEqual({ kind: 'disabled' });
 
   skewMs += EXPIRY_MS;
   cache.peek(key);
@@ -231,5 +234,7 @@ test('as a Sentry relay that is not known: nothing is, and it stops asking', asy
   const stranger = await loadOrCreateRelayIdentity(join(dir, 'stranger'));
   const { cache, errors } = sentryCache(stranger);
   expect((await cache.get(UNKNOWN, 1_500)).kind).toBe('pending');
+  await until('it is told why', () => errors.length > 0);
+  expect(cache.peek(UNKNOWN).kind).toBe('pending');
   expect(errors[0]).toMatchObject({ reason: 'stopped', status: 403 });
 });

@@ -3,9 +3,6 @@ import type { JsonApi } from './json-api.ts';
 import type { Story } from './story.ts';
 import { until } from './until.ts';
 
-/** From an SDK's answer to the API's: a second as a rule, more on a busy machine. */
-const READ_BACK_MS = 10_000;
-
 /** A project of a story's, to send to and to read from. */
 export interface EventProject extends Dsn {
   readonly slug: string;
@@ -28,6 +25,6 @@ export async function readBack(api: JsonApi, { path }: EventProject, id: string)
     answer = await api.get(`${path}/events/${id}`);
     return answer.status === 200;
   };
-  if (answer.status !== 200) await until(`event ${id} can be read`, isThere, READ_BACK_MS);
+  if (answer.status !== 200) await until(`event ${id} can be read`, isThere);
   return answer.json.event;
 }
