@@ -49,6 +49,21 @@ test('a caller who has as many bodies under way as it may is told so, whatever i
   expect(intake.received.length).toBeGreaterThanOrEqual(4);
 });
 
+test('whoever runs it is told of a caller that has all it may, and not of each refusal', async () => {
+  const told: string[] = [];
+  const { port, post } = await startEndpoint({
+    maxBodiesPerAddress: 1,
+    onAddressFull: (address) => told.push(address),
+  });
+  const ask = async (from: string) => (await post(PATH, ENVELOPE, { ...AUTH, 'x-forwarded-for': from })).status;
+  const under = begin(port, '203.0.113.1');
+  await until('it is being received', async () => (await ask('203.0.113.1')) === 429);
+  expect([await ask('203.0.113.1'), await ask('203.0.113.2')]).toEqual([429, 200]);
+  expect(told).toEqual(['203.0.113.1']);
+  under.finish();
+  expect(await under.answer).toContain(EVENT_ID);
+});
+
 test('0 is any number', () => {
   const bodies = new BodiesOfCallers(0);
   for (let n = 0; n < 10_000; n++) expect(bodies.begin('a')).toBe(true);

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { isIP } from 'node:net';
+import { addressIn } from '#lib/server/caller-address.ts';
 
 /**
  * Where a request comes from: the first address of the first header that names one, else the other end of the connection.
@@ -17,20 +17,12 @@ export function clientAddressOf(headers: IncomingHttpHeaders, peer: string | und
     const address = firstOf(typeof value === 'string' ? value : (value[0] ?? ''));
     if (address !== undefined) return address;
   }
-  return peer === undefined ? undefined : addressOf(peer);
+  return peer === undefined ? undefined : addressIn(peer);
 }
 
 const HEADERS = ['cf-connecting-ip', 'x-vercel-forwarded-for', 'x-sentry-forwarded-for', 'x-forwarded-for'] as const;
 
 function firstOf(list: string): string | undefined {
   const comma = list.indexOf(',');
-  return addressOf((comma < 0 ? list : list.slice(0, comma)).trim());
-}
-
-/** Some proxies tell the port, too. A server on both protocols tells IPv4 in IPv6's form. */
-function addressOf(text: string): string | undefined {
-  if (text.startsWith('::ffff:') && isIP(text.slice(7)) === 4) return text.slice(7);
-  if (isIP(text) !== 0) return text;
-  const inner = /^\[([0-9a-f:.]+)\](?::\d+)?$/i.exec(text)?.[1] ?? /^([0-9.]+):\d+$/.exec(text)?.[1];
-  return inner !== undefined && isIP(inner) !== 0 ? inner : undefined;
+  return addressIn((comma < 0 ? list : list.slice(0, comma)).trim());
 }

@@ -38,6 +38,11 @@ export function relayService({ gate, log, source, redis, settings, logger }: Rel
     maxReceivingBytes: settings.maxReceivingBytes,
     maxBodiesPerAddress: settings.maxBodiesPerAddress,
     trustedHops: settings.trustedHops,
+    onAddressFull: (address) =>
+      logger.warn(
+        { address, maxBodies: settings.maxBodiesPerAddress, trustedHops: settings.trustedHops },
+        'an address has as many requests under way as it may: if it is a proxy’s, EDGE_TRUSTED_HOPS is too small',
+      ),
     isReady: () => pipeline.ready(),
     onInvalid: (invalid) => pipeline.invalid(invalid),
   });

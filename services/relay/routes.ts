@@ -23,6 +23,8 @@ export interface RelayFacesOptions {
   readonly maxReceivingBytes?: number;
   /** Of one caller, how many of them; 0: any number. */
   readonly maxBodiesPerAddress?: number;
+  /** Hears of a caller that has as many, once in a while. */
+  readonly onAddressFull?: (address: string) => void;
   /** Proxies of ours in front of the edge. */
   readonly trustedHops?: number;
   /** Of one such body. */
@@ -65,7 +67,10 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
         intake,
         limits,
         budget: new FairShares(options.maxReceivingBytes ?? DEFAULT_MAX_RECEIVING_BYTES),
-        bodies: new BodiesOfCallers(options.maxBodiesPerAddress ?? DEFAULT_MAX_BODIES_PER_ADDRESS),
+        bodies: new BodiesOfCallers(
+          options.maxBodiesPerAddress ?? DEFAULT_MAX_BODIES_PER_ADDRESS,
+          options.onAddressFull,
+        ),
         trustedHops: options.trustedHops ?? 0,
         isReady: () => !isDraining && isReady(),
         requestTimeoutMs: options.requestTimeoutMs ?? INTAKE_TIMEOUT_MS,
