@@ -67,6 +67,13 @@ async function startContainer(behind: ServiceProcess) {
   return {
     url,
     port,
+    /** How many requests are under way. */
+    async active() {
+      const text = await (
+        await fetch(`http://127.0.0.1:${adminPort}/stats?filter=^http.edge.downstream_rq_active$`)
+      ).text();
+      return Number(/: (\d+)/.exec(text)?.[1]);
+    },
     ended,
     term: () => void child.kill('SIGTERM'),
     async stop() {
@@ -106,7 +113,7 @@ test('alone, it answers what is under way, lets nothing in, and does not wait fo
   });
   const answered = once(publish, 'response');
   publish.write(bytes.subarray(0, 10));
-  await until('it is under way', async () => (await fetch(`${edge.url}/healthz`)).ok);
+  await until('it is under way, beside the listener', async () => (await edge.active()) === 2);
   edge.term();
   await until('nobody is let in', async () => !(await listens(edge.port)));
   publish.end(bytes.subarray(10));
