@@ -87,9 +87,12 @@ export class ChannelFeed<D extends object> implements CaughtUpWith<D> {
     if (behind || rolledBack || tail.sealedBy !== undefined) this.#fill();
   }
 
-  /** The broker did not say where the channel stands. */
-  brokerFailed(): void {
-    this.#failingSinceMs ??= performance.now();
+  /**
+   * The broker did not say where the channel stands, asked at `askedMs`. Readers wait from there: with a failure that takes its
+   * time each time, it would be a matter of milliseconds which comparison is the one that is too late.
+   */
+  brokerFailed(askedMs: number): void {
+    this.#failingSinceMs ??= askedMs;
     this.#failing(this.#failingSinceMs);
   }
 
@@ -214,11 +217,12 @@ export class ChannelFeed<D extends object> implements CaughtUpWith<D> {
     let failingSinceMs: number | undefined;
     for (let retryMs = RETRY_FIRST_MS; !this.#closed; ) {
       const from = this.#last;
+      const askedMs = performance.now();
       let read: Read;
       try {
         read = await this.broker.read(this.channel, from, READ_BATCH);
       } catch {
-        failingSinceMs ??= performance.now();
+        failingSinceMs ??= askedMs;
         this.#failing(failingSinceMs);
         await delay(retryMs);
         retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);

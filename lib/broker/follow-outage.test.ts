@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { BrokerUnavailableError, channelKey } from './broker.ts';
 import { CHANNEL, cuttable, follow, Notes, PATIENCE_MS, publish } from './follow-testing.ts';
 
@@ -23,6 +23,24 @@ describe('while the broker is away', () => {
     await follow(broker, { patienceMs: 50 }).follow(CHANNEL, undefined, notes);
     line.answers = false;
     await vi.waitFor(() => expect(notes.finished).toBe('unavailable'), PATIENCE_MS);
+  });
+
+  test('that is counted from the first question that got no answer, however long it takes to fail', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const { broker, line } = cuttable();
+    const notes = new Notes();
+    await follow(broker, { tailCheckMs: 5_000, patienceMs: 30_000 }).follow(CHANNEL, undefined, notes);
+    const failsAfterMs = [2_000];
+    broker.tails = () =>
+      new Promise((_, reject) => {
+        line.refused++;
+        setTimeout(() => reject(new BrokerUnavailableError('cut')), failsAfterMs.pop() ?? 1_900);
+      });
+    await vi.advanceTimersByTimeAsync(5_000 + 30_000 + 1_899);
+    expect([notes.finished, line.refused]).toEqual([undefined, 7]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(notes.finished).toBe('unavailable');
   });
 
   test('also where only the log can not be read, live and behind', async () => {

@@ -178,10 +178,11 @@ export class Follower<D extends object> {
         if (feeds.length === 0) continue;
         // A live entry may overtake the answer: what counts is where each feed stood when the question left.
         const asked = feeds.map((feed) => feed.last);
+        const askedMs = performance.now();
         const tails = await this.#broker.tails(feeds.map((feed) => feed.channel)).catch(() => []);
         feeds.forEach((feed, i) => {
           const tail = tails[i];
-          if (tail === undefined) feed.brokerFailed();
+          if (tail === undefined) feed.brokerFailed(askedMs);
           else feed.compare(asked[i] ?? feed.last, tail);
         });
       } while (this.#checkAgain && !this.#closed);
