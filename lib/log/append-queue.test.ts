@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { until } from '../../test/support/until.ts';
 import { AppendQueue, MAX_GROUP_BYTES } from './append-queue.ts';
 import { LogFullError, LogUnavailableError, MAX_RECORD_BYTES, type NewRecord, RecordRefusedError } from './log.ts';
 
@@ -15,21 +16,22 @@ function queueWith(options: { maxWaitingBytes?: number; deadlineMs?: number } = 
       return new Promise((resolve, reject) => answers.push({ resolve, reject }));
     },
   });
-  return { queue, groups, answers };
+  const written = (count: number) => until(`${count} are being written`, () => answers.length === count);
+  return { queue, groups, answers, written };
 }
 
 const record = (text: string): NewRecord => ({ topic: 't', key: new Uint8Array(), value: Buffer.from(text) });
 
 test('what arrives together goes together, and what arrives meanwhile goes next', async () => {
-  const { queue, groups, answers } = queueWith();
+  const { queue, groups, answers, written } = queueWith();
   const first = [queue.append([record('a'), record('b')]), queue.append([record('c')])];
-  await delay(5);
+  await written(1);
   const second = [queue.append([record('d')]), queue.append([record('e')])];
   await delay(5);
   expect(groups).toEqual([['a', 'b', 'c']]);
   answers[0]?.resolve();
   await Promise.all(first);
-  await delay(5);
+  await written(2);
   expect(groups).toEqual([
     ['a', 'b', 'c'],
     ['d', 'e'],
@@ -55,25 +57,25 @@ test('of a group with something that is refused for good, only that is', async (
 });
 
 test('a group that fails rejects its own appends, and the next one goes', async () => {
-  const { queue, groups, answers } = queueWith();
+  const { queue, groups, answers, written } = queueWith();
   const first = queue.append([record('a')]);
-  await delay(5);
+  await written(1);
   const second = queue.append([record('b')]);
   answers[0]?.reject(new LogUnavailableError('no'));
   await expect(first).rejects.toThrow('no');
-  await delay(5);
+  await written(2);
   answers[1]?.resolve();
   await second;
   expect(groups).toEqual([['a'], ['b']]);
 });
 
 test('a group is bounded, and has one append at least', async () => {
-  const { queue, groups, answers } = queueWith();
+  const { queue, groups, answers, written } = queueWith();
   const half = Buffer.alloc(MAX_RECORD_BYTES);
   const big = { topic: 't', key: new Uint8Array(), value: half };
   const appends = [queue.append([big, big, big, big]), queue.append([big]), queue.append([big]), queue.append([big])];
   for (let n = 0; n < 3; n++) {
-    await delay(5);
+    await written(n + 1);
     answers[n]?.resolve();
   }
   await Promise.all(appends);
@@ -81,16 +83,16 @@ test('a group is bounded, and has one append at least', async () => {
 });
 
 test('over its bytes an append is refused at once, until some are answered', async () => {
-  const { queue, answers } = queueWith({ maxWaitingBytes: 10 });
+  const { queue, answers, written } = queueWith({ maxWaitingBytes: 10 });
   const first = queue.append([record('12345678')]);
   await expect(queue.append([record('123')])).rejects.toBeInstanceOf(LogFullError);
   const second = queue.append([record('12')]);
   expect(queue.waitingBytes).toBe(10);
-  await delay(5);
+  await written(1);
   answers[0]?.resolve();
   await Promise.all([first, second]);
   const third = queue.append([record('1234567890')]);
-  await delay(5);
+  await written(2);
   answers[1]?.resolve();
   await third;
 });
@@ -107,15 +109,14 @@ test('nobody waits longer than the deadline, and what is being written keeps its
   expect(queue.waitingBytes).toBe(5);
   expect(groups).toEqual([['12345']]);
   answers[0]?.resolve();
-  await delay(5);
-  expect(queue.waitingBytes).toBe(0);
+  await until('nothing is left', () => queue.waitingBytes === 0);
   expect(groups).toHaveLength(1);
 });
 
 test('closing answers what waits first, by its deadline at the latest, and takes no more', async () => {
-  const { queue, answers } = queueWith({ deadlineMs: 40 });
+  const { queue, answers, written } = queueWith({ deadlineMs: 40 });
   const first = queue.append([record('a')]);
-  await delay(5);
+  await written(1);
   const second = queue.append([record('b')]);
   const closed = queue.close();
   await expect(queue.append([record('c')])).rejects.toBeInstanceOf(LogUnavailableError);
