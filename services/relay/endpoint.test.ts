@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { ActiveLimit } from '#lib/limits/limits.ts';
 import { AUTH, EVENT_ID, KEY, OTHER_KEY, QUEUED, startEndpoint } from './http-testing.ts';
 
@@ -110,7 +110,7 @@ describe('answers', () => {
     scopeId: 1n,
     categories: ['error'],
     reasonCode: 'quota',
-    untilMs: Date.now() + 29_500,
+    untilMs: Date.now() + 29_001,
     ...more,
   });
 
@@ -127,7 +127,10 @@ describe('answers', () => {
 
   test.each(['limited', 'queued'] as const)('over a limit, though %s: 429', async (kind) => {
     const endpoint = await startEndpoint();
-    const all = limit({ scope: 'organization', categories: [], reasonCode: undefined, untilMs: Date.now() + 59_500 });
+    // What is left is told in seconds.
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const all = limit({ scope: 'organization', categories: [], reasonCode: undefined, untilMs: Date.now() + 59_001 });
     const limits = [limit(), all];
     endpoint.intake.answer = () => (kind === 'limited' ? { kind, limits } : { ...QUEUED, limits });
     const answer = await endpoint.post('/api/42/envelope/', ENVELOPE);

@@ -157,9 +157,10 @@ describe('projects', () => {
   });
 
   test('one that stays unknown is an outcome at its deadline, and what came later waits on', async () => {
-    const under = openPipeline({ projectTimeoutMs: 200 });
+    // So that much lies between the two deadlines, also for a busy machine.
+    const under = openPipeline({ projectTimeoutMs: 3_000 });
     const early = under.pipeline.accept(received([item('event')], { publicKey: OTHER_KEY }));
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
     const late = under.pipeline.accept(received([item('event')], { publicKey: OTHER_KEY }));
     expect(await settled(early)).toBe(true);
     expect(under.log.outcomes()).toMatchObject([{ outcome: 'invalid', reason: 'project_unavailable' }]);
