@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import type { StreamClaims } from '#lib/auth/stream-token.ts';
 import { BrokerUnavailableError } from '#lib/broker/broker.ts';
 import { until } from '../../test/support/until.ts';
 import { CUT_AFTER_MS, MAX_RENEWALS, TOKEN_ENDING_MS } from './token-holds.ts';
@@ -118,6 +119,23 @@ describe('the end of a token', () => {
     clock.nowMs = first.expiresAtMs + CUT_AFTER_MS;
     holds.onTurn();
     expect([response.told.at(-1), response.sink.ends]).toEqual(['token_ended', 1]);
+  });
+
+  test('is that of the first presented, where each of those who share a token has its own', async () => {
+    const { holds, clock, renew } = setUp(true);
+    const shared = newClaims();
+    const [one, other] = [1, 2].map((n) => ({
+      ...shared,
+      tokenId: randomUUID(),
+      expiresAtMs: shared.expiresAtMs + n * 600_000,
+    }));
+    const responses = [newResponse(), newResponse()];
+    for (const response of responses) await holds.hold(shared, response, begins);
+    await renew(shared, one as StreamClaims);
+    await renew(shared, other as StreamClaims, NOW_MS + 1);
+    clock.nowMs = shared.expiresAtMs + 600_000 + CUT_AFTER_MS;
+    holds.onTurn();
+    expect(responses.map(({ sink }) => sink.ends)).toEqual([1, 1]);
   });
 
   test('of one who went while its newer token was looked for leaves nothing behind', async () => {
