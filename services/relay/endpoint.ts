@@ -14,9 +14,11 @@ import { isIntakePath, type Target, targetOf } from './http-path.ts';
 import { takeMinidump } from './minidump.ts';
 import { takeSecurity } from './security.ts';
 import { takeStore } from './store.ts';
+import type { UnderWay } from './under-way.ts';
 
 export interface EndpointOptions extends IntakeOptions {
   readonly bodies: BodiesOfCallers;
+  readonly underWay: UnderWay;
   /** Proxies of ours in front of the edge: see callerAddress. */
   readonly trustedHops: number;
   /** Whether this process should be sent more. */
@@ -50,8 +52,15 @@ export function intakeEndpoint(options: EndpointOptions): HttpTree {
         sendHealth(response, options.isReady());
       } else {
         const caller = callerOf(request, options.trustedHops);
-        if (!options.bodies.begin(caller)) refuse(request, response, new EnvelopeRefusal('too_many_bodies'));
-        else void take(request, response, target, query, options, caller).then(() => options.bodies.end(caller));
+        if (!options.bodies.begin(caller)) {
+          refuse(request, response, new EnvelopeRefusal('too_many_bodies'));
+          return;
+        }
+        options.underWay.begin();
+        void take(request, response, target, query, options, caller).then(() => {
+          options.bodies.end(caller);
+          options.underWay.end();
+        });
       }
     },
   };

@@ -96,6 +96,7 @@ export async function startService({
   /** On the same port, as in the monolith. */
   readonly beside?: readonly ServiceParts[];
   readonly requestTimeoutMs?: number;
+  readonly trustedHops?: number;
 } = {}): Promise<ServiceUnderTest> {
   const { parts, intake } = facesUnderTest(faces);
   const running = await runService({

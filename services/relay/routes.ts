@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { RelayService } from '#gen/tideway/relay/v1/relay_service_pb.ts';
+import { callerAddress, networkOf } from '#lib/server/caller-address.ts';
 import type { Gate } from '#lib/server/gate.ts';
 import { Refusal } from '#lib/server/refusal.ts';
 import { admit } from '#lib/server/rpc.ts';
@@ -11,7 +12,9 @@ import { DEFAULT_ENVELOPE_LIMITS, type EnvelopeLimits } from './envelope-limits.
 import { FairShares } from './fair-shares.ts';
 import { type InvalidRequest, originOf } from './http-call.ts';
 import type { Intake } from './intake.ts';
+import { RpcCalls } from './rpc-calls.ts';
 import { sendEnvelopes } from './send-envelopes.ts';
+import { UnderWay } from './under-way.ts';
 
 export interface RelayFacesOptions {
   readonly gate: Gate;
@@ -42,17 +45,19 @@ export const DEFAULT_MAX_RECEIVING_BYTES = 512 * 1024 * 1024;
 
 /** Of one message: what a relay passes on at once. HTTP takes more, in one request for each. */
 export const RELAY_RPC_MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
-/** Each call may hold a message of that size before we know whose it is. Anybody may call; relays are ours. */
-export const MAX_STRANGERS_CALLS = 16;
-export const MAX_RELAYS_CALLS = 256;
+/** Of the time that a drain has for what is under way: what is received until then is taken, and the rest is for the log. */
+const DRAIN_RECEIVING_SHARE = 0.4;
 
 /** The relay's two faces: what SDKs speak to, by HTTP, and RelayService. */
 export function relayFaces(options: RelayFacesOptions): ServiceParts {
   const { gate, intake, isRelay, isReady = () => true, onInvalid = () => {}, onError } = options;
   const limits = { ...DEFAULT_ENVELOPE_LIMITS, ...options.limits };
+  const trustedHops = options.trustedHops ?? 0;
   const draining = new AbortController();
+  const cut = new AbortController();
   let isDraining = false;
-  const calls = { strangers: 0, relays: 0 };
+  const underWay = new UnderWay();
+  const calls = new RpcCalls(underWay);
   const callers = admit((headers) => {
     const authorization = headers.get('authorization');
     if (authorization === null) return { isRelay: false };
@@ -71,7 +76,8 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
           options.maxBodiesPerAddress ?? DEFAULT_MAX_BODIES_PER_ADDRESS,
           options.onAddressFull,
         ),
-        trustedHops: options.trustedHops ?? 0,
+        underWay,
+        trustedHops,
         isReady: () => !isDraining && isReady(),
         requestTimeoutMs: options.requestTimeoutMs ?? INTAKE_TIMEOUT_MS,
         onInvalid,
@@ -84,11 +90,9 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
         {
           async *sendEnvelopes(requests, context) {
             const caller = callers.claimsOf(context);
-            const kind = caller.isRelay ? 'relays' : 'strangers';
-            if (calls[kind] >= (caller.isRelay ? MAX_RELAYS_CALLS : MAX_STRANGERS_CALLS)) {
-              throw new Refusal('too_many_senders');
-            }
-            calls[kind]++;
+            const forwardedFor = context.requestHeader.get('x-forwarded-for');
+            const address = forwardedFor === null ? undefined : networkOf(callerAddress(forwardedFor, trustedHops));
+            const end = caller.isRelay ? calls.beginRelay() : calls.beginStranger(address);
             try {
               yield* sendEnvelopes(requests, {
                 gate,
@@ -97,10 +101,11 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
                 onInvalid,
                 isRelay: caller.isRelay,
                 caller: callerOf(context.requestHeader),
-                signal: AbortSignal.any([context.signal, draining.signal]),
+                draining: draining.signal,
+                signal: AbortSignal.any([context.signal, cut.signal]),
               });
             } finally {
-              calls[kind]--;
+              end();
             }
           },
         },
@@ -110,8 +115,10 @@ export function relayFaces(options: RelayFacesOptions): ServiceParts {
     drainBegins() {
       isDraining = true;
     },
-    async drain() {
+    async drain(spreadMs) {
       draining.abort();
+      await underWay.idle(DRAIN_RECEIVING_SHARE * spreadMs);
+      cut.abort();
     },
   };
 }

@@ -11,6 +11,7 @@ import {
   type SendEnvelopesResponse,
 } from '#gen/tideway/relay/v1/relay_service_pb.ts';
 import type { ActiveLimit } from '#lib/limits/limits.ts';
+import { until } from '../../test/support/until.ts';
 import { EVENT_ID, KEY, QUEUED, RELAY_TOKEN, type ServiceUnderTest, startService } from './http-testing.ts';
 
 type Sent = MessageInitShape<typeof SendEnvelopesRequestSchema>;
@@ -37,6 +38,13 @@ async function answersOf(service: ServiceUnderTest, requests: readonly Sent[], h
 }
 
 const asRelay = { Authorization: `Bearer ${RELAY_TOKEN}` };
+
+function connectionsAreRefused(url: string): Promise<boolean> {
+  return fetch(`${url}/healthz`).then(
+    () => false,
+    () => true,
+  );
+}
 
 test('an envelope is taken, and answered with its id', async () => {
   const service = await startService();
@@ -241,6 +249,34 @@ test('a drain ends the call: what has no answer is sent again', async () => {
   expect(await next).toMatchObject({ code: Code.Unavailable, rawMessage: 'Server is draining' });
 });
 
+test('a drain waits for the answers of what was taken, and takes nothing more', async () => {
+  const service = await startService({ drainTimeoutMs: 20_000 });
+  const { promise: settled, resolve: settle } = Promise.withResolvers<boolean>();
+  const { promise: isDraining, resolve: goOn } = Promise.withResolvers<void>();
+  const { promise: isOver, resolve: end } = Promise.withResolvers<void>();
+  service.intake.answer = ({ sender }) => (sender.projectId === 1n ? { ...QUEUED, settled } : QUEUED);
+  async function* requests() {
+    yield request({ sequence: 1n, projectId: 1n });
+    yield request({ sequence: 2n });
+    await isDraining;
+    yield request({ sequence: 3n });
+    await isOver;
+  }
+  const answers = call(service, requests())[Symbol.asyncIterator]();
+  expect((await answers.next()).value).toMatchObject({ sequence: 2n });
+  const next = answers.next().catch(ConnectError.from);
+  const stopped = service.running.stop();
+  await until('it takes no connections', () => connectionsAreRefused(service.url));
+  goOn();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  settle(true);
+  expect(await next).toMatchObject({ value: { sequence: 1n } });
+  expect(await answers.next().catch(ConnectError.from)).toMatchObject({ rawMessage: 'Server is draining' });
+  expect(service.intake.received).toHaveLength(2);
+  end();
+  await stopped;
+});
+
 test('a drain is told to those who look at the relay by HTTP, before anything ends', async () => {
   const service = await startService({ drainTimeoutMs: 4000 });
   const ready = async () => (await fetch(`${service.url}/api/relay/healthcheck/ready/`)).status;
@@ -268,6 +304,31 @@ test('strangers have few calls at once', async () => {
   release.resolve();
   for (const { answers } of calls) expect(await answers.next()).toMatchObject({ done: true });
   expect((await open()).first).toMatchObject({ value: { eventId: EVENT_ID } });
+});
+
+test('of the calls of strangers one address has a part, and what it has ended it may begin again', async () => {
+  const service = await startService({ trustedHops: 1 });
+  const release = Promise.withResolvers<void>();
+  async function* requests() {
+    yield request();
+    await release.promise;
+  }
+  const open = async (from: string, headers: Record<string, string> = {}) => {
+    const answers = call(service, requests(), { ...headers, 'x-forwarded-for': `${from}, 192.0.2.1` });
+    const iterator = answers[Symbol.asyncIterator]();
+    return { iterator, first: await iterator.next().catch(ConnectError.from) };
+  };
+  const answered = { value: { eventId: EVENT_ID } };
+  const refused = { code: Code.Unavailable, rawMessage: 'Too many callers send here' };
+  const calls = await Promise.all(Array.from({ length: 20 }, (_, n) => open(`10.0.0.${n}, 203.0.113.1`)));
+  const [under, over] = [calls.filter(({ first }) => !(first instanceof ConnectError)), calls];
+  expect(under).toHaveLength(4);
+  for (const { first } of over) expect(first).toMatchObject(first instanceof ConnectError ? refused : answered);
+  expect((await open('203.0.113.2')).first).toMatchObject(answered);
+  expect((await open('203.0.113.1', asRelay)).first).toMatchObject(answered);
+  release.resolve();
+  for (const { iterator } of under) expect(await iterator.next()).toMatchObject({ done: true });
+  expect((await open('203.0.113.1')).first).toMatchObject(answered);
 });
 
 test('an unexpected error ends the call with nothing said', async () => {

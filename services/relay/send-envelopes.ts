@@ -28,14 +28,16 @@ export interface SendEnvelopesContext {
   readonly isRelay: boolean;
   /** The caller itself, as its headers say. */
   readonly caller: Pick<Sender, 'remoteAddr' | 'origin' | 'userAgent'>;
-  /** Aborted when this server drains, and when the caller goes. */
+  /** Aborted when this server drains: then nothing more is taken, and the call ends once what was taken is answered. */
+  readonly draining: AbortSignal;
+  /** Aborted when the caller goes, and when a drain can wait no longer. */
   readonly signal: AbortSignal;
 }
 
 /**
  * Answers each envelope when it is in the log, or is known not to get there; so not in the order that they came in. Ends
- * when all are answered that came before the caller ended; when the server drains, at once: what has no answer then is
- * sent again.
+ * when all are answered that came before the caller ended; when the server drains, when all are that were taken before. What
+ * has no answer then is sent again: of what was taken its outcomes would count twice.
  */
 export async function* sendEnvelopes(
   requests: AsyncIterable<SendEnvelopesRequest>,
@@ -67,9 +69,9 @@ class Call {
   }
 
   async *answers(): AsyncGenerator<SendEnvelopesResponse> {
-    const { signal } = this.#context;
+    const { draining, signal } = this.#context;
     const wake = () => this.#wakeWriter?.();
-    signal.addEventListener('abort', wake, { once: true });
+    for (const each of [draining, signal]) each.addEventListener('abort', wake, { once: true });
     void this.#read();
     try {
       for (;;) {
@@ -82,12 +84,13 @@ class Call {
         if (signal.aborted) throw new Refusal('draining');
         if (this.#failure !== undefined) throw this.#failure;
         if (this.#hasEnded && this.#unanswered === 0) return;
+        if (draining.aborted && this.#unanswered === 0) throw new Refusal('draining');
         await new Promise<void>((resolve) => {
           this.#wakeWriter = resolve;
         });
       }
     } finally {
-      signal.removeEventListener('abort', wake);
+      for (const each of [draining, signal]) each.removeEventListener('abort', wake);
     }
   }
 
@@ -102,6 +105,7 @@ class Call {
       while (!this.#isStopped) {
         const next = await this.#requests.next();
         if (next.done === true) break;
+        if (this.#context.draining.aborted) return;
         this.#take(next.value);
         while (this.#isFull && !this.#isStopped) {
           await new Promise<void>((resolve) => {
