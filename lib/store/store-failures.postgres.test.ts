@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
 import { InvalidDatabaseUrlError } from '#lib/sql/postgres-url.ts';
@@ -92,15 +93,14 @@ describe('PostgreSQL that fails', () => {
   test('locked by somebody else: changes say so in time, reads go on', async () => {
     const { store, url } = await openFresh();
     const { organization, key } = await newProject(store);
-    const lock = query(url, 'begin; select * from store_state for update; select pg_sleep(6); commit');
-    await until('it is locked', async () => {
-      const held = await query(url, 'select 1 from store_state for update skip locked');
-      return held.length === 0;
-    });
+    const other = new pg.Client({ connectionString: url });
+    await other.connect();
+    await other.query('begin; select * from store_state for update');
     const change = store.organizations.update('system', organization.id, { name: 'New' });
     expect((await store.configs.get([key.publicKey])).size).toBe(1);
     await expect(change).rejects.toThrow(StoreUnavailableError);
-    await lock;
+    await other.query('commit');
+    await other.end();
     expect(await store.organizations.update('system', organization.id, { name: 'New' })).toMatchObject({ name: 'New' });
     await store.close();
   });
@@ -118,9 +118,10 @@ describe('PostgreSQL that fails', () => {
       const changes = Array.from({ length: 30 }, (_, index) =>
         store.organizations.update('system', organization.id, { name: `${index}` }).finally(() => ended++),
       );
+      const ending = Promise.allSettled([...changes, lock]);
       const [read] = await Promise.allSettled([store.configs.get([key.publicKey])]);
       const allWaited = ended === 0;
-      await Promise.allSettled([...changes, lock]);
+      await ending;
       return read.status === 'fulfilled' && allWaited;
     });
     await store.close();
