@@ -1,5 +1,3 @@
-import { stat, truncate } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Admin } from '@platformatic/kafka';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,7 +6,7 @@ import { type KafkaServer, startKafka } from '../../test/support/kafka.ts';
 import { startKafkaProxy } from '../../test/support/kafka-proxy.ts';
 import { makeTlsFiles } from '../../test/support/redis.ts';
 import { until } from '../../test/support/until.ts';
-import { EndLostError, LogUnavailableError, type LostEnd, RecordRefusedError } from './log.ts';
+import { LogUnavailableError, RecordRefusedError } from './log.ts';
 import { Collector, newGroup, newTopic, textRecord, valuesByKey } from './log-harness.ts';
 import { openLog } from './open-log.ts';
 
@@ -101,78 +99,6 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     await using again = new Collector(log, [topic], { group });
     await appendUntilHandled(again, 'next');
     expect(new Set(again.values)).toEqual(new Set(['next']));
-    await log.close();
-  });
-
-  test('a partition that has lost its end goes on where it ends now, also where it has grown beyond that since', async () => {
-    await using kafka = await startKafka();
-    const options = { kafka: { brokers: [kafka.brokers] }, partitions: 1 };
-    const log = await openLog(options);
-    const [topic, group] = [newTopic(), newGroup()];
-    const file = join(kafka.dataDir, `${topic}-0`, '00000000000000000000.log');
-    const append = async (...values: string[]) => {
-      for (const value of values) await log.append([textRecord(topic, 'k', value)]);
-    };
-    const loseEnd = async (from: number) => {
-      await kafka.kill();
-      await truncate(file, from);
-      await kafka.restart();
-    };
-    const told: LostEnd[] = [];
-    let refusals = 1;
-    const onEndLost = async (lost: LostEnd) => {
-      if (refusals-- > 0) throw new Error('not yet');
-      told.push(lost);
-      return true;
-    };
-    await append('0', '1', '2');
-    const keptBytes = (await stat(file)).size;
-    await append('lost 3', 'lost 4', 'lost 5');
-    await using collector = new Collector(log, [topic], { group, onEndLost });
-    await collector.has(6);
-    const elsewhere = newGroup();
-    await using collectorElsewhere = new Collector(log, [topic], { group: elsewhere });
-    await collectorElsewhere.has(6);
-    for (const each of [group, elsewhere]) {
-      await until('its position is kept', async () => (await log.lag(each, [topic])) === 0n);
-    }
-    await collectorElsewhere.close();
-    await loseEnd(keptBytes);
-    await until('it is told', () => told.length === 1, RECOVERY_TIMEOUT_MS);
-    expect(told).toMatchObject([{ topic, partition: 0, offset: 3n, handledUntil: 6n }]);
-    // One that begins only now knows but its position.
-    expect(await log.lag(elsewhere, [topic])).toBe(0n);
-    const toldLate: LostEnd[] = [];
-    await using late = new Collector(log, [topic], {
-      group: elsewhere,
-      onEndLost: async (lost) => toldLate.push(lost) > 0,
-    });
-    await until('it is told, too', () => toldLate.length === 1, RECOVERY_TIMEOUT_MS);
-    expect(toldLate).toMatchObject([{ offset: 3n, handledUntil: 6n }]);
-    await append('3', '4');
-    await Promise.all([collector.has(8), late.has(2)]);
-    expect(late.values).toEqual(['3', '4']);
-    await late.close();
-
-    // While a batch is being handled the end is lost, and as much is appended anew.
-    const { promise: held, resolve } = Promise.withResolvers<void>();
-    let isHeld = false;
-    collector.before = () => {
-      isHeld = true;
-      return held;
-    };
-    const { size } = await stat(file);
-    await append('lost 5');
-    await until('it is being handled', () => isHeld);
-    await loseEnd(size);
-    await append('5', '6', '7');
-    resolve();
-    await until('the last is handled', () => collector.values.at(-1) === '7', RECOVERY_TIMEOUT_MS);
-    const lost = ['lost 3', 'lost 4', 'lost 5', 'lost 5'];
-    expect(collector.values.filter((value) => !lost.includes(value))).toEqual(['0', '1', '2', '3', '4', '5', '6', '7']);
-    const ends = collector.errors.filter((error) => error instanceof EndLostError);
-    expect(ends.map((error) => error.lost)).toEqual(told);
-    expect(told[1]).toMatchObject({ offset: 5n, handledUntil: 6n });
     await log.close();
   });
 

@@ -140,3 +140,12 @@ function addRecords(records: LogRecord[], batch: RecordsBatch, position: bigint)
     records.push({ offset, timestampMs, key: key ?? new Uint8Array(), value: value ?? new Uint8Array() });
   }
 }
+
+/** Of the leader that took what ends at or behind a position. */
+export function epochBefore({ epochs }: ReadResult, position: bigint): number {
+  return epochs.find(({ end }) => end >= position)?.epoch ?? UNKNOWN_EPOCH;
+}
+
+export function epochAt(result: ReadResult, record: LogRecord | undefined): number {
+  return record === undefined ? UNKNOWN_EPOCH : epochBefore(result, record.offset + 1n);
+}

@@ -11,8 +11,9 @@
  *    it moves, by two.
  * 5. *Bounded.* Appends that wait are bounded by bytes: over {@link AppendLimits.maxWaitingBytes} an append is refused at
  *    once with LogFullError, and nothing waits longer than a deadline. A consumer holds one batch.
- * 6. *A lost end* (an unclean election on Kafka; never on SQLite). A group that runs goes on where the records end that are
- *    left, and is told: {@link ConsumeOptions.onEndLost}.
+ * 6. *A lost end* (an unclean election or a power loss on Kafka; never on SQLite). A group goes on where the records end that
+ *    are left, and is told: {@link ConsumeOptions.onEndLost}. It is seen by the epoch of the last record that was handled, which
+ *    the group keeps with its position; where it can lose that, too, by {@link ConsumeOptions.keptPosition}.
  * 7. *Retention.* Records older than the log's retention go, whether they were handled or not: a group that loses some so
  *    is told. Appends and reads go on meanwhile.
  */
@@ -67,6 +68,8 @@ export interface LogBatch {
   /** Changes when a topic is made anew, and offsets begin again. */
   readonly topicId: string;
   readonly partition: number;
+  /** Of the leader that took them, rising from one to the next. Undefined: the log has none, or never loses its end. */
+  readonly epoch?: number | undefined;
   readonly records: readonly LogRecord[];
 }
 
@@ -89,14 +92,30 @@ export interface ConsumeOptions {
    */
   readonly onEndLost?: ((lost: LostEnd) => Promise<boolean>) | undefined;
   /**
+   * Asked before anything of a partition is handed over, by a log that can lose its end: how far it was handled, as whoever keeps
+   * positions has it. Where that is more than the group knows, the group goes on there; and by the epoch it is seen whether the
+   * log still has it. When it rejects it is asked again.
+   */
+  readonly keptPosition?:
+    | ((of: Pick<LogBatch, 'topic' | 'topicId' | 'partition'>) => Promise<KeptPosition | undefined>)
+    | undefined;
+  /**
    * Hears of each failed batch and each failed read; by a {@link RecordsLostError}, of what retention took before the group
    * had handled it; and by an {@link EndLostError}.
    */
   readonly onError: (error: unknown) => void;
 }
 
+/** The offset after the last record that was handled, and of which leader that was. */
+export interface KeptPosition {
+  readonly offset: bigint;
+  readonly epoch?: number | undefined;
+}
+
 /** The log has fewer records of a partition than a group has handled: their offsets will be given to others. */
 export interface LostEnd extends Omit<LogBatch, 'records'> {
+  /** Of the leader that took the last that the group had handled, where it is known. */
+  readonly epoch?: number | undefined;
   /** What is there ends here. */
   readonly offset: bigint;
   /** The group had handled what was before this. */
