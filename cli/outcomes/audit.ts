@@ -76,7 +76,7 @@ async function compareEnds(store: EventStore, { partitions }: LogTally): Promise
   let behind = 0n;
   let lost = 0n;
   for (const { group, topicId, partition, firstOffset, endOffset } of partitions.values()) {
-    const position = (await store.position(group, topicId, partition)) ?? 0n;
+    const position = (await store.position(group, topicId, partition))?.offset ?? 0n;
     if (position === endOffset) continue;
     isThere = false;
     if (position < firstOffset) lost += firstOffset - position;

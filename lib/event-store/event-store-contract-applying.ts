@@ -208,6 +208,30 @@ export function describeApplying(currentStore: () => EventStore, currentSpace: (
       expect(await partition.position(store)).toBe(5n);
     });
 
+    test('it is taken back by the epoch where that is known, wherever the log says that it was', async () => {
+      const store = currentStore();
+      const partition = new TestPartition();
+      const { group, topicId } = partition;
+      const position = () => store.position(group, topicId, 0);
+      const events = (count: number) => Array.from({ length: count }, () => newEvent(newProject()));
+      await store.apply({ ...partition.nextEvents(events(5)), epoch: 1 });
+      expect(await position()).toEqual({ offset: 5n, epoch: 1 });
+      // Behind the last record there may be what is none: the log counts that, too.
+      const lost = { group, topicId, partition: 0, offset: 3n, handledUntil: 6n, epoch: 1 };
+      expect(await store.takeBack(lost)).toBe(true);
+      expect(await position()).toEqual({ offset: 3n, epoch: undefined });
+      const others = new TestPartition(partition);
+      await store.apply({ ...others.nextEvents(events(6)), epoch: 2 });
+      // Said by one that stood still meanwhile.
+      expect(await store.takeBack(lost)).toBe(true);
+      expect(await position()).toEqual({ offset: 6n, epoch: 2 });
+      // As versions do that know no epochs.
+      await currentSpace().execute(`update log_positions set next_offset = 7 where topic_id = '${topicId}'`);
+      expect(await position()).toEqual({ offset: 7n, epoch: undefined });
+      await store.apply(others.nextEvents(events(2)));
+      expect(await position()).toEqual({ offset: 8n, epoch: undefined });
+    });
+
     test('a store that was opened to be read sees all, and applies nothing', async () => {
       const event = newEvent(newProject());
       await save(currentStore(), event);

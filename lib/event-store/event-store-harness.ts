@@ -119,8 +119,8 @@ export class TestPartition {
     return this.next(...events.map((event) => ({ kind: 'event', event }) as const));
   }
 
-  position(store: EventStore): Promise<bigint | undefined> {
-    return store.position(this.group, this.topicId, this.partition);
+  async position(store: EventStore): Promise<bigint | undefined> {
+    return (await store.position(this.group, this.topicId, this.partition))?.offset;
   }
 }
 

@@ -52,12 +52,13 @@ export interface EventStore {
   /** The totals of all time, of an organization or of all. @throws StoreUnavailableError */
   totals(organizationId?: bigint): Promise<readonly OutcomeTotal[]>;
 
-  /** How far a group has come in a partition: the offset after the last that was applied. For audits. */
-  position(group: string, topicId: string, partition: number): Promise<bigint | undefined>;
+  /** How far a group has come in a partition. @throws StoreUnavailableError */
+  position(group: string, topicId: string, partition: number): Promise<Position | undefined>;
 
   /**
-   * The log has lost the end of a partition, and gives its offsets from `offset` on again: the position goes back, if it is
-   * at `handledUntil` or beyond, so that what comes is not taken for what was applied. What was applied stays.
+   * The log has lost the end of a partition, and gives its offsets from `offset` on again: the position goes back, so that
+   * what comes is not taken for what was applied; but not if it is of a later epoch than what was lost, or, where epochs are not
+   * known, before `handledUntil`. What was applied stays.
    * @returns whether there is a position.
    * @throws StoreUnavailableError
    */
@@ -81,7 +82,16 @@ export interface EffectBatch {
   readonly group: string;
   readonly topicId: string;
   readonly partition: number;
+  /** Of the log's leader that took them, kept with the position. */
+  readonly epoch?: number | undefined;
   readonly effects: readonly Effect[];
+}
+
+export interface Position {
+  /** After the last that was applied. */
+  readonly offset: bigint;
+  /** As the batch had it. */
+  readonly epoch: number | undefined;
 }
 
 export interface PartitionEnd extends Omit<EffectBatch, 'effects'> {

@@ -2,7 +2,7 @@ import { type CreateTableBuilder, sql } from 'kysely';
 import type { DatabaseKind } from '#lib/sql/database-kind.ts';
 import type { Migration, MigrationDatabase, SchemaHistory } from '#lib/sql/migrate.ts';
 
-export const EVENT_MIGRATIONS: readonly Migration[] = [createEventTables, createOutcomeWriters];
+export const EVENT_MIGRATIONS: readonly Migration[] = [createEventTables, createOutcomeWriters, addEpochs];
 
 /** Beside the control plane's in one database of PostgreSQL, and of its own pace. */
 export function eventStoreHistory(migrations = EVENT_MIGRATIONS): SchemaHistory {
@@ -195,4 +195,10 @@ async function createOutcomeWriters({ schema }: MigrationDatabase, kind: Databas
     .addPrimaryKeyConstraint('outcome_writers_pk', ['consumer_group', 'topic_id', 'topic_partition', 'writer']);
   await (isSqlite ? table.modifyEnd(sql`without rowid`) : table).execute();
   await schema.createIndex('outcome_writers_expire').on('outcome_writers').columns(['expires_day']).execute();
+}
+
+async function addEpochs({ schema }: MigrationDatabase, kind: DatabaseKind): Promise<void> {
+  const int = kind === 'sqlite' ? 'integer' : 'bigint';
+  for (const column of ['epoch', 'epoch_offset'])
+    await schema.alterTable('log_positions').addColumn(column, int).execute();
 }

@@ -106,6 +106,9 @@ export interface LogPositionTable {
   topic_id: string;
   topic_partition: bigint;
   next_offset: bigint;
+  /** Of the leader that took the last record, where `epoch_offset` is `next_offset`: versions before moved that alone. */
+  epoch: bigint | null;
+  epoch_offset: bigint | null;
 }
 
 /** The last of a writer's outcomes that a group has counted, of each partition. */

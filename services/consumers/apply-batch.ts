@@ -118,9 +118,9 @@ export class ApplyBatch {
     });
   }
 
-  async #save({ topicId, partition }: LogBatch, effects: readonly Effect[]): Promise<void> {
+  async #save({ topicId, partition, epoch }: LogBatch, effects: readonly Effect[]): Promise<void> {
     const { store, group, onNew } = this.#options;
-    const fresh = await store.apply({ group, topicId, partition, effects });
+    const fresh = await store.apply({ group, topicId, partition, epoch, effects });
     if (fresh.length > 0) onNew(fresh);
   }
 }

@@ -38,8 +38,9 @@ export function consume({ log, store, group, topics, reader, onNew, reports }: C
         failing = 0;
       }
     },
-    onEndLost: ({ topicId, partition, offset, handledUntil }) =>
-      store.takeBack({ group, topicId, partition, offset, handledUntil }),
+    keptPosition: ({ topicId, partition }) => store.position(group, topicId, partition),
+    onEndLost: ({ topicId, partition, epoch, offset, handledUntil }) =>
+      store.takeBack({ group, topicId, partition, epoch, offset, handledUntil }),
     onError: (error) => {
       if (error instanceof EndLostError) {
         const { topic, partition, offset, handledUntil } = error.lost;

@@ -122,7 +122,7 @@ if (process.argv[1] === import.meta.filename) {
   // What Node has compiled: killed, it would keep none of it.
   flushCompileCache();
   const { group, topicId, partition } = CRASH_PARTITION;
-  let from = Number((await store.position(group, topicId, partition)) ?? 0n);
+  let from = Number((await store.position(group, topicId, partition))?.offset ?? 0n);
   while (from < options.end) {
     const size = Math.ceil(random() * MAX_BATCH);
     await store.apply(batchFrom(from, size));
