@@ -188,6 +188,22 @@ describe('settings', () => {
     expect(documented.filter((setting) => !told.includes(setting) && !own.includes(setting))).toEqual([]);
   });
 
+  test('who writes to streams keeps as much of them as any other', () => {
+    const writes = /\bbroker\.(?:publish|publishMany|endIdle)\(/;
+    const writers = ours.filter((name) =>
+      readdirSync(join(root, 'services', name)).some(
+        (file) => /(?<!\.test|testing)\.ts$/.test(file) && writes.test(read(`services/${name}/${file}`)),
+      ),
+    );
+    expect(writers).toEqual(['publish', 'cleanup', 'consumers']);
+    for (const setting of ['STREAM_RETAIN_MESSAGES', 'STREAM_RETAIN_SEC', 'STREAM_RETAIN_MAX_BYTES']) {
+      for (const name of writers) {
+        expect([name, service(name).environment?.[setting]]).toEqual([name, `\${${setting}:-}`]);
+        expect([name, documentedFor(name)]).toEqual([name, expect.arrayContaining([setting])]);
+      }
+    }
+  });
+
   test('secrets are asked for, and have no default', () => {
     const all = Object.values(services).flatMap(({ environment = {} }) => Object.entries(environment));
     const named = all.filter(([name]) => /SECRET|PRIVATE_KEY|PASSWORD|TOKEN$/.test(name));
