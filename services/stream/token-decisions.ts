@@ -17,9 +17,19 @@ export function renewalDetail({ channels, token, issuedAtMs, expiresAtMs }: Rene
   return JSON.stringify([[...channels], token, issuedAtMs ?? null, expiresAtMs]);
 }
 
-export function channelsOf({ orgId, channelId, channelIds = [] }: StreamClaims): ChannelKey[] {
-  const all = channelId === undefined ? channelIds : [channelId, ...channelIds];
-  return all.map((id) => channelKey(orgId, id));
+/** Of tokens for several: each response has them, and thousands may have one token, whose claims are remembered, too. */
+const severalOf = new WeakMap<StreamClaims, readonly ChannelKey[]>();
+
+export function channelsOf(claims: StreamClaims): readonly ChannelKey[] {
+  const { orgId, channelId, channelIds } = claims;
+  const one = channelId === undefined ? [] : [channelKey(orgId, channelId)];
+  if (channelIds === undefined) return one;
+  let all = severalOf.get(claims);
+  if (all === undefined) {
+    all = [...one, ...channelIds.map((id) => channelKey(orgId, id))];
+    severalOf.set(claims, all);
+  }
+  return all;
 }
 
 /** Undefined for what is not ours. */

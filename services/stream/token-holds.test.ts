@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { channelKey } from '#lib/broker/broker.ts';
 import { until } from '../../test/support/until.ts';
+import { channelsOf } from './token-decisions.ts';
 import { begins, NOW_MS, newClaims, newResponse, setUp } from './token-holds-testing.ts';
 
 describe('a revoked token', () => {
@@ -151,6 +152,13 @@ test('what many responses with one token have to do with is asked, and read, onc
   await until('they have been looked up', () => line.subjects >= 10);
   expect(line.subjects).toBe(10);
   expect(parse).toHaveBeenCalledTimes(2);
+});
+
+test('the channels of a token are kept once, however many responses it has', () => {
+  const several = newClaims({ channelIds: [randomUUID(), randomUUID()] });
+  expect(channelsOf(several)).toHaveLength(3);
+  expect(channelsOf(several)).toBe(channelsOf(several));
+  expect(channelsOf(newClaims({ channelIds: [randomUUID()] }))).toHaveLength(2);
 });
 
 test('nothing is left of responses that are over, refused or at their end', async () => {
