@@ -4,13 +4,20 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { StoreUnavailableError } from '#lib/sql/database-errors.ts';
-import { Access } from './access.ts';
+import { Access, MAX_WAITING_OF_ONE } from './access.ts';
 import { insertOrganization } from './organizations.ts';
+import type { Organization } from './records.ts';
 import { createStore } from './sql-store.ts';
 import { openSqlite, sqliteFile } from './sqlite-database.ts';
+import type { Actor } from './store.ts';
 import { describeStoreContract } from './store-contract.ts';
 import { describeCrashes } from './store-crashes.ts';
-import type { StoreSpace } from './store-harness.ts';
+import { StoreRefusal } from './store-errors.ts';
+import { newUser, type StoreSpace } from './store-harness.ts';
+
+function reasonOf(error: unknown): string {
+  return error instanceof StoreRefusal ? error.reason : String((error as Error).message);
+}
 
 async function newSpace(): Promise<StoreSpace & { readonly file: string; databaseUrl: string; dataDir: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-store-'));
@@ -90,6 +97,24 @@ describe('SQLite', () => {
     await access.close();
     expect(await database.reader.selectFrom('organizations').select('name').execute()).toEqual([]);
     await database.close();
+  });
+
+  test('changes of one organization that flood are refused before those of others', async () => {
+    await using space = await newSpace();
+    const store = await space.open();
+    const made = ['One', 'Other'].map((name) => store.organizations.create('system', { name, region: '' }));
+    const [one, other] = (await Promise.all(made)) as [Organization, Organization];
+    const user = await newUser(store);
+    for (const { id } of [one, other]) await store.members.add('system', id, user.id, 'member');
+    const create = (actor: Actor, { id }: Organization) =>
+      store.projects.create({ actor, organizationId: id, roles: ['owner'] }, id, { name: 'App' }).catch(reasonOf);
+    const flood = Array.from({ length: MAX_WAITING_OF_ONE }, () => create(`user:${user.id}`, one));
+    expect(await create(`user:${user.id}`, one)).toBe('too many mutations of one organization are waiting');
+    expect(await create(`user:${user.id}`, other)).toBe('role_lost');
+    expect(await create('system', one)).toMatchObject({ name: 'App' });
+    expect(new Set(await Promise.all(flood))).toEqual(new Set(['role_lost']));
+    expect(await create(`user:${user.id}`, one)).toBe('role_lost');
+    await store.close();
   });
 
   test('a long loop of changes leaves timers and sockets their turn', async () => {

@@ -46,8 +46,9 @@ import type {
  *    changed; then another may have it.
  *
  * Reads answer undefined for what does not exist; mutations refuse. All methods throw StoreUnavailableError within
- * {@link STORE_DEADLINE_MS} where the database is away, full or too slow. Inputs are checked by the contract's rules
- * before they come here; the store checks what only it can know: uniqueness, existence, etags, the last owner.
+ * {@link STORE_DEADLINE_MS} where the database is away, full or too slow, and at once where too much is asked of it: by one
+ * organization before by all. Inputs are checked by the contract's rules before they come here; the store checks what only
+ * it can know: uniqueness, existence, etags, the last owner.
  */
 export interface Store {
   /** What it is called in health answers. */
