@@ -85,7 +85,8 @@ export default defineConfig({
           include: ['test/flows/**/*.test.ts'],
           isolate: false,
           globalSetup: ['test/support/compile-cache.ts', 'test/support/kafka-prepared.ts'],
-          testTimeout: 60_000,
+          // What a story waits for has a deadline of its own; on a busy machine many of them take long together.
+          testTimeout: 120_000,
           hookTimeout: 120_000,
           // Each has servers of its own on free ports, and mostly waits for them.
           maxWorkers: 3,

@@ -8,7 +8,7 @@ import { until } from '../support/until.ts';
 
 const PUBLISHERS_PER_FACE = 4;
 /** So many more messages of each publisher show that publishing goes on. */
-const PROOF = 40;
+const PROOF = 15;
 
 let deployment: Deployment;
 
