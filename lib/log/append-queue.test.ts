@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { until } from '../../test/support/until.ts';
 import { AppendQueue, MAX_GROUP_BYTES } from './append-queue.ts';
@@ -53,6 +53,24 @@ test('of a group with something that is refused for good, only that is', async (
   const results = await Promise.allSettled(['a', 'x', 'b'].map((text) => queue.append([record(text)])));
   expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
   expect(writes).toEqual(['axb', 'a', 'x', 'b']);
+  expect(queue.waitingBytes).toBe(0);
+});
+
+test('what came to its deadline while its group was refused is not written again', async () => {
+  const writes: number[] = [];
+  const queue = new AppendQueue({
+    deadlineMs: 20,
+    write: async (records) => {
+      writes.push(records.length);
+      await Promise.allSettled(appends);
+      throw new RecordRefusedError('no');
+    },
+  });
+  const appends = ['a', 'b'].map((text) => queue.append([record(text)]));
+  for (const append of appends) await expect(append).rejects.toBeInstanceOf(LogUnavailableError);
+  await queue.close();
+  await nextTurn();
+  expect(writes).toEqual([2]);
   expect(queue.waitingBytes).toBe(0);
 });
 

@@ -106,7 +106,11 @@ export class AppendQueue {
       this.#settle(group, failure);
     } else {
       // What will never be taken is one append's: it takes no other with it.
-      for (const append of group) this.#settle([append], await this.#failureOf([append]));
+      for (const append of group) {
+        // Whoever came to its deadline meanwhile appends it again.
+        const failure = append.settled ? undefined : await this.#failureOf([append]);
+        this.#settle([append], failure);
+      }
     }
     this.#writing = [];
     this.#afterSettling();
