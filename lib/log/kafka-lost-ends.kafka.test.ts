@@ -198,7 +198,11 @@ describe.concurrent('Kafka that loses the end of a partition', { timeout: TEST_T
     const log = await openLog({ kafka: { brokers: [kafka.brokers] }, partitions: 1 });
     const topic = newTopic();
     await append(log, topic, '0', '1', '2');
-    const keptPosition = async () => ({ offset: 1n, epoch: 99 });
+    let refusals = 1;
+    const keptPosition = async () => {
+      if (refusals-- > 0) throw new Error('not yet');
+      return { offset: 1n, epoch: 99 };
+    };
     await using collector = new Collector(log, [topic], { keptPosition });
     await collector.has(2);
     expect(collector.values).toEqual(['1', '2']);

@@ -36,13 +36,18 @@ test('what gets the offsets of lost records is stored, and what was stored count
     onNew: () => undefined,
     reports: reports.add,
   });
-  const { handle, onEndLost, onError } = await promise;
+  const { handle, keptPosition, onEndLost, onError } = await promise;
   const kept = records(0n, 3);
-  await handle({ ...PARTITION, records: [...kept, ...records(3n, 3)] });
-  const lost = { ...PARTITION, offset: 3n, handledUntil: 6n };
+  expect(await keptPosition?.(PARTITION)).toBeUndefined();
+  await handle({ ...PARTITION, epoch: 1, records: [...kept, ...records(3n, 3)] });
+  expect(await keptPosition?.(PARTITION)).toEqual({ offset: 6n, epoch: 1 });
+  const lost = { ...PARTITION, epoch: 1, offset: 3n, handledUntil: 6n };
   expect(await onEndLost?.(lost)).toBe(true);
   onError(new EndLostError(lost));
-  await handle({ ...PARTITION, records: [...kept, ...records(3n, 2)] });
+  await handle({ ...PARTITION, epoch: 2, records: [...kept, ...records(3n, 2)] });
+  // Said again, by one that had the partition before.
+  expect(await onEndLost?.(lost)).toBe(true);
+  expect(await keptPosition?.(PARTITION)).toEqual({ offset: 5n, epoch: 2 });
   expect(await place.store.totals()).toMatchObject([{ outcome: 'accepted', category: 'error', quantity: 8n }]);
   expect(await onEndLost?.({ ...lost, topicId: 'a topic of the same name' })).toBe(false);
   expect(reports.all).toMatchObject([
