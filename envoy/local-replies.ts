@@ -1,3 +1,4 @@
+import { allowedToPages, withoutCors } from './allowed-to-pages.ts';
 import { type JsonObject, typed } from './json.ts';
 
 // What the services say where they can't go on.
@@ -60,12 +61,38 @@ function whileOverloaded(): JsonObject[] {
       }),
     },
   };
-  const answers = [eventStreamError(['GE', 500], text), ...jsonErrors([503, 14, text]), textError(503, text)];
+  const answers = [
+    preflightAnswer(),
+    eventStreamError(['GE', 500], text),
+    ...jsonErrors([503, 14, text]),
+    textError(503, text),
+  ];
   return answers.map((mapper) => ({
     ...mapper,
     filter: { and_filter: { filters: [mapper.filter, overloaded] } },
     headers_to_add: [...(mapper.headers_to_add ?? []), ...readableByPages],
   }));
+}
+
+/** Or no page would see what its call is answered: only that it failed. What comes then is refused or taken as any other. */
+function preflightAnswer(): Mapper {
+  return {
+    filter: {
+      and_filter: {
+        filters: [
+          headerIs(':method', { exact: 'OPTIONS' }),
+          { header_filter: { header: { name: 'access-control-request-method', present_match: true } } },
+          ...Object.values(withoutCors).map((prefix) => headerIs(':path', { prefix }, { invert_match: true })),
+        ],
+      },
+    },
+    status_code: 200,
+    body: { inline_string: '' },
+    headers_to_add: [
+      header('access-control-allow-methods', allowedToPages.methods),
+      header('access-control-allow-headers', allowedToPages.headers),
+    ],
+  };
 }
 
 function eventStreamError([op, status]: readonly ['GE' | 'EQ', number], text: string): Mapper {
@@ -126,7 +153,11 @@ function statusIs(op: 'GE' | 'EQ', value: number): JsonObject {
 }
 
 function pathStarts(prefix: string, header = ':path'): JsonObject {
-  return { header_filter: { header: { name: header, string_match: { prefix } } } };
+  return headerIs(header, { prefix });
+}
+
+function headerIs(name: string, match: JsonObject, more: JsonObject = {}): JsonObject {
+  return { header_filter: { header: { name, string_match: match, ...more } } };
 }
 
 function header(key: string, value: string): JsonObject {

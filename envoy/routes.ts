@@ -1,15 +1,15 @@
 import { ConfigService } from '#gen/tideway/config/v1/config_service_pb.ts';
-import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { ControlService } from '#gen/tideway/control/v1/control_service_pb.ts';
 import { EventService } from '#gen/tideway/events/v1/event_service_pb.ts';
 import { RelayService } from '#gen/tideway/relay/v1/relay_service_pb.ts';
+import { allowedToPages, withoutCors } from './allowed-to-pages.ts';
 import { AIP_SERVICES, LUA, STREAM_SERVICES, TRANSCODER, transcoder } from './http-filters.ts';
 import { type JsonObject, seconds, typed } from './json.ts';
 import { pathsOf, pathVariablesOf } from './json-paths.ts';
 import { knownFieldsScript } from './known-fields.ts';
 import { edgeEjection, edgeSizes, edgeTimeouts } from './limits.ts';
 import type { EdgeOptions } from './options.ts';
-import { CHANNEL_HEADER, hashedBy } from './stream-affinity.ts';
+import { hashedBy } from './stream-affinity.ts';
 import { holdUntilWhole } from './whole-answers.ts';
 
 /**
@@ -47,14 +47,12 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       repeatable({ prefix: '/tideway.stream.v1.StreamService/' }, 'stream'),
       // Changes are made once: what may have arrived is not sent again.
       route({ prefix: `/${ControlService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
-      ownPagesOnly(
-        route({ prefix: `/${AccountService.typeName}/` }, 'control', unary('connect-failure,refused-stream')),
-      ),
+      ownPagesOnly(route({ prefix: withoutCors.accounts }, 'control', unary('connect-failure,refused-stream'))),
       // What relays ask has no effect: it is safe to ask again.
       route({ path: `/${ConfigService.typeName}/WatchProjectConfigs` }, 'config', listening),
       route({ prefix: `/${ConfigService.typeName}/` }, 'config', unary('connect-failure,refused-stream,reset')),
       route({ prefix: '/api/0/relays/' }, 'config', unary('connect-failure,refused-stream,reset')),
-      intake({ prefix: '/api/' }),
+      intake({ prefix: withoutCors.intake }),
       route({ prefix: `/${RelayService.typeName}/` }, 'relay', openEnded(edgeTimeouts.publishStreamIdleSec)),
       route({ path: `/${EventService.typeName}/ReadAttachment` }, 'events', listening),
       route({ prefix: `/${EventService.typeName}/` }, 'events', unary('connect-failure,refused-stream,reset')),
@@ -67,7 +65,7 @@ export function virtualHost(options: EdgeOptions): JsonObject {
       // The transcoder turns what it knows into an RPC, which the routes above then take. What stays is nothing.
       { ...untranscoded({ prefix: '/v1/' }), typed_per_filter_config: jsonChecks },
       // Here what stays are the redirects to and from an OpenID provider.
-      ownPagesOnly(route({ prefix: '/auth/' }, 'control', unary('connect-failure,refused-stream')), jsonChecks),
+      ownPagesOnly(route({ prefix: withoutCors.auth }, 'control', unary('connect-failure,refused-stream')), jsonChecks),
       options.upstreams.web
         ? route({ prefix: '/' }, 'web', unary('connect-failure,refused-stream'))
         : noSuchPath({ prefix: '/' }),
@@ -223,18 +221,8 @@ function ownPagesOnly(of: JsonObject, filters: JsonObject = {}): JsonObject {
  */
 const cors: JsonObject = typed('envoy.extensions.filters.http.cors.v3.CorsPolicy', {
   allow_origin_string_match: [{ safe_regex: { regex: '.*' } }],
-  allow_methods: 'GET, POST, PATCH, DELETE, OPTIONS',
-  allow_headers: [
-    'authorization',
-    CHANNEL_HEADER,
-    'content-type',
-    'connect-protocol-version',
-    'connect-timeout-ms',
-    'last-event-id',
-    'x-grpc-web',
-    'x-user-agent',
-    'grpc-timeout',
-  ].join(', '),
+  allow_methods: allowedToPages.methods,
+  allow_headers: allowedToPages.headers,
   expose_headers: 'grpc-status, grpc-message, grpc-status-details-bin, retry-after, tideway-duplicate',
   max_age: '7200',
 });

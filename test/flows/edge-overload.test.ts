@@ -1,6 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AccountService } from '#gen/tideway/control/v1/account_service_pb.ts';
 import { Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { edgeOverload, edgeSizes } from '../../envoy/limits.ts';
 import { listen } from '../support/events.ts';
@@ -98,6 +99,25 @@ test('bodies that are never whole take no more than its heap, and whoever listen
     expect([path, answer.header('access-control-allow-origin')]).toEqual([path, '*']);
     expect(answer.header('access-control-expose-headers')).toContain('retry-after');
   }
+  // A browser asks before most calls, and without this its page would not see the answers above; pages of our own alone may
+  // call what has cookies, and the intake says its own headers.
+  const preflight = { origin: 'http://app.example', 'access-control-request-method': 'POST' };
+  const asked = [
+    '/publish/1/x',
+    '/v1/messages:publish',
+    '/auth/oidc',
+    `/${AccountService.typeName}/SignIn`,
+    '/api/1/envelope/',
+  ];
+  const allowed: string[] = [];
+  for (const path of asked) {
+    const answer = await fetch(story.url + path, { method: 'OPTIONS', headers: preflight });
+    const names = answer.headers.get('access-control-allow-headers')?.split(', ') ?? [];
+    if (answer.ok && names.includes('authorization')) allowed.push(path);
+    expect([path, answer.ok, (await answer.text()) === '']).toEqual([path, answer.ok, answer.ok]);
+    expect(answer.headers.get('access-control-allow-credentials')).toBe(null);
+  }
+  expect(allowed).toEqual(asked.slice(0, 2));
   const first = await publish(Phase.DELTA);
   await until('it is heard', () => heard.events().some(({ id }) => id === first));
 
