@@ -21,8 +21,11 @@ import { welcome } from './lib/welcome.mjs';
 /** @typedef {import('./lib/child.mjs').Child} Child */
 
 const DEFAULT_DATA_DIR = '.tideway';
+const MONOLITH = 'the monolith';
 /** Longer than a service waits for a database: it then says itself what it can't reach. */
 const READY_DEADLINE_MS = 60_000;
+/** From then on silence would be taken for a hang. */
+const PATIENCE_MS = 5_000;
 /** A developer's Ctrl-C should not take as long as a deployment's drain. */
 const DEVELOPMENT_DRAIN_SEC = 2;
 const DEFAULT_DRAIN_SEC = 30;
@@ -53,8 +56,11 @@ async function main() {
   const folder = mkdtempSync(join(tmpdir(), 'tideway-'));
   try {
     const config = await renderConfig(folder, settings.env);
-    children.push(startChild('the monolith', node, ['services/monolith/main.ts'], { cwd: root, env: settings.env }));
-    if ((await readiness(`http://127.0.0.1:${settings.port}/healthz`, children, stop)) === 'stop') return;
+    children.push(startChild(MONOLITH, node, ['services/monolith/main.ts'], { cwd: root, env: settings.env }));
+    const patience = settings.hasDatabase ? setTimeout(sayWaiting, PATIENCE_MS) : undefined;
+    const outcome = await readiness(`http://127.0.0.1:${settings.port}/healthz`, children, stop);
+    clearTimeout(patience);
+    if (outcome === 'stop') return;
     children.push(startChild('Envoy', envoy, envoyArguments(config), { cwd: root, env: settings.env, folder }));
     if ((await readiness(`${settings.url}/healthz`, children, stop)) === 'stop') return;
 
@@ -95,6 +101,7 @@ function readSettings(given) {
     devFile,
     dataDir,
     drainMs: (Number(drainSec) || 0) * 1_000,
+    hasDatabase: Boolean(given['DATABASE_URL']),
   };
 }
 
@@ -125,7 +132,11 @@ async function readiness(url, children, stop) {
   if (outcome === 'ready' || outcome === 'stop') return outcome;
   if (outcome === 'too late') throw new Failure(`${url} did not answer within ${READY_DEADLINE_MS / 1_000} s`);
   // Exit code 1 is our services' way to end after they have said why they can't start.
-  throw new Failure(outcome.code === 1 ? '' : `${outcome.name} ${outcome.how}`);
+  throw new Failure(outcome.code === 1 && outcome.name === MONOLITH ? '' : `${outcome.name} ${outcome.how}`);
+}
+
+function sayWaiting() {
+  process.stderr.write("tideway: still starting: a database that can't be reached is waited for half a minute\n");
 }
 
 /** @param {readonly Child[]} children */

@@ -65,6 +65,12 @@ describe('one port', () => {
     await expect(second).rejects.toThrow(`port ${listening.port} on 127.0.0.1 is taken by another program`);
   });
 
+  test("says in one line that an address is not this machine's", async () => {
+    await expect(listen({ host: '192.0.2.1', port: 9, handler: echo })).rejects.toThrow(
+      "can't listen on port 9 of 192.0.2.1 (EADDRNOTAVAIL)",
+    );
+  });
+
   test('answers 500 if a handler throws, and goes on', async () => {
     const errors: unknown[] = [];
     const fail: NodeHandler = () => {

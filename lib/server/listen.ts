@@ -51,10 +51,18 @@ export class PortTakenError extends Error {
   }
 }
 
+/** This machine has no such address, or keeps the port from this user. */
+export class CantListenError extends Error {
+  override readonly name = 'CantListenError';
+  constructor(host: string, port: number, code: string) {
+    super(`can't listen on port ${port} of ${host} (${code})`);
+  }
+}
+
 /** While stopping: how often connections are looked at that have become idle. */
 const IDLE_SWEEP_INTERVAL_MS = 100;
 
-/** @throws PortTakenError */
+/** @throws PortTakenError, CantListenError */
 export async function listen(options: ListenOptions): Promise<Listening> {
   const limits = { ...DEFAULT_LISTEN_LIMITS, ...options.limits };
   const onError = options.onError ?? (() => {});
@@ -154,8 +162,8 @@ function takeOverConnections(server: Server, onConnection: (socket: Socket) => v
 
 function listenOn(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(error.code === 'EADDRINUSE' ? new PortTakenError(host, port) : error);
+    server.once('error', ({ code = '' }: NodeJS.ErrnoException) => {
+      reject(code === 'EADDRINUSE' ? new PortTakenError(host, port) : new CantListenError(host, port, code));
     });
     server.listen({ host, port, backlog: ACCEPT_BACKLOG }, () => {
       server.removeAllListeners('error');

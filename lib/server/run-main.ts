@@ -5,7 +5,7 @@ import { LogUnavailableError } from '#lib/log/log.ts';
 import { SchemaTooNewError, StoreUnavailableError, UnusableFileError } from '#lib/sql/database-errors.ts';
 import { InvalidDatabaseUrlError } from '#lib/sql/postgres-url.ts';
 import { ConfigError } from './env.ts';
-import { PortTakenError } from './listen.ts';
+import { CantListenError, PortTakenError } from './listen.ts';
 import type { RunningService } from './run-service.ts';
 
 /** What whoever starts it can mend, and whose message says how. */
@@ -15,6 +15,7 @@ const EXPECTED = [
   InvalidDatabaseUrlError,
   InvalidRedisUrlError,
   PortTakenError,
+  CantListenError,
   SchemaTooNewError,
   StoreUnavailableError,
   LogUnavailableError,

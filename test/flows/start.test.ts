@@ -184,6 +184,14 @@ describe('npm start', () => {
   });
 });
 
+test('says that it waits for a database', async () => {
+  const running = start({ DATABASE_URL: 'postgres://127.0.0.1:1/none' });
+  await until('it says so', () => running.output().includes('tideway: still starting: a database '));
+  running.process.kill('SIGINT');
+  expect(await running.ended).toBe(0);
+  await nothingIsLeft();
+});
+
 describe('one clear line, and nothing left running, for', () => {
   async function refusal(env: Readonly<Record<string, string>> = {}): Promise<string> {
     const running = start(env);
@@ -215,6 +223,12 @@ describe('one clear line, and nothing left running, for', () => {
       /^tideway: TIDEWAY_DATA_DIR: .* ENOTDIR: .*'\/dev\/null\/keys'\n$/,
     ],
     ['production without its settings', { NODE_ENV: 'production' }, /^tideway: [A-Z_]+ is not set\n$/],
+    [
+      "an address that is not this machine's",
+      { TIDEWAY_HOST: '192.0.2.1' },
+      /^tideway: can't listen on .* 192\.0\.2\.1 .*\n$/,
+    ],
+    ['an Envoy that ends at once', { TIDEWAY_ENVOY: '/bin/false' }, /^tideway: Envoy ended with exit code 1\n$/],
     ['an Envoy that is not there', { TIDEWAY_ENVOY: '/nowhere' }, /^tideway: TIDEWAY_ENVOY names \/nowhere.*\n$/],
   ])('%s', async (_, env, line) => {
     expect(await refusal(env)).toMatch(line);
