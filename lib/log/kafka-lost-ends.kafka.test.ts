@@ -193,7 +193,7 @@ describe.concurrent('Kafka that loses the end of a partition', { timeout: TEST_T
     await log.close();
   });
 
-  test('where it was set back to before an epoch that somebody keeps, it goes on', async () => {
+  test('where it was set back to before an epoch that somebody keeps it goes on, and where it was made anew it begins', async () => {
     await using kafka = await startKafka();
     const log = await openLog({ kafka: { brokers: [kafka.brokers] }, partitions: 1 });
     const topic = newTopic();
@@ -206,6 +206,14 @@ describe.concurrent('Kafka that loses the end of a partition', { timeout: TEST_T
     await using collector = new Collector(log, [topic], { keptPosition });
     await collector.has(2);
     expect(collector.values).toEqual(['1', '2']);
+    // Nothing of it was handled by whoever is told: it is a topic that was made anew.
+    await using anew = new Collector(log, [topic], {
+      keptPosition: async () => ({ offset: 5n, epoch: 0 }),
+      onEndLost: async () => false,
+    });
+    await anew.has(3);
+    expect(anew.values).toEqual(['0', '1', '2']);
+    expect(anew.errors).toEqual([]);
     await log.close();
   });
 });
