@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { startRedisCluster } from '../../test/support/redis-cluster.ts';
 import { until } from '../../test/support/until.ts';
-import { openCache, openStoreUnderTest, PATIENCE_MS } from './config-testing.ts';
+import { openCache, openStoreUnderTest, PATIENCE_MS, SHARED_PATIENCE_MS } from './config-testing.ts';
 import { CONFIG_SHARDS, configKey } from './redis-config-keys.ts';
 import { createRedisConfigs } from './redis-configs.ts';
 
@@ -25,7 +25,8 @@ test('on a Cluster: a second process does no SQL, and changes reach both', async
     return found.some((value) => / config /.test(value ?? ''));
   };
   const open = async (processes: number) => {
-    const shared = createRedisConfigs({ url: cluster.url, changes: under.seen.changes, keepMs: 60_000 });
+    const options = { url: cluster.url, changes: under.seen.changes, keepMs: 60_000, deadlineMs: SHARED_PATIENCE_MS };
+    const shared = createRedisConfigs(options);
     const cache = openCache(under, { shared });
     const marks = processes * CONFIG_SHARDS.length;
     await until('it has joined', async () => (await count('tideway:config:*:mark:*')) === marks);

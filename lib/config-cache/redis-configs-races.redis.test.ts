@@ -5,7 +5,13 @@ import { type RedisServer, startRedis } from '../../test/support/redis.ts';
 import { dumpOf, type RedisDump, setBackTo } from '../../test/support/redis-dump.ts';
 import { until } from '../../test/support/until.ts';
 import type { ConfigCache } from './config-cache.ts';
-import { openCache, openStoreUnderTest, PATIENCE_MS, type StoreUnderTest } from './config-testing.ts';
+import {
+  openCache,
+  openStoreUnderTest,
+  PATIENCE_MS,
+  SHARED_PATIENCE_MS,
+  type StoreUnderTest,
+} from './config-testing.ts';
 import { CONFIG_SHARDS } from './redis-config-keys.ts';
 import { createRedisConfigs } from './redis-configs.ts';
 
@@ -109,7 +115,8 @@ test('whoever has caught up never answers with what was before', { timeout: 120_
 type Project = Awaited<ReturnType<StoreUnderTest['addProject']>> | undefined;
 
 function openProcess(under: StoreUnderTest): ConfigCache {
-  const shared = createRedisConfigs({ url: server.url, changes: under.seen.changes, keepMs: 60_000 });
+  const options = { url: server.url, changes: under.seen.changes, keepMs: 60_000, deadlineMs: SHARED_PATIENCE_MS };
+  const shared = createRedisConfigs(options);
   return openCache(under, { shared });
 }
 

@@ -3,7 +3,13 @@ import { type RedisServer, startRedis } from '../../test/support/redis.ts';
 import { dumpOf, setBackTo } from '../../test/support/redis-dump.ts';
 import { until } from '../../test/support/until.ts';
 import type { ConfigCache, Lookup } from './config-cache.ts';
-import { openCache, openStoreUnderTest, PATIENCE_MS, type StoreUnderTest } from './config-testing.ts';
+import {
+  openCache,
+  openStoreUnderTest,
+  PATIENCE_MS,
+  SHARED_PATIENCE_MS,
+  type StoreUnderTest,
+} from './config-testing.ts';
 import { CONFIG_SHARDS, configKey, configShardOf, configStateKey } from './redis-config-keys.ts';
 import { createRedisConfigs } from './redis-configs.ts';
 
@@ -21,7 +27,8 @@ beforeEach(async () => {
 
 /** A process: it has a memory of its own, and shares the store and Redis. */
 async function openProcess(from: StoreUnderTest = under): Promise<ConfigCache> {
-  const shared = createRedisConfigs({ url: server.url, changes: from.seen.changes, keepMs: 60_000 });
+  const options = { url: server.url, changes: from.seen.changes, keepMs: 60_000, deadlineMs: SHARED_PATIENCE_MS };
+  const shared = createRedisConfigs(options);
   const cache = openCache(from, { shared });
   await joined();
   return cache;

@@ -17,6 +17,8 @@ export interface RedisConfigsOptions extends RedisPlace {
   readonly changes: Pick<ChangeLog, 'since'>;
   /** How long an entry is kept. */
   readonly keepMs: number;
+  /** For each answer of Redis. */
+  readonly deadlineMs?: number;
 }
 
 /** A shard as this process knows it. It is used only while it is joined. */
@@ -61,7 +63,8 @@ class RedisConfigs implements SharedConfigs {
     this.#options = options;
     this.#connection = connectTo(options, CONNECTION_TIMEOUT_MS);
     this.#connection.whenOpen(defineConfigScripts);
-    this.#commands = new RedisCommands(this.#connection, { timeoutMs: SHARED_DEADLINE_MS, maxInFlight: MAX_IN_FLIGHT });
+    const { deadlineMs: timeoutMs = SHARED_DEADLINE_MS } = options;
+    this.#commands = new RedisCommands(this.#connection, { timeoutMs, maxInFlight: MAX_IN_FLIGHT });
     this.#writes = new RedisConfigWrites((send) => this.#try(send));
   }
 
