@@ -32,6 +32,8 @@ export class Listener {
   #handlers;
   #lastId = '';
   #over = false;
+  /** True while nothing has come after `expired`, which ends the response if the stream has ended. */
+  #expired = false;
   #closed = false;
   #failures = 0;
   /** @type {EventSource | undefined} */
@@ -100,6 +102,7 @@ export class Listener {
   /** @param {MessageEvent<string>} event */
   #onStream(event) {
     this.#lastId = event.lastEventId;
+    this.#expired = false;
     const message = JSON.parse(event.data);
     this.#handlers.onMessage(message, event.lastEventId);
     if (message.phase === 'PHASE_END') this.#stop();
@@ -109,6 +112,7 @@ export class Listener {
   #onControl(event) {
     if (event.lastEventId) this.#lastId = event.lastEventId;
     const type = String(JSON.parse(event.data).control_type);
+    this.#expired = type === 'expired';
     this.#handlers.onControl(type, CONTROLS[type] ?? type, event.lastEventId);
     if (type === 'producer_lost') this.#stop();
     if (type === 'server_draining') {
@@ -128,7 +132,7 @@ export class Listener {
       // After the end too: EventSource can't know, until the answer to this reconnect tells it.
       return this.#handlers.onState(this.#over ? 'stopping' : 'reconnecting', 'reconnecting by itself');
     }
-    if (this.#over) {
+    if (this.#over || this.#expired) {
       clearTimeout(this.#timer);
       return this.#handlers.onState('ended', 'ended: EventSource stopped by itself (204)');
     }

@@ -1,4 +1,11 @@
 const MAX_ROWS = 300;
+/** By the clock of whoever looks on. */
+const TIME = new Intl.DateTimeFormat('en-GB', {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  fractionalSecondDigits: 3,
+});
 
 /**
  * Adds a row on top of the log of what happened.
@@ -9,7 +16,7 @@ const MAX_ROWS = 300;
 export function logRow(body, { where, what, kind = 'state', id = '', latencyMs }) {
   const row = document.createElement('tr');
   row.dataset['kind'] = kind;
-  const time = new Date().toISOString().slice(11, 23);
+  const time = TIME.format();
   for (const text of [time, where, what, id, latencyMs === undefined ? '' : milliseconds(latencyMs)]) {
     row.insertCell().textContent = text;
   }

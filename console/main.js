@@ -54,9 +54,11 @@ async function prepare() {
 
 async function onStart() {
   if (!development) return;
-  start.disabled = true;
   demo?.close();
+  demo = undefined;
   clear();
+  showButtons();
+  start.disabled = true;
   try {
     demo = await Demo.start(development);
   } catch (error) {
@@ -231,6 +233,10 @@ function clear() {
     byId(id).dataset['state'] = 'idle';
     byId(id).textContent = 'not connected';
   }
+  byId('channel').textContent = 'none yet';
+  byId('verdict').dataset['verdict'] = 'none';
+  byId('verdict').textContent = 'Nothing published yet.';
+  byId('terminal').hidden = true;
   join.disabled = true;
 }
 

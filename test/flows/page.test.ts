@@ -2,6 +2,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launchChromium } from '../support/chromium.ts';
 import { cliHome, runCli } from '../support/cli.ts';
+import { startRedis } from '../support/redis.ts';
 import { type Story, startStory } from '../support/story.ts';
 import { until } from '../support/until.ts';
 
@@ -136,6 +137,27 @@ describe('the page', () => {
     }
   });
 
+  it('ends a listener that joins when the log of an ended stream is gone', async () => {
+    await using redis = await startRedis();
+    const other = await startStory({ REDIS_URL: redis.url });
+    try {
+      await page.goto(other.url);
+      await page.getByLabel('Text to publish').fill('short');
+      await press('Start a stream');
+      await untilShown('listener-state', 'ended');
+      const channel = (await shown('channel').textContent()) ?? '';
+      // As two minutes do.
+      const [log = ''] = await redis.admin.keys(`*${channel}*:log`);
+      expect(await redis.admin.del(log)).toBe(1);
+      await press('Join now');
+      await untilShown('late-state', 'ended');
+      expect(await shown('log').textContent()).toContain('expired: Nothing of what came after');
+      expect(await shown('log').textContent()).not.toContain('Trying again.');
+    } finally {
+      await other.stop();
+    }
+  });
+
   it('fits a phone, and can be worked by keyboard', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
     await page.getByLabel('Text to publish').fill('short');
@@ -151,12 +173,20 @@ describe('the page', () => {
     const other = await startStory();
     try {
       await page.goto(other.url);
-      // The page is loaded before it has learnt whom to publish as.
-      await page.locator('#start:enabled').waitFor();
+      await page.getByLabel('End the stream after the text').uncheck();
+      await page.getByLabel('Text to publish').fill('before');
+      await press('Start a stream');
+      await untilShown('listener-text', 'before');
+      // What was last published is answered.
+      await page.locator('#more:enabled').waitFor();
       other.monolith.kill('SIGKILL');
       await other.monolith.exited;
       await press('Start a stream');
       await untilShown('problem', /^The edge refused a stream: 503, /);
+      // Nothing of the stream before is left to press, or to be read.
+      for (const id of ['more', 'end', 'cut', 'join']) expect(await shown(id).isDisabled()).toBe(true);
+      expect(await shown('verdict').textContent()).toBe('Nothing published yet.');
+      expect(await shown('terminal').isVisible()).toBe(false);
       await other.edge.stop();
       await press('Start a stream');
       await untilShown('problem', /does not answer\. Is "npm start" still running\?$/);
