@@ -20,11 +20,20 @@ export function streamCluster(name: string, endpoints: readonly Endpoint[], affi
 
 /** The relay's HTTP side, spoken to in HTTP/1.1: of many short requests each costs Node about half of what it does in h2. */
 export function intakeCluster(name: string, endpoints: readonly Endpoint[]): JsonObject {
-  return clusterOf(name, endpoints, {
+  const relays = clusterOf(name, endpoints, {
     protocol: h1,
     filters: [],
     healthCheck: { http_health_check: { path: '/api/relay/healthcheck/ready/' } },
   });
+  // Each relay bounds by itself how many of them one caller has: with one bound for all, a few relays' shares were all of it.
+  const [all] = relays.circuit_breakers.thresholds;
+  return {
+    ...relays,
+    circuit_breakers: {
+      thresholds: [{ ...all, max_connections: edgeSizes.downstreamConnections }],
+      per_host_thresholds: [{ max_connections: edgeSizes.upstreamConnections }],
+    },
+  };
 }
 
 interface Manner {
@@ -33,7 +42,7 @@ interface Manner {
   readonly healthCheck: JsonObject;
 }
 
-function clusterOf(name: string, endpoints: readonly Endpoint[], manner: Manner): JsonObject {
+function clusterOf(name: string, endpoints: readonly Endpoint[], manner: Manner) {
   const { protocol, filters, healthCheck } = manner;
   return {
     name,

@@ -91,6 +91,7 @@ export const edgeSizes = {
   heapMiB: 1_536,
   /** Streams to one service. Every listener is one. Above `downstreamConnections`: HTTP/2 clients have several. */
   upstreamStreams: 50_000,
+  /** To one service; of those that SDKs send over, to one relay. */
   upstreamConnections: 2_048,
   /**
    * Where a channel's listeners are kept together: what a stream process may have of the average, before others get the

@@ -1,4 +1,4 @@
-/** An eighth of what the edge has of connections to a relay (`upstreamConnections` in envoy/limits.ts). */
+/** An eighth of what the edge has of connections to each relay (`upstreamConnections` in envoy/limits.ts). */
 export const DEFAULT_MAX_BODIES_PER_ADDRESS = 256;
 
 /** Between two words about a caller that has all it may: an attack must not fill the log. */
