@@ -62,27 +62,27 @@ async function listOrganizations(
 ): Promise<Page<Organization>> {
   const { userId, ids } = query;
   const paging = new Paging(query, 'organizations', userId, ids);
-  const { after } = paging;
   if (ids?.length === 0) return { items: [], nextPageToken: '' };
-  const rows = await access.read((db) =>
-    db
-      .selectFrom('organizations')
-      .selectAll()
-      .$if(ids !== undefined, (some) => some.where('id', 'in', ids ?? []))
-      .$if(userId !== undefined, (some) =>
-        some.where('id', 'in', (eb) =>
-          eb
-            .selectFrom('members')
-            .select('organization_id')
-            .where('user_id', '=', userId ?? ''),
-        ),
-      )
-      .$if(after !== undefined, (some) => some.where('id', '>', after ?? 0n))
-      .orderBy('id')
-      .limit(paging.limit)
-      .execute(),
-  );
-  return paging.page(rows, ({ id }) => id, organizationOf);
+  const piece = (after: bigint | undefined, limit: number) =>
+    access.read((db) =>
+      db
+        .selectFrom('organizations')
+        .selectAll()
+        .$if(ids !== undefined, (some) => some.where('id', 'in', ids ?? []))
+        .$if(userId !== undefined, (some) =>
+          some.where('id', 'in', (eb) =>
+            eb
+              .selectFrom('members')
+              .select('organization_id')
+              .where('user_id', '=', userId ?? ''),
+          ),
+        )
+        .$if(after !== undefined, (some) => some.where('id', '>', after ?? 0n))
+        .orderBy('id')
+        .limit(limit)
+        .execute(),
+    );
+  return paging.read(piece, ({ id }) => id, organizationOf);
 }
 
 function updateOrganization(

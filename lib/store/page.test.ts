@@ -20,6 +20,38 @@ describe('paging', () => {
     expect(new Paging({ pageToken }, 'x').after).toBe(2n);
   });
 
+  test('reads in pieces what may be large, and no more than a page', async () => {
+    const asked: [bigint | undefined, number][] = [];
+    const rows = numbers(1, 130).map((id) => ({ id, text: id === 127n ? 'x'.repeat(2_000_000) : 'x' }));
+    const piece = async (after: bigint | undefined, limit: number) => {
+      asked.push([after, limit]);
+      return rows.filter(({ id }) => id > (after ?? 0n)).slice(0, limit);
+    };
+    const read = async (pageSize: number, pageToken = '') => {
+      const page = await new Paging({ pageSize, pageToken }, 'x').read(
+        piece,
+        ({ id }) => id,
+        ({ id }) => Number(id),
+      );
+      return { ...page, asked: asked.splice(0) };
+    };
+    expect(await read(50)).toMatchObject({
+      items: { length: 50, 49: 50 },
+      asked: [
+        [undefined, 50],
+        [50n, 1],
+      ],
+    });
+    const first = await read(1_000);
+    expect(first.items).toHaveLength(126);
+    // However large, it is a page.
+    const second = await read(1_000, first.nextPageToken);
+    expect(second.items).toEqual([127]);
+    expect(await read(1_000, second.nextPageToken)).toMatchObject({ items: [128, 129, 130], nextPageToken: '' });
+    expect(await read(3, second.nextPageToken)).toMatchObject({ items: [128, 129, 130], nextPageToken: '' });
+    expect((await read(2, second.nextPageToken)).nextPageToken).not.toBe('');
+  });
+
   test('takes a token of the same query only', () => {
     const { nextPageToken: pageToken } = new Paging({ pageSize: 1 }, 'x', 1n).page(numbers(1, 2), same, String);
     for (const query of [['x', 2n], ['x'], ['x', 1n, undefined], ['y', 1n]]) {

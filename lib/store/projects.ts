@@ -81,15 +81,16 @@ async function getProject(access: Access, organizationId: bigint, ref: Ref): Pro
 
 async function listProjects(access: Access, organizationId: bigint, query: PageRequest): Promise<Page<Project>> {
   const paging = new Paging(query, 'projects', organizationId);
-  const rows = await access.read((db) =>
-    projectRows(db)
-      .where('projects.organization_id', '=', organizationId)
-      .where('projects.id', '>', paging.after ?? 0n)
-      .orderBy('projects.id')
-      .limit(paging.limit)
-      .execute(),
-  );
-  return paging.page(rows, ({ id }) => id, projectOf);
+  const piece = (after = 0n, limit: number) =>
+    access.read((db) =>
+      projectRows(db)
+        .where('projects.organization_id', '=', organizationId)
+        .where('projects.id', '>', after)
+        .orderBy('projects.id')
+        .limit(limit)
+        .execute(),
+    );
+  return paging.read(piece, ({ id }) => id, projectOf);
 }
 
 function updateProject(

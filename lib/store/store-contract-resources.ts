@@ -152,6 +152,19 @@ export function describeResources(getStore: () => Store): void {
       expect(await store.changes.cursor()).toBe(cursor);
     });
 
+    test('of large ones a page has fewer', async () => {
+      const store = getStore();
+      const organization = await newOrganization(store);
+      const filters = create(FilterSettingsSchema, { releases: Array.from({ length: 200 }, () => 'x'.repeat(1_000)) });
+      const made = Array.from({ length: 9 }, (_, at) =>
+        store.projects.create(ACTOR, organization.id, { name: `${at}`, filters }),
+      );
+      const ids = (await Promise.all(made)).map(({ id }) => id).sort((a, b) => Number(a - b));
+      const pages = await everyPage((page) => store.projects.list(organization.id, page), 1_000);
+      expect(pages.map((page) => page.length)).toEqual([5, 4]);
+      expect(pages.flat().map(({ id }) => id)).toEqual(ids);
+    });
+
     test('of many racing updates with one etag, one happens', async () => {
       const store = getStore();
       const { organization, project } = await newProject(store);

@@ -99,7 +99,10 @@ export type By = Actor | Mandate;
 export type Ref = bigint | string;
 
 export interface PageRequest {
-  /** Up to {@link MAX_PAGE_SIZE}, more is taken as that; 0 and undefined: {@link DEFAULT_PAGE_SIZE}. */
+  /**
+   * Up to {@link MAX_PAGE_SIZE}, more is taken as that; 0 and undefined: {@link DEFAULT_PAGE_SIZE}. Fewer are answered where
+   * they are large.
+   */
   readonly pageSize?: number | undefined;
   /** Of the page before; empty: the first. One of another query is refused as `page_token`. */
   readonly pageToken?: string | undefined;

@@ -1095,7 +1095,8 @@ export const ListRegionsResponseSchema: GenMessage<ListRegionsResponse> = /*@__P
  *
  * Organizations and projects are named by number or slug, keys by their public key, everything else by its id.
  *
- * A list answers up to 50 items, or `page_size`, up to 1000; `next_page_token` is empty on the last page.
+ * A list answers up to 50 items, or `page_size`, up to 1000, and fewer where they are large, so that a page stays below
+ * 4 MiB; `next_page_token` is empty on the last page.
  *
  * An update changes the fields that `update_mask` names; without a mask those that are set, and of `filters` and
  * `scrubbing` each field that is set. A mask can name what is to be cleared, a field within `filters` or `scrubbing`, and
