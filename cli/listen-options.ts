@@ -19,7 +19,7 @@ it makes one, and says how to publish to it.
   --org <id>             the organization                (TIDEWAY_ORG_ID, or what \`npm start\` wrote)
   --token <jwt>          the stream token                (TIDEWAY_STREAM_TOKEN, which wins: others on this machine can
                                                           see flags; or one that the edge is asked for)
-  --retry-sec <n>        how long to keep trying when the edge is away (60)
+  --retry-sec <n>        how long to keep trying when the edge goes away (60)
   --help
 
 A payload {"text": "…"} is printed as its text, exactly; any other as a line of JSON. News about the stream itself goes

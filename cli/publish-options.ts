@@ -27,7 +27,7 @@ Where to
   --org <id>             the organization                (TIDEWAY_ORG_ID, or what \`npm start\` wrote)
   --token <jwt>          the publish token               (TIDEWAY_PUBLISH_TOKEN, which wins: others on this machine
                                                           can see flags; or what \`npm start\` wrote)
-  --retry-sec <n>        how long to keep trying when the edge is away (60)
+  --retry-sec <n>        how long to keep trying when the edge goes away (60)
   --quiet                no ids
   --help
 
