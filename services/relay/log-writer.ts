@@ -17,7 +17,10 @@ export interface Part {
   readonly outcomes: readonly Outcome[];
 }
 
-/** `refused`: the log will never take it. `closed`: it was closed before it did. Of either, some may be there. */
+/**
+ * `refused`: the log will never take its records, of which some may be there; its outcomes are. `closed`: it was closed
+ * before it did; some of it may be there.
+ */
 export type Written = 'logged' | 'refused' | 'closed';
 
 /** What is appended at once: far less than may wait to be. */
@@ -50,6 +53,7 @@ interface Waiting {
 interface Owned {
   readonly part: number;
   readonly record: NewRecord;
+  readonly isOutcome: boolean;
 }
 
 /** Appends until it has worked, however long the log is away. Whoever writes bounds how much that may be. */
@@ -105,9 +109,9 @@ export class LogWriter {
   async #write(parts: readonly Part[], lane: Lane): Promise<Written[]> {
     const written = parts.map((): Written => 'logged');
     const all = parts.flatMap(({ records, outcomes }, part) => [
-      ...records.map((record) => ({ part, record })),
+      ...records.map((record) => ({ part, record, isOutcome: false })),
       // Stamped once: what is appended again must be known again.
-      ...outcomes.map((outcome) => ({ part, record: outcomeRecord(outcome, nextStamp(lane)) })),
+      ...outcomes.map((outcome) => ({ part, record: outcomeRecord(outcome, nextStamp(lane)), isOutcome: true })),
     ]);
     for (let from = 0; from < all.length; ) {
       const to = endOfPiece(all, from);
@@ -123,21 +127,22 @@ export class LogWriter {
 
   /** Of what the log will never take one part may be to blame: the others need not go with it. */
   async #writePiece(piece: readonly Owned[], written: Written[]): Promise<Written> {
-    const left = piece.filter(({ part }) => written[part] === 'logged');
+    const left = piece.filter(({ part, isOutcome }) => written[part] === 'logged' || isOutcome);
     if (left.length === 0) return 'logged';
     const result = await this.#append(left.map(({ record }) => record));
     if (result !== 'refused') return result;
-    const [first] = left;
-    const others = left.filter(({ part }) => part !== first?.part);
-    if (first === undefined || others.length === 0) {
-      if (first !== undefined) written[first.part] = 'refused';
+    const parts = new Set(left.map(({ part }) => part));
+    if (parts.size > 1) {
+      for (const part of parts) {
+        const ofPart = left.filter((each) => each.part === part);
+        if ((await this.#writePiece(ofPart, written)) === 'closed') return 'closed';
+      }
       return 'logged';
     }
-    for (const part of new Set(left.map((each) => each.part))) {
-      const ofPart = left.filter((each) => each.part === part);
-      if ((await this.#writePiece(ofPart, written)) === 'closed') return 'closed';
-    }
-    return 'logged';
+    for (const part of parts) written[part] = 'refused';
+    // Some may be there already. By other stamps, with what is said in place of the records, they would count twice.
+    const outcomes = left.filter(({ isOutcome }) => isOutcome);
+    return outcomes.length < left.length ? this.#writePiece(outcomes, written) : 'logged';
   }
 
   async #append(records: readonly NewRecord[]): Promise<Written> {

@@ -148,6 +148,27 @@ describe('what the log can never take', () => {
     expect(under.pipeline.ready()).toBe(true);
   });
 
+  test('what it took beside that counts once', async () => {
+    const under = openPipeline();
+    const { log } = under;
+    const append = log.append.bind(log);
+    // As Kafka does it, each of whose partitions answers for itself.
+    log.append = async (records) => {
+      const taken = records.filter(({ value }) => !Buffer.from(value).includes('poison'));
+      await append(taken);
+      if (taken.length < records.length) throw new RangeError('no');
+    };
+    const refused = item('refused', '{"outcome":"filtered","reason":"localhost","category":"session","quantity":7}');
+    const accepted = ['{}', 'poison', '{}'].map((text) =>
+      under.pipeline.accept(received([item('event', text), refused])),
+    );
+    expect(await Promise.all(accepted.map(settled))).toEqual([true, true, true]);
+    const stamps = new Map(log.outcomes().map((outcome) => [JSON.stringify(outcome.stamp), outcome]));
+    const counted = [...stamps.values()].map(({ outcome, category, quantity }) => [outcome, category, quantity]);
+    expect(counted.sort()).toEqual([...Array(3).fill(['filtered', 'session', 7]), ['invalid', 'error', 1]]);
+    expect(under.pipeline.counters.outcomes).toMatchObject({ filtered: 3, invalid: 1 });
+  });
+
   test('many small attachments go in pieces where together they are too much for a record', async () => {
     const under = openPipeline();
     const small = Array.from({ length: 30 }, () => item('attachment', Buffer.alloc(16 * 1024)));

@@ -40,7 +40,7 @@ interface Done {
   readonly records: readonly NewRecord[];
   readonly outcomes: readonly Outcome[];
   readonly events: number;
-  /** What is said in place of all that, where the log will never take it. */
+  /** What is said in place of the records, where the log will never take them. */
   readonly instead?: (() => readonly Outcome[]) | undefined;
 }
 
@@ -150,7 +150,7 @@ export class PipelineWork {
       because = 'internal';
     }
     if (records === undefined) return { taken, records: [], outcomes: invalidCounted(counted, because), events: 0 };
-    const instead = () => invalidCounted(counted, 'internal');
+    const instead = () => invalidCounted({ ...counted, outcomes: [] }, 'internal');
     return { taken, records, outcomes: counted.outcomes, events: counted.events.length, instead };
   }
 
@@ -160,6 +160,7 @@ export class PipelineWork {
     const refused: Done[] = [];
     for (const [n, { taken, outcomes, events, instead }] of done.entries()) {
       if (written[n] === 'refused' && instead !== undefined) {
+        countOutcomes(counters, outcomes);
         refused.push({ taken, records: [], outcomes: instead(), events: 0 });
         continue;
       }
