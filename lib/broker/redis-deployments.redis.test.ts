@@ -181,7 +181,7 @@ describe('a Cluster', () => {
   test('a master stands still for longer than its connection lasts: publishes to the others go on as ever', async () => {
     // Nobody takes over, and the others serve what is theirs.
     await using alone = await startRedisCluster({ args: ['--cluster-require-full-coverage', 'no'] });
-    const commandTimeoutMs = 500;
+    const commandTimeoutMs = 1_000;
     const broker = open(alone.url, { commandTimeoutMs });
     const channels = Array.from({ length: 12 }, newChannel);
     await Promise.all(channels.map((channel) => publishes(broker, channel)));
@@ -204,7 +204,7 @@ describe('a Cluster', () => {
   });
 
   test('a master dies with what its replica never got: publishes heal, and the log goes on from there', async () => {
-    const broker = open(servers.url, { commandTimeoutMs: 500 });
+    const broker = open(servers.url);
     const channel = newChannel();
     const { received, interrupted } = await follow(broker, channel);
     await publishes(broker, channel);

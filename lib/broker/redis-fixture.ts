@@ -31,7 +31,7 @@ export function redisForEachTest(options: RedisServerOptions = {}): RedisFixture
       return started();
     },
     open: (options) => {
-      const broker = createRedisBroker({ url: started().url, commandTimeoutMs: 300, ...options });
+      const broker = createRedisBroker({ url: started().url, commandTimeoutMs: 1_000, ...options });
       brokers.push(broker);
       return broker;
     },

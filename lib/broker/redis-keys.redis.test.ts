@@ -46,9 +46,9 @@ describe('keys', () => {
     const [logMs, indexMs] = [await redis.server.admin.pexpiretime(log), await redis.server.admin.pexpiretime(index)];
     expect(logMs).toBeGreaterThan(0);
     // Within a script the clock goes on.
-    expect(Math.abs(indexMs - logMs)).toBeLessThan(1000);
+    expect(Math.abs(indexMs - logMs)).toBeLessThan(10_000);
     const sealMs = await redis.server.admin.pexpiretime(seal);
-    expect(Math.abs(sealMs - logMs - 24 * 60 * 60 * 1000)).toBeLessThan(1000);
+    expect(Math.abs(sealMs - logMs - 24 * 60 * 60 * 1000)).toBeLessThan(10_000);
   });
 
   test.each([

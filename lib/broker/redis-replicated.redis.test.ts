@@ -13,7 +13,7 @@ const brokers: Broker[] = [];
 afterEach(() => Promise.all(brokers.splice(0).map((broker) => broker.close())));
 
 function open(url: string): Broker {
-  const broker = createRedisBroker({ url, commandTimeoutMs: 400, waitReplicas: 1 });
+  const broker = createRedisBroker({ url, commandTimeoutMs: 2_000, waitReplicas: 1 });
   brokers.push(broker);
   return broker;
 }
