@@ -1,7 +1,8 @@
 /**
  * The requests of this page. Each has a deadline, and fails with an {@link ApiError} whose text is for a person.
  *
- * @typedef {{ orgId: string, publishToken: string }} Development What the development server gives this page.
+ * @typedef {{ orgId: string, publishToken: string, dataDir: string | undefined }} Development What the development server gives
+ *   this page. `dataDir`: where it was told to keep its data.
  * @typedef {{ token: string, channel_id: string, url: string }} Access Where to listen, and with what.
  * @typedef {{ id: string, duplicate?: boolean }} Published
  */
@@ -30,7 +31,7 @@ export async function fetchDevelopment() {
   if (typeof answer.publish_token !== 'string') {
     throw new ApiError('This server has no key to sign a publish token with, so this page has none.', 412);
   }
-  return { orgId: String(answer.org_id), publishToken: answer.publish_token };
+  return { orgId: String(answer.org_id), publishToken: answer.publish_token, dataDir: answer.data_dir };
 }
 
 /**

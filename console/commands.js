@@ -9,6 +9,9 @@ import { newUuid } from './publisher.js';
  */
 export function showCommands(container, development, access) {
   const { channel_id: channel, token, url } = access;
+  // The project's commands find out where from what is kept there.
+  const { dataDir } = development;
+  const run = `${dataDir === undefined ? '' : `TIDEWAY_DATA_DIR='${dataDir.replaceAll("'", "'\\''")}' `}npm run -s`;
   const listen = `${url}?token=${token}&channel_id=${channel}`;
   const publish = () => {
     // A new id for each copy: the same one would be stored once.
@@ -20,8 +23,8 @@ export function showCommands(container, development, access) {
     );
   };
   container.replaceChildren(
-    command('Listen', () => `npm run -s listen -- --channel ${channel}`),
-    command('Publish', () => `npm run -s publish -- --channel ${channel} "from a terminal "`),
+    command('Listen', () => `${run} listen -- --channel ${channel}`),
+    command('Publish', () => `${run} publish -- --channel ${channel} "from a terminal "`),
     command('Listen with curl', () => `curl -N '${listen}'`),
     command('Publish with curl', publish),
   );

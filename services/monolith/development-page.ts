@@ -14,8 +14,11 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 };
 const LOCAL_NAMES = new Set(['localhost', '127.0.0.1', '[::1]']);
 
-/** The demo page, in development only: it holds a publish token, so it is for this machine's browser and nobody else. */
-export function developmentPage(file: DevelopmentFile): ServiceParts {
+/**
+ * The demo page, in development only: it holds a publish token, so it is for this machine's browser and nobody else.
+ * `dataDir`: where it is set; the commands that the page shows would not know of it.
+ */
+export function developmentPage(file: DevelopmentFile, dataDir: string | undefined): ServiceParts {
   const page: HttpRoute = {
     methods: ['GET', 'HEAD'],
     path: /^\/(?:console\/(?<name>[a-z0-9-]+\.(?:html|js|css|svg)))?$/,
@@ -42,7 +45,7 @@ export function developmentPage(file: DevelopmentFile): ServiceParts {
     handle({ request, response }) {
       requireLocalName(request);
       response.setHeader('Cache-Control', 'no-store');
-      sendJson(response, 200, { org_id: file.org_id, publish_token: file.publish_token });
+      sendJson(response, 200, { org_id: file.org_id, publish_token: file.publish_token, data_dir: dataDir });
     },
   };
   return { services: [], rpc() {}, http: [page, tokens] };

@@ -114,7 +114,7 @@ await runMain('tideway', async () => {
       operator_token: operator,
       ...first,
     });
-    parts.push(developmentPage(file));
+    parts.push(developmentPage(file, env.text('TIDEWAY_DATA_DIR')));
   }
   return runService({
     ...common,

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launchChromium } from '../support/chromium.ts';
@@ -85,7 +87,9 @@ describe('the page', () => {
     await press('Start a stream');
     await untilShown('listener-text', 'from the page');
     const line = (await page.locator('#commands code').nth(1).textContent()) ?? '';
-    const channel = /^npm run -s publish -- --channel (\S+) "from a terminal "$/.exec(line)?.[1] ?? '';
+    const parts = /^TIDEWAY_DATA_DIR='(\S+)' npm run -s publish -- --channel (\S+) "from a terminal "$/.exec(line);
+    const [, dataDir = '', channel = ''] = parts ?? [];
+    expect(JSON.parse(await readFile(join(dataDir, 'dev.json'), 'utf8'))).toEqual(story.development);
 
     const home = await cliHome(story.development, story.url);
     const env = { TIDEWAY_DATA_DIR: home.dir };
