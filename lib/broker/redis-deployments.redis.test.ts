@@ -106,7 +106,9 @@ test('Sentinel: follows the master when it fails over', async () => {
 describe('a Cluster', () => {
   let servers: RedisClusterServers;
   beforeAll(async () => {
-    servers = await startRedisCluster({ password: 'pw', withReplicas: true });
+    // So that none is taken for dead that stands still for a second.
+    const args = ['--cluster-node-timeout', '3000'];
+    servers = await startRedisCluster({ password: 'pw', withReplicas: true, args });
   });
   afterAll(() => servers.stop());
 
@@ -164,7 +166,7 @@ describe('a Cluster', () => {
   });
 
   test('a master stands still: the tails of channels on the others come as ever', async () => {
-    const broker = open(servers.url, { commandTimeoutMs: 500 });
+    const broker = open(servers.url);
     const channels = Array.from({ length: 12 }, newChannel);
     await Promise.all(channels.map((channel) => publishes(broker, channel)));
     const homes = await Promise.all(channels.map((channel) => masterOf(channel, servers.masters)));
