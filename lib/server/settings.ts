@@ -134,7 +134,9 @@ export async function streamTokens(
   let keys = await publicKeysOf(env, 'GATEWAY_JWT', onProblem);
   if (keys === undefined) {
     privateKey ??= development?.privateKeyPem;
-    if (privateKey === undefined) throw new ConfigError('GATEWAY_JWT_PUBLIC_KEY (or GATEWAY_JWT_JWKS) is not set');
+    if (privateKey === undefined) {
+      throw new ConfigError('GATEWAY_JWT_PUBLIC_KEY (or GATEWAY_JWT_JWKS, or GATEWAY_JWT_PRIVATE_KEY) is not set');
+    }
     keys = keysFromPem({ name, pem: publicKeyOf(privateKey) });
   }
   const keyId = env.text('GATEWAY_JWT_KEY_ID');
