@@ -12,6 +12,8 @@ import { until } from '../support/until.ts';
 
 // Clients that mean harm, at the edge and straight at the process: an ordinary stream goes on beside every test, and
 // nothing grows without bound.
+const ADDRESS_IS_FULL =
+  'an address has as many requests under way as it may: if it is a proxy’s, EDGE_TRUSTED_HOPS is too small';
 let story: Story;
 let control: ControlStream;
 /** Begun first and looked at last: each is ended by a deadline of some seconds. */
@@ -24,7 +26,7 @@ beforeAll(async () => {
 });
 afterEach(() => control.check());
 afterAll(async () => {
-  await control?.end();
+  await control?.end([ADDRESS_IS_FULL]);
   await story?.stop();
 });
 
