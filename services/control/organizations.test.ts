@@ -64,7 +64,7 @@ test('a slug that was given up leads who had it to nothing of who has it now', a
   }
 });
 
-test('tokens and invitations outlive the part in it of who made them', async () => {
+test('tokens and invitations stay where who made them goes', async () => {
   const { newOrganization, newUser, store, token, user } = control();
   const { id, slug: organization } = await newOrganization();
   const [owner, other, invited] = [await newUser(), await newUser(), await newUser()];
@@ -76,6 +76,11 @@ test('tokens and invitations outlive the part in it of who made them', async () 
   await user(other).deleteMember({ organization, member: owner.id });
   const known = await store.apiTokens.authenticate(made.token ?? '');
   if (known === undefined) throw new Error('the token is gone');
-  expect(await token(known).updateOrganization({ organization, update: { name: 'New' } })).toMatchObject({ id });
+  const { id: child, token: childSecret = '' } = await token(known).createApiToken({
+    organization,
+    create: { name: 'Child', scopes },
+  });
+  await store.apiTokens.revoke('system', id, known.id);
+  expect(await store.apiTokens.authenticate(childSecret)).toMatchObject({ id: child });
   expect(await store.invitations.accept('system', secret, invited.id)).toMatchObject({ role: 'member' });
 });
