@@ -97,6 +97,7 @@ export async function startService({
   readonly beside?: readonly ServiceParts[];
   readonly requestTimeoutMs?: number;
   readonly trustedHops?: number;
+  readonly maxBodiesPerAddress?: number;
 } = {}): Promise<ServiceUnderTest> {
   const { parts, intake } = facesUnderTest(faces);
   const running = await runService({
