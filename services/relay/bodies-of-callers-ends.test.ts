@@ -2,7 +2,7 @@ import { type ClientHttp2Stream, connect as connectH2 } from 'node:http2';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { ask } from '../../test/support/raw-request.ts';
 import { until } from '../../test/support/until.ts';
 import { AUTH, EVENT_ID, startService } from './http-testing.ts';
