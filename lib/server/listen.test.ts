@@ -66,8 +66,8 @@ describe('one port', () => {
   });
 
   test("says in one line that an address is not this machine's", async () => {
-    await expect(listen({ host: '192.0.2.1', port: 9, handler: echo })).rejects.toThrow(
-      "can't listen on port 9 of 192.0.2.1 (EADDRNOTAVAIL)",
+    await expect(listen({ host: '240.0.0.1', port: 9, handler: echo })).rejects.toThrow(
+      "can't listen on port 9 of 240.0.0.1 (EADDRNOTAVAIL)",
     );
   });
 

@@ -225,8 +225,8 @@ describe('one clear line, and nothing left running, for', () => {
     ['production without its settings', { NODE_ENV: 'production' }, /^tideway: [A-Z_]+ is not set\n$/],
     [
       "an address that is not this machine's",
-      { TIDEWAY_HOST: '192.0.2.1' },
-      /^tideway: can't listen on .* 192\.0\.2\.1 .*\n$/,
+      { TIDEWAY_HOST: '240.0.0.1' },
+      /^tideway: can't listen on .* 240\.0\.0\.1 .*\n$/,
     ],
     ['an Envoy that ends at once', { TIDEWAY_ENVOY: '/bin/false' }, /^tideway: Envoy ended with exit code 1\n$/],
     ['an Envoy that is not there', { TIDEWAY_ENVOY: '/nowhere' }, /^tideway: TIDEWAY_ENVOY names \/nowhere.*\n$/],
