@@ -140,8 +140,8 @@ describe('who may listen', () => {
 
   test('who has begun goes on when the token expires', async () => {
     const channelId = crypto.randomUUID();
-    // Still good by the clock skew of 5 s, and over it soon.
-    const expSec = Math.floor(Date.now() / 1000) - 3;
+    // Good by the clock skew of 5 s: so long a busy machine has to begin.
+    const expSec = Math.floor(Date.now() / 1000);
     const token = await conduit.streamToken({ org_id: 1, channel_id: channelId, exp: expSec });
     const response = await calls.listenTo(channelId, { token });
     expect(response.status).toBe(200);
@@ -159,7 +159,8 @@ describe('who may listen', () => {
 // Last, as it waits for what began first.
 describe('silence', () => {
   test('has a comment every 15 seconds while nothing happens', async () => {
-    await until('the keep-alive', () => idle.text().includes('\n:'), 17_000);
-    expect(idle.text()).toBe('retry: 500\n\n:\n\n');
+    await until('the keep-alive', () => idle.text().includes('\n:'));
+    // More than one where the tests before took so long.
+    expect(idle.text()).toMatch(/^retry: 500\n\n(?::\n\n)+$/);
   });
 });

@@ -17,6 +17,7 @@ import { RelayService } from '#gen/tideway/relay/v1/relay_service_pb.ts';
 import { ControlType, Phase } from '#gen/tideway/stream/v1/message_pb.ts';
 import { PublishService } from '#gen/tideway/stream/v1/publish_service_pb.ts';
 import { StreamService } from '#gen/tideway/stream/v1/stream_service_pb.ts';
+import { overRate } from '../support/over-rate.ts';
 import { message, type Story, startStory } from '../support/story.ts';
 import { transports } from '../support/transports.ts';
 
@@ -141,11 +142,9 @@ describe.each(transports)('$name', ({ open }) => {
     expect(late.code).toBe(Code.FailedPrecondition);
     expect(late.findDetails(ErrorInfoSchema)[0]?.reason).toBe('STREAM_ENDED');
 
-    const busy = crypto.randomUUID();
-    const tries = await Promise.allSettled(
-      Array.from({ length: 21 }, () => publisher.publish(message({ channelId: busy }), asPublisher)),
-    );
-    const refused = tries.flatMap((tried) => (tried.status === 'rejected' ? [ConnectError.from(tried.reason)] : []));
+    const tried = (busy: string) =>
+      publisher.publish(message({ channelId: busy }), asPublisher).catch((error: unknown) => ConnectError.from(error));
+    const refused = (await overRate(tried, (answer) => answer instanceof ConnectError)) as ConnectError[];
     expect(refused.map(({ code }) => code)).toEqual([Code.ResourceExhausted]);
     expect(refused[0]?.findDetails(QuotaFailureSchema)).toHaveLength(1);
     const [retry] = refused[0]?.findDetails(RetryInfoSchema) ?? [];
