@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { freePort } from '../../test/support/free-port.ts';
 import { startRedis } from '../../test/support/redis.ts';
 import { until } from '../../test/support/until.ts';
 import type { Broker, ChannelKey, PublishRate } from './broker.ts';
@@ -138,7 +139,9 @@ test('a server that became a replica refuses all of a call, and is left for the 
 test.each([false, true])(
   'a Cluster of one server that does not say so takes each by itself, in order: one channel first %s',
   async (oneFirst) => {
-    await using server = await startRedis({ args: ['--cluster-enabled', 'yes'] });
+    // By default a port far above its own, which may be anybody's.
+    const busPort = await freePort();
+    await using server = await startRedis({ args: ['--cluster-enabled', 'yes', '--cluster-port', `${busPort}`] });
     await server.admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
     await server.admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all', '-info');
     await until('it serves', async () => /cluster_state:ok/.test(String(await server.admin.call('CLUSTER', 'INFO'))));
