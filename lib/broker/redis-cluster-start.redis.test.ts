@@ -98,6 +98,21 @@ test('while the master of the URL stands still, a process that loses its connect
   }
 });
 
+test('it does not wait for that until the silent connection ends', async () => {
+  const [living, silent, other] = servers.masters as [RedisServer, RedisServer, RedisServer];
+  // After 24 s, that would be.
+  const broker = open(living.url, 12_000);
+  const channels = channelsOf();
+  await Promise.all(channels.map((channel) => publishes(broker, channel)));
+  silent.pause();
+  try {
+    for (const { admin } of [living, other]) await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    for (const n of [0, 2]) await until('it is published', () => publishes(broker, channels[n] ?? newChannel()));
+  } finally {
+    silent.resume();
+  }
+});
+
 test('so it does where one of them had a name that is no more', async () => {
   const [silent, living, gone] = servers.masters as [RedisServer, RedisServer, RedisServer];
   const named = (name: string, ...of: RedisServer[]) =>

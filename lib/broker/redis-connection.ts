@@ -88,6 +88,18 @@ export class RedisConnection {
     cluster.on('refresh', () => {
       masters = cluster.nodes('master').map(({ options: { host = '', port = 0 } }) => ({ host, port }));
     });
+    // Of those that are left none may answer, and nobody else would be asked until their silent connections end. Where most are
+    // left a replica may be taking over, and what is on its way to others must not fail.
+    const isLost = () => {
+      const left = cluster.nodes('master').length;
+      return cluster.status === 'ready' && cluster.nodes().length > 0 && 2 * left < masters.length;
+    };
+    cluster.on('-node', () => {
+      if (!isLost()) return;
+      cluster.refreshSlotsCache((error) => {
+        if (error && isLost()) cluster.disconnect(true);
+      });
+    });
     this.#watch(cluster);
     // While there is a Cluster, what is for a server that is being connected to waits for it; otherwise the client would ask any
     // other 100 ms later, in no order, and wait for that one's redirection: also if it stands still. Without a Cluster nothing

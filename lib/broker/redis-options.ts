@@ -23,6 +23,7 @@ export interface ConnectionSettings {
 const CONNECT_TIMEOUT_MS = 3000;
 const MAX_RECONNECT_DELAY_MS = 1000;
 const MIN_REFRESH_TIMEOUT_MS = 250;
+const GOODBYE_TIMEOUT_MS = 100;
 
 /** @throws Error, with the file's name in it, where a file can't be read. */
 export function readTls(target: RedisTarget, options: RedisTlsOptions): ConnectionOptions | undefined {
@@ -64,7 +65,8 @@ export function redisOptions(settings: ConnectionSettings, address?: RedisAddres
 
 export function clusterOptions(settings: ConnectionSettings) {
   return {
-    redisOptions: commonOptions(settings),
+    // A server that stands still says no goodbye; until then the Cluster is not looked for anew.
+    redisOptions: { ...commonOptions(settings), disconnectTimeout: GOODBYE_TIMEOUT_MS },
     enableAutoPipelining: true,
     // It asks any master whether all of them serve, and waits for that one: for as long as it stands still nothing would begin.
     enableReadyCheck: false,
