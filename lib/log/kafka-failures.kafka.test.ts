@@ -124,6 +124,30 @@ describe.concurrent('Kafka', { timeout: TEST_TIMEOUT_MS }, () => {
     await log.close();
   });
 
+  test('where it was set back to before an epoch that somebody keeps it goes on, and a topic that was made anew is begun', async () => {
+    const log = await openLog({ kafka: { brokers: [shared.brokers] }, partitions: 1 });
+    const topic = newTopic();
+    await log.append(['0', '1', '2'].map((value) => textRecord(topic, 'k', value)));
+    let refusals = 1;
+    const keptPosition = async () => {
+      if (refusals-- > 0) throw new Error('not yet');
+      return { offset: 1n, epoch: 99 };
+    };
+    await using collector = new Collector(log, [topic], { keptPosition });
+    await collector.has(2);
+    expect(collector.values).toEqual(['1', '2']);
+    expect(collector.errors).toMatchObject([{ message: 'not yet' }, expect.any(LogUnavailableError)]);
+    // Nothing of it was handled by whoever is told: it is a topic that was made anew.
+    await using anew = new Collector(log, [topic], {
+      keptPosition: async () => ({ offset: 5n, epoch: 0 }),
+      onEndLost: async () => false,
+    });
+    await anew.has(3);
+    expect(anew.values).toEqual(['0', '1', '2']);
+    expect(anew.errors).toEqual([]);
+    await log.close();
+  });
+
   test('what a topic that others made does not take is refused for good, and takes no other with it', async () => {
     const log = await openLog({ kafka: { brokers: [shared.brokers] } });
     const topic = newTopic();

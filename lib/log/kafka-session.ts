@@ -63,7 +63,7 @@ export class KafkaSession {
       }
       this.failures = 0;
     } catch (error) {
-      if (error instanceof OutOfRangeError) return this.#returnIntoRange();
+      if (error instanceof OutOfRangeError) return this.#returnIntoRange(error);
       this.failures++;
       this.#options.onError(unavailable(error));
       this.#replaceReader();
@@ -247,7 +247,7 @@ export class KafkaSession {
   }
 
   /** Out of partitions that retention was faster in, that were made anew, or that have lost their end. */
-  async #returnIntoRange(): Promise<void> {
+  async #returnIntoRange(outOfRange: OutOfRangeError): Promise<void> {
     try {
       const { earliest, latest } = await within(READ_DEADLINE_MS, this.#reader.ends());
       let isExplained = false;
@@ -264,12 +264,17 @@ export class KafkaSession {
           if (isHandled !== undefined) this.#move(claim, isHandled ? end : begin, UNKNOWN_EPOCH);
         }
       }
-      // A cluster that was set back to an older state answers so about an epoch that it has not come to yet.
-      if (!isExplained) for (const claim of this.#claims.all()) this.#move(claim, claim.position, UNKNOWN_EPOCH);
+      if (!isExplained) this.#forgetEpochs(outOfRange);
     } catch (error) {
       this.failures++;
       this.#options.onError(unavailable(error));
     }
     this.#replaceReader();
+  }
+
+  /** A cluster that was set back to an older state says that it is out of range, of an epoch that it has not come to yet. */
+  #forgetEpochs(outOfRange: OutOfRangeError): void {
+    this.#options.onError(unavailable(outOfRange));
+    for (const claim of this.#claims.all()) this.#move(claim, claim.position, UNKNOWN_EPOCH);
   }
 }
