@@ -18,14 +18,14 @@ export function showCommands(container, development, access) {
     const message = { org_id: development.orgId, channel_id: channel, message_id: newUuid(), phase: 'PHASE_DELTA' };
     const body = JSON.stringify({ ...message, sequence: '0', payload: { text: 'from curl ' } });
     return (
-      `curl -X POST ${location.origin}/v1/messages:publish -H 'Content-Type: application/json' ` +
+      `curl -sS ${location.origin}/v1/messages:publish -H 'Content-Type: application/json' ` +
       `-H 'Authorization: Bearer ${development.publishToken}' -d '${body}'`
     );
   };
   container.replaceChildren(
     command('Listen', () => `${run} listen -- --channel ${channel}`),
     command('Publish', () => `${run} publish -- --channel ${channel} "from a terminal "`),
-    command('Listen with curl', () => `curl -N '${listen}'`),
+    command('Listen with curl', () => `curl -sSN '${listen}'`),
     command('Publish with curl', publish),
   );
 }
