@@ -31,13 +31,17 @@ gauge() {
 }
 
 drain() {
-  local deadline=$((SECONDS + DRAIN_SEC)) alone=$((SECONDS + ALONE_SEC)) active streams
-  ask POST '/drain_listeners?graceful' >/dev/null
-  while ((SECONDS < deadline && !hurried)); do
-    active=$(gauge http.edge.downstream_rq_active)
-    [[ ${active:-0} == 0 ]] && return
-    streams=$(gauge cluster.stream.membership_healthy)
-    ((SECONDS >= alone && ${streams:-0} > 0)) && return
+  local deadline=$((SECONDS + DRAIN_SEC)) alone='' active streams
+  while ((SECONDS < deadline && !hurried)) && kill -0 "$!" 2>/dev/null; do
+    # One that is too busy to answer is not idle: it is asked again.
+    if [[ -z $alone ]]; then
+      [[ $(ask POST '/drain_listeners?graceful') == 'HTTP/1.1 200 '* ]] && alone=$((SECONDS + ALONE_SEC))
+    else
+      active=$(gauge http.edge.downstream_rq_active)
+      [[ $active == 0 ]] && return
+      streams=$(gauge cluster.stream.membership_healthy)
+      ((SECONDS >= alone && ${streams:-0} > 0)) && return
+    fi
     sleep 0.2
   done
 }

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PublishRequestSchema } from '#gen/tideway/stream/v1/message_pb.ts';
@@ -27,16 +28,20 @@ const DRAIN_TIMEOUT_SEC = '6';
 let monolith: Awaited<ReturnType<typeof startMonolith>>;
 let edge: Awaited<ReturnType<typeof startContainer>>;
 
-beforeEach(async () => {
-  monolith = await startMonolith({ DRAIN_TIMEOUT_SEC });
-  edge = await startContainer(monolith);
-});
-afterEach(async () => {
+beforeEach(() => start(DRAIN_TIMEOUT_SEC));
+afterEach(stop);
+
+async function start(drainTimeoutSec: string): Promise<void> {
+  monolith = await startMonolith({ DRAIN_TIMEOUT_SEC: drainTimeoutSec });
+  edge = await startContainer(monolith, drainTimeoutSec);
+}
+
+async function stop(): Promise<void> {
   await edge?.stop();
   await monolith?.stop();
-});
+}
 
-async function startContainer(behind: ServiceProcess) {
+async function startContainer(behind: ServiceProcess, drainTimeoutSec: string) {
   const folder = await mkdtemp(join(tmpdir(), 'tideway-edge-'));
   const [port, adminPort, envoy] = [await freePort(), await freePort(), await ensureEnvoy()];
   const { upstreams, ...edge } = composeEdge(new Env({}));
@@ -54,7 +59,7 @@ async function startContainer(behind: ServiceProcess) {
   // A group of its own, for the case that it does not end its Envoy.
   const child = spawn('bash', ['envoy/edge.sh', file, `${adminPort}`], {
     cwd: root,
-    env: { PATH: `${dirname(envoy)}${delimiter}${process.env['PATH']}`, DRAIN_TIMEOUT_SEC },
+    env: { PATH: `${dirname(envoy)}${delimiter}${process.env['PATH']}`, DRAIN_TIMEOUT_SEC: drainTimeoutSec },
     stdio: ['ignore', 'inherit', 'inherit'],
     detached: true,
   });
@@ -76,6 +81,8 @@ async function startContainer(behind: ServiceProcess) {
     },
     ended,
     term: () => void child.kill('SIGTERM'),
+    pause: () => void process.kill(pid, 'SIGSTOP'),
+    resume: () => void process.kill(pid, 'SIGCONT'),
     async stop() {
       try {
         process.kill(-(child.pid ?? Number.NaN), 'SIGKILL');
@@ -98,6 +105,22 @@ test('when everything stops at once, listeners are sent away and not cut', async
   // The first `retry:` is every stream's.
   expect(heard.map((each) => [each.end(), each.events().length])).toEqual(heard.map(() => ['whole', 2]));
 });
+
+test('an Envoy that says nothing for a while is not taken for one with nothing under way', async () => {
+  await stop();
+  await start('24');
+  const access = { ...(await startStream(edge.url)), url: `${edge.url}/events/1` };
+  const heard = await Promise.all(Array.from({ length: 20 }, () => listen(eventsUrl(access))));
+  edge.pause();
+  edge.term();
+  // Longer than it is asked twice.
+  await delay(5_000);
+  edge.resume();
+  monolith.kill('SIGTERM');
+  expect([await edge.ended, await monolith.exited]).toEqual([0, 0]);
+  await until('all have ended', () => heard.every((each) => each.end() !== 'open'));
+  expect(heard.map((each) => each.end())).toEqual(heard.map(() => 'whole'));
+}, 60_000);
 
 test('alone, it answers what is under way, lets nothing in, and does not wait for listeners that nobody ends', async () => {
   const access = { ...(await startStream(edge.url)), url: `${edge.url}/events/1` };
