@@ -146,6 +146,11 @@ export function epochBefore({ epochs }: ReadResult, position: bigint): number {
   return epochs.find(({ end }) => end >= position)?.epoch ?? UNKNOWN_EPOCH;
 }
 
-export function epochAt(result: ReadResult, record: LogRecord | undefined): number {
-  return record === undefined ? UNKNOWN_EPOCH : epochBefore(result, record.offset + 1n);
+/** Of what is together by one leader with the record: its epoch, and where it ends. */
+export function runOf({ epochs }: ReadResult, record: LogRecord): { readonly epoch: number; readonly end: bigint } {
+  const first = epochs.findIndex(({ end }) => end > record.offset);
+  const own = epochs[first];
+  if (own === undefined) return { epoch: UNKNOWN_EPOCH, end: record.offset + 1n };
+  const next = epochs.findIndex(({ epoch }, n) => n > first && epoch !== own.epoch);
+  return { epoch: own.epoch, end: epochs.at(next === -1 ? -1 : next - 1)?.end ?? own.end };
 }

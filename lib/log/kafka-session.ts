@@ -3,8 +3,8 @@ import { type Claim, type Claims, lostFrom, type Parting } from './kafka-claims.
 import { type KafkaClients, unavailable } from './kafka-clients.ts';
 import { KafkaCommits } from './kafka-commits.ts';
 import type { KafkaMembership } from './kafka-membership.ts';
-import { epochAt, epochBefore, KafkaReader, OutOfRangeError, type ReadResult, UNKNOWN_EPOCH } from './kafka-reader.ts';
-import { type ConsumeOptions, EndLostError, RecordsLostError } from './log.ts';
+import { epochBefore, KafkaReader, OutOfRangeError, type ReadResult, runOf, UNKNOWN_EPOCH } from './kafka-reader.ts';
+import { type ConsumeOptions, EndLostError, type LogRecord, RecordsLostError } from './log.ts';
 import { retryPauseMs } from './retry-pause.ts';
 import { within } from './within.ts';
 
@@ -168,12 +168,14 @@ export class KafkaSession {
     const { topic, topicId, partition } = claim;
     const { records: all } = result;
     for (let start = 0; start < all.length; ) {
-      const end = this.#batchEnd(result, start);
+      const first = all[start];
+      if (first === undefined) break;
+      const run = runOf(result, first);
+      const end = this.#batchEnd(all, start, run.end);
       const records = all.slice(start, end);
-      const epoch = epochAt(result, records[0]);
       if (isClosing()) return false;
       try {
-        await this.#options.handle({ topic, topicId, partition, epoch, records });
+        await this.#options.handle({ topic, topicId, partition, epoch: run.epoch, records });
       } catch (error) {
         this.#pause(claim, error);
         return false;
@@ -187,17 +189,16 @@ export class KafkaSession {
     return true;
   }
 
-  #batchEnd(result: ReadResult, start: number): number {
-    const { records } = result;
+  /** Of one epoch, which is that of the position after it. */
+  #batchEnd(records: readonly LogRecord[], start: number, runEnd: bigint): number {
     const { maxBatchRecords, maxBatchBytes } = this.#options;
     let bytes = 0;
     let end = start;
     for (; end < records.length && end - start < maxBatchRecords; end++) {
-      const { key, value } = records[end] ?? { key: '', value: '' };
-      bytes += key.length + value.length;
+      const record = records[end];
+      if (record === undefined || record.offset >= runEnd) break;
+      bytes += record.key.length + record.value.length;
       if (end > start && bytes > maxBatchBytes) break;
-      // Of one epoch, which is that of the position after it.
-      if (epochAt(result, records[end]) !== epochAt(result, records[start])) break;
     }
     return end;
   }
