@@ -31,6 +31,8 @@ const DEVELOPMENT_NAME = 'tideway';
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 /** Of what is typed into a settings file, and can be guessed at from anywhere. */
 const MIN_OPERATOR_TOKEN_LENGTH = 32;
+/** As many as the hash has (RFC 7518 section 3.2): a shorter one can be looked for with one token in hand, without asking us. */
+const MIN_SHARED_SECRET_BYTES = 32;
 const DAY_SEC = 86_400;
 const STREAM_TOKEN_TTL_SEC = 3600;
 /** Renewed at each start. */
@@ -106,6 +108,10 @@ export async function publishTokens(
   const publicKeys = await publicKeysOf(env, 'PUBLISH_JWT', onProblem);
   const secret =
     secretOf(env, name) ?? (publicKeys === undefined ? (development?.publishSecret ?? env.required(name)) : undefined);
+  // It is taken, as Conduit takes it.
+  if (env.isProduction && secret !== undefined && Buffer.byteLength(secret) < MIN_SHARED_SECRET_BYTES) {
+    onProblem(new ConfigError(`${name} has less than ${MIN_SHARED_SECRET_BYTES} bytes: who has a token can guess it`));
+  }
   const keys = [publicKeys, secret === undefined ? undefined : keysFromSecret({ name, secret })];
   return {
     verifier: createPublishTokenVerifier({ keys: keys.filter((source) => source !== undefined), issuer, audience }),
