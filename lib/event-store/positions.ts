@@ -63,11 +63,9 @@ function lockedRow(tx: Transaction<EventSchema>, kind: DatabaseKind, of: Partiti
   return (kind === 'postgres' ? select(tx, of).forUpdate() : select(tx, of)).executeTakeFirst();
 }
 
-function positionOf({
-  next_offset: offset,
-  epoch,
-  epoch_offset,
-}: Omit<LogPositionTable, keyof ReturnType<typeof keyOf>>): Position {
+type PositionRow = Pick<LogPositionTable, 'next_offset' | 'epoch' | 'epoch_offset'>;
+
+function positionOf({ next_offset: offset, epoch, epoch_offset }: PositionRow): Position {
   return { offset, epoch: epoch === null || epoch_offset !== offset ? undefined : Number(epoch) };
 }
 

@@ -20,6 +20,7 @@ interface Read {
 /** A broker answers a read at once where there is something, else after so long. */
 const READ_WAIT_MS = 500;
 const READ_DEADLINE_MS = 15_000;
+
 /**
  * What a member does between its joining and its leaving: reads from each broker that leads some of its partitions, a bounded
  * piece at a time, and hands over one batch at a time.
