@@ -59,9 +59,9 @@ describe.concurrent('a broker that is away for long, or comes back with less', {
     expect({ lost, outOfOrder }).toEqual({ lost: 0, outOfOrder: 0 });
   });
 
-  test('a Cluster loses a master: its replica takes over, the other shards notice nothing', async () => {
-    // It is missed for longer than a publish has: whoever publishes to it is refused.
-    const args = ['--cluster-node-timeout', '3000'];
+  test('a Cluster loses a master: the other shards notice nothing, and its replica takes over', async () => {
+    // Else Redis itself refuses everybody until the replica has taken over.
+    const args = ['--cluster-node-timeout', '3000', '--cluster-require-full-coverage', 'no'];
     await using cluster = await startRedisCluster({ withReplicas: true, args });
     await using deployment = await startDeployment({ redisUrl: cluster.url });
     const checker = new Checker();
@@ -71,8 +71,15 @@ describe.concurrent('a broker that is away for long, or comes back with less', {
     const doomed = homes[0] as RedisServer;
     const concerned = streams.publishers.filter((_, n) => homes[n] === doomed);
     const others = streams.publishers.filter((_, n) => homes[n] !== doomed);
-    await doomed.kill();
+    const replica = cluster.replicas[cluster.masters.indexOf(doomed)] as RedisServer;
     const witness = cluster.masters.find((master) => master !== doomed) as RedisServer;
+    await replica.admin.config('SET', 'cluster-replica-no-failover', 'yes');
+    await doomed.kill();
+    const isDead = new RegExp(`:${doomed.port}@.* master,fail `);
+    await until('it is taken for dead', async () => isDead.test(String(await witness.admin.cluster('NODES'))));
+    await until('who publishes to it is refused', () => concerned.every(({ refusals }) => refusals.length > 0));
+    await untilAllGoOn(others);
+    await replica.admin.config('SET', 'cluster-replica-no-failover', 'no');
     await until(
       'the replica has taken over',
       async () => (await witness.admin.cluster('SLOTS')).every(([, , master]) => master?.[1] !== doomed.port),
