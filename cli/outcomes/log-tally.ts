@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { expiresDayOf } from '#lib/event-store/days.ts';
 import { decodeDeadLetter, MalformedDeadLetterError } from '#lib/ingest/dead-letter.ts';
 import { type AttachmentMeta, decodeIngestMessage, MalformedMessageError } from '#lib/ingest/ingest-message.ts';
-import { decodeOutcome, MalformedOutcomeError } from '#lib/ingest/outcome.ts';
+import { decodeOutcome, isFirstOf, MalformedOutcomeError } from '#lib/ingest/outcome.ts';
 import { outcomesOfPutAside } from '#lib/ingest/put-aside.ts';
 import { deadLetterTopic, GROUPS, INGEST_TOPICS, OUTCOME_TOPICS } from '#lib/ingest/topics.ts';
 import type { Log, LogBatch, LogRecord } from '#lib/log/log.ts';
@@ -134,12 +134,8 @@ export class LogTally {
   #outcome({ value }: LogRecord, where: string): void {
     const outcome = decodeOutcome(value);
     const { stamp } = outcome;
-    if (stamp !== undefined) {
-      // One that was appended again counts once.
-      const writer = `${where}/${stamp.writer}`;
-      if (stamp.sequence <= (this.#lastOfWriters.get(writer) ?? -1)) return;
-      this.#lastOfWriters.set(writer, stamp.sequence);
-    }
+    // One that was appended again counts once.
+    if (stamp !== undefined && !isFirstOf(this.#lastOfWriters, `${where}/${stamp.writer}`, stamp.sequence)) return;
     this.counts.add(outcome);
     const { projectId = 0n, category, quantity } = outcome;
     if (outcome.outcome !== 'accepted' || category === 'attachment' || category === 'attachment_item') return;

@@ -1,5 +1,5 @@
 import type { Transaction } from 'kysely';
-import type { Outcome } from '#lib/ingest/outcome.ts';
+import { isFirstOf, type Outcome } from '#lib/ingest/outcome.ts';
 import { MultiRowInsert } from '#lib/sql/multi-row-insert.ts';
 import { keyOf, type PartitionOfGroup } from './positions.ts';
 import type { EventSchema, OutcomeWriterTable } from './schema.ts';
@@ -29,11 +29,7 @@ const saveWriters = new MultiRowInsert<EventSchema, keyof OutcomeWriterTable>(CO
     ),
 );
 
-/**
- * Those that have not been counted, in the order of the log. A writer's outcomes come to a partition by rising sequence, and
- * an append that is repeated begins again with its first: so whatever is not above the last one was counted. Nobody else has
- * these rows while the position is locked.
- */
+/** Those that have not been counted, in the order of the log. Nobody else has these rows while the position is locked. */
 export async function takeNewOutcomes(
   tx: Transaction<EventSchema>,
   of: PartitionOfGroup,
@@ -50,13 +46,9 @@ export async function takeNewOutcomes(
     .where('writer', 'in', [...writers])
     .execute();
   const last = new Map(rows.map(({ writer, last_sequence }) => [writer, Number(last_sequence)]));
-  const fresh = outcomes.filter(({ stamp }) => {
-    if (stamp === undefined) return true;
-    const writer = storableText(stamp.writer);
-    if (stamp.sequence <= (last.get(writer) ?? -1)) return false;
-    last.set(writer, stamp.sequence);
-    return true;
-  });
+  const fresh = outcomes.filter(
+    ({ stamp }) => stamp === undefined || isFirstOf(last, storableText(stamp.writer), stamp.sequence),
+  );
   const expiresDay = BigInt(today + WRITERS_KEPT_DAYS);
   await saveWriters.run(
     tx,

@@ -42,6 +42,16 @@ export interface OutcomeStamp {
   readonly sequence: number;
 }
 
+/**
+ * Whether it is the first time that an outcome is seen: a writer's come to a partition by rising sequence, and an append that is
+ * repeated begins again with its first. Remembers it in `lastOfWriters`, by `key`, which is one for each writer and partition.
+ */
+export function isFirstOf(lastOfWriters: Map<string, number>, key: string, sequence: number): boolean {
+  if (sequence <= (lastOfWriters.get(key) ?? -1)) return false;
+  lastOfWriters.set(key, sequence);
+  return true;
+}
+
 export const MAX_WRITER_LENGTH = 64;
 
 const OUTCOME_NAMES = Object.keys(OUTCOMES) as OutcomeName[];
