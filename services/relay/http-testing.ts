@@ -127,3 +127,11 @@ function facesUnderTest(options: Partial<RelayFacesOptions> = {}) {
   });
   return { parts, intake, invalid, errors };
 }
+
+/** As once a drain has begun. */
+export function connectionsAreRefused(url: string): Promise<boolean> {
+  return fetch(`${url}/healthz`).then(
+    () => false,
+    () => true,
+  );
+}

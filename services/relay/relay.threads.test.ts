@@ -6,7 +6,7 @@ import { Gate } from '#lib/server/gate.ts';
 import { runService } from '#lib/server/run-service.ts';
 import { createLogger } from '#lib/telemetry/logger.ts';
 import { until } from '../../test/support/until.ts';
-import { AUTH, EVENT_ID, KEY } from './http-testing.ts';
+import { AUTH, connectionsAreRefused, EVENT_ID, KEY } from './http-testing.ts';
 import { projectConfig, TestLog } from './pipeline-testing.ts';
 import type { ConfigSource } from './project-cache.ts';
 import { relayService } from './relay.ts';
@@ -40,12 +40,7 @@ test('what is being received when a drain begins is taken, and in the log before
   socket.write(`POST /api/2/envelope/ HTTP/1.1\r\n${head}\r\n${ENVELOPE.slice(0, -1)}`);
   await until('it is connected', () => !socket.pending);
   const stopped = running.stop();
-  await until('no more are let in', () =>
-    fetch(`http://127.0.0.1:${running.port}/healthz`).then(
-      () => false,
-      () => true,
-    ),
-  );
+  await until('no more are let in', () => connectionsAreRefused(`http://127.0.0.1:${running.port}`));
   // Whatever else a drain does at once is done.
   await new Promise((resolve) => setTimeout(resolve, 100));
   socket.write(ENVELOPE.slice(-1));

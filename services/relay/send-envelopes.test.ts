@@ -12,7 +12,15 @@ import {
 } from '#gen/tideway/relay/v1/relay_service_pb.ts';
 import type { ActiveLimit } from '#lib/limits/limits.ts';
 import { until } from '../../test/support/until.ts';
-import { EVENT_ID, KEY, QUEUED, RELAY_TOKEN, type ServiceUnderTest, startService } from './http-testing.ts';
+import {
+  connectionsAreRefused,
+  EVENT_ID,
+  KEY,
+  QUEUED,
+  RELAY_TOKEN,
+  type ServiceUnderTest,
+  startService,
+} from './http-testing.ts';
 
 type Sent = MessageInitShape<typeof SendEnvelopesRequestSchema>;
 
@@ -38,13 +46,6 @@ async function answersOf(service: ServiceUnderTest, requests: readonly Sent[], h
 }
 
 const asRelay = { Authorization: `Bearer ${RELAY_TOKEN}` };
-
-function connectionsAreRefused(url: string): Promise<boolean> {
-  return fetch(`${url}/healthz`).then(
-    () => false,
-    () => true,
-  );
-}
 
 test('an envelope is taken, and answered with its id', async () => {
   const service = await startService();
